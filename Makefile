@@ -1,0 +1,41 @@
+# One word runs everything. Needs Python 3.11 and a C compiler; everything else is installed into .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# uv reads UV_FIND_LINKS as pip reads PIP_FIND_LINKS: a local wheel of torch is taken where there is one.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+.PHONY: setup test lint demo bench docs clean
+
+setup: $(VENV)/.installed $(VENV)/swift/.installed
+
+$(VENV)/bin/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+$(VENV)/.installed: $(VENV)/bin/uv pyproject.toml requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraint requirements.lock --group dev --editable '.[service,workers,trainer]'
+	touch $@
+
+# The S3 server of the tests and of the demo: its own environment, its own pins.
+$(VENV)/swift/.installed: $(VENV)/bin/uv tests/s3/requirements.lock
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)/swift
+	VIRTUAL_ENV=$(VENV)/swift $(BIN)/uv pip install --quiet --requirement tests/s3/requirements.lock
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+demo: setup
+	$(BIN)/python -m benchmarks.demo
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) out

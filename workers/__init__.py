@@ -1,0 +1,1 @@
+"""Turns a shard plan into a shard record: draws, renders, labels, judges, encodes, uploads."""
