@@ -1,0 +1,373 @@
+"""What a user asks for: `JobSpec`, and what the service says of a job: `JobStatus`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from synthforge.distributions import STRICT
+from synthforge.parameters import (
+    Appearance,
+    CameraRanges,
+    Coefficients,
+    Expression,
+    Gaze,
+    Identity,
+    Lens,
+    Light,
+    Neck,
+    PerIndex,
+    Pose,
+)
+
+MAX_COUNT: Final = 10**8
+MAX_SHARDS_PER_SPLIT: Final = 10**6
+SPLIT_UNIT: Final = 10**6  # split fractions are kept to 6 decimals, exactly
+
+GeneratorKind = Literal["builtin", "next3d"]
+Annotation = Literal[
+    "landmarks68", "landmarks_dense", "segmentation", "depth", "normals", "uv", "camera", "head"
+]
+ANNOTATIONS: Final[tuple[Annotation, ...]] = Annotation.__args__  # type: ignore[attr-defined]
+
+# Coefficients that a `coefficients` field draws, and the largest count that `per_index` reaches.
+DRAWN_SHAPE: Final[dict[str, int]] = {"builtin": 64, "next3d": 100}
+DRAWN_EXPRESSION: Final[dict[str, int]] = {"builtin": 64, "next3d": 50}
+MAX_SHAPE: Final[dict[str, int]] = {"builtin": 64, "next3d": 300}
+MAX_EXPRESSION: Final[dict[str, int]] = {"builtin": 64, "next3d": 100}
+
+# Sections and fields that one generator has and the other lacks.
+_ONLY: Final[dict[str, tuple[str, ...]]] = {
+    "builtin": ("appearance", "light", "lens"),
+    "next3d": (
+        "generator.untrained",
+        "generator.conditioning",
+        "identity.truncation_psi",
+        "identity.truncation_cutoff",
+    ),
+}
+_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "builtin": {"appearance": {}, "light": {}, "lens": {}},
+    "next3d": {
+        "generator": {"untrained": False, "conditioning": "fixed"},
+        "identity": {"truncation_psi": 0.7, "truncation_cutoff": 14},
+    },
+}
+
+
+class Generator(BaseModel):
+    """Who draws the faces; a plain string is its kind."""
+
+    model_config = STRICT
+    kind: GeneratorKind = "builtin"
+    untrained: bool | None = Field(default=None, description="next3d: random weights, for tests")
+    conditioning: Literal["fixed", "render"] | None = Field(
+        default=None, description="next3d: the camera that the latent is conditioned on"
+    )
+
+
+class Image(BaseModel):
+    """The picture's size and file format."""
+
+    model_config = STRICT
+    size: int = Field(default=512, ge=64, le=1024, multiple_of=8, description="side, pixels")
+    format: Literal["jpg", "png"] = "jpg"
+    quality: int = Field(default=95, ge=1, le=100, description="of jpg; png is lossless")
+
+
+class Quality(BaseModel):
+    """When a sample is drawn again."""
+
+    model_config = STRICT
+    max_attempts: int = Field(default=20, ge=1, le=1000, description="draws of one sample")
+    min_landmarks_inside: float = Field(
+        default=0.8, ge=0, le=1, description="share of the 68 landmarks inside the picture"
+    )
+    min_face: float = Field(
+        default=0.02, ge=0, le=1, description="share of the picture that the classes 1-9 cover"
+    )
+
+
+SplitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+
+
+class Output(BaseModel):
+    """Where the dataset goes and how it is cut."""
+
+    model_config = STRICT
+    url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="s3://bucket/prefix or file:///folder, under a prefix that the service allows; "
+        "by default a folder of the job's id",
+    )
+    samples_per_shard: int = Field(default=1000, ge=1, le=100_000)
+    splits: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default={"train": 1.0}, min_length=1, max_length=16, description="shares that sum to 1"
+    )
+    reproducibility: Literal["any", "exact"] = "any"
+
+    @model_validator(mode="after")
+    def _check_splits(self) -> Self:
+        units = self.split_units()
+        if sum(units.values()) != SPLIT_UNIT or not all(units.values()):
+            total = sum(self.splits.values())
+            raise ValueError(
+                f"splits sum to {total:g}: give positive shares of at most 6 decimals that sum to 1"
+            )
+        return self
+
+    def identities_per_shard(self, views: int) -> int:
+        """Return how many whole identities of `views` samples a full shard holds; at least one."""
+        return max(1, self.samples_per_shard // views)
+
+    def split_units(self) -> dict[str, int]:
+        """Return each split's share in millionths, in the order of the spec."""
+        return {name: round(share * SPLIT_UNIT) for name, share in self.splits.items()}
+
+
+def _default_annotations() -> tuple[Annotation, ...]:
+    return ("landmarks68", "segmentation", "depth", "camera", "head")
+
+
+class JobSpec(BaseModel):
+    """A dataset to make. Only `count` is required; every number that varies is a distribution."""
+
+    model_config = STRICT
+    count: int = Field(ge=1, le=MAX_COUNT, description="samples")
+    name: str = Field(default="", max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    sampling: Literal["random", "sobol"] = "random"
+    generator: Generator = Generator()
+    identity: Identity = Identity()
+    pose: Pose = Pose()
+    expression: Expression = Expression()
+    gaze: Gaze = Gaze()
+    neck: Neck = Neck()
+    camera: CameraRanges = CameraRanges()
+    appearance: Appearance | None = None
+    light: Light | None = None
+    lens: Lens | None = None
+    image: Image = Image()
+    annotations: tuple[Annotation, ...] = Field(
+        default_factory=_default_annotations, strict=False, max_length=len(ANNOTATIONS)
+    )
+    quality: Quality = Quality()
+    output: Output = Output()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_to_generator(cls, data: Any) -> Any:
+        """Read the short form of `generator`, refuse what it lacks, fill in what it has."""
+        if not isinstance(data, Mapping):
+            return data
+        filled = dict(data)
+        if isinstance(filled.get("generator"), str):
+            filled["generator"] = {"kind": filled["generator"]}
+        kind = _generator_kind(filled)
+        if kind not in _DEFAULTS:
+            return filled
+        _refuse_foreign_fields(filled, kind)
+        return _filled_in(filled, _DEFAULTS[kind])
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        kind = self.generator.kind
+        if len(set(self.annotations)) != len(self.annotations):
+            raise _error("annotations", "an annotation is named twice: name each once")
+        _check_indices(self.identity.shape, MAX_SHAPE[kind], "identity.shape", kind)
+        _check_indices(
+            self.expression.coefficients, MAX_EXPRESSION[kind], "expression.coefficients", kind
+        )
+        if not sum(self.expression.presets.values()) > 0:
+            raise _error("expression.presets", "all weights are 0: at least one must be positive")
+        self._check_num_shards()
+        return self
+
+    def _check_num_shards(self) -> None:
+        per_shard = self.output.identities_per_shard(self.identity.views) * self.identity.views
+        largest = max(self.output.split_units().values()) / SPLIT_UNIT
+        if self.count * largest > MAX_SHARDS_PER_SPLIT * per_shard:
+            raise _error(
+                "output.samples_per_shard",
+                f"{self.output.samples_per_shard} would make more than {MAX_SHARDS_PER_SPLIT} "
+                "shards a split: raise it",
+            )
+
+    def canonical_json(self) -> bytes:
+        """Return the spec with defaults filled in, no spaces: one form for one job.
+
+        Keys stand in the order of the model, and in the user's own where the user names them:
+        the order of `splits` is the order of the manifest.
+        """
+        data = self.model_dump(mode="json", exclude_none=True)
+        return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
+
+
+class JobState(StrEnum):
+    """Where a job is on its way."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINALIZING = "finalizing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job will change no more by itself."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+class SampleCounts(BaseModel):
+    """Samples of a job."""
+
+    model_config = STRICT
+    total: int
+    completed: int
+    rejected: int
+
+
+class ShardCounts(BaseModel):
+    """Shards of a job."""
+
+    model_config = STRICT
+    total: int
+    done: int
+    leased: int
+    set_aside: int
+
+
+class JobStatus(BaseModel):
+    """What the service tells of a job."""
+
+    model_config = STRICT
+    id: str
+    state: JobState
+    reason: str | None = None
+    spec: JobSpec
+    counts: SampleCounts
+    shards: ShardCounts
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    output_url: str
+    digest: str | None = None
+
+
+class FieldError(BaseModel):
+    """One thing wrong with a request: where, what was given, what would do."""
+
+    model_config = STRICT
+    field: str
+    message: str
+    value: str | None = None
+
+
+class SpecError(ValueError):
+    """A job spec that cannot be accepted; `errors` names every field at fault."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        self.errors = errors
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{first.field}: {first.message}{more}")
+
+
+def parse_job_spec(document: bytes | str) -> JobSpec:
+    """Read a job spec from JSON text.
+
+    Raises:
+        SpecError: naming each field at fault, its value and what would do.
+    """
+    try:
+        return JobSpec.model_validate_json(document)
+    except ValidationError as error:
+        raise SpecError(field_errors(error)) from None
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Turn pydantic's findings into ours: a dotted path without the tags of unions."""
+    found = []
+    for item in error.errors(include_url=False):
+        path = _dotted(item["loc"], item.get("ctx", {}).get("field"))
+        message = item["msg"].removeprefix("Value error, ")
+        shown = _shown(item.get("input"))
+        found.append(FieldError(field=path, message=message, value=shown))
+    return found
+
+
+_UNION_TAGS: Final = {"fixed", "uniform", "normal", "choice", "mixture", "each"}
+
+
+def _dotted(location: tuple[int | str, ...], own_field: str | None) -> str:
+    if own_field:
+        return own_field
+    parts: list[str] = []
+    for index, part in enumerate(location):
+        doubled = part == "per_index" and index and location[index - 1] == "per_index"
+        if part not in _UNION_TAGS and not doubled:
+            parts.append(str(part))
+    return ".".join(parts) or "(body)"
+
+
+def _shown(value: Any) -> str | None:
+    """Return a short form of a refused value; a whole section is not repeated."""
+    if isinstance(value, Mapping) or value is None:
+        return None
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _generator_kind(data: Mapping[str, Any]) -> str:
+    generator = data.get("generator", {})
+    if isinstance(generator, Generator):
+        return generator.kind
+    return str(generator.get("kind", "builtin")) if isinstance(generator, Mapping) else ""
+
+
+def _refuse_foreign_fields(data: Mapping[str, Any], kind: str) -> None:
+    for owner, paths in _ONLY.items():
+        for path in paths if owner != kind else ():
+            section, _, leaf = path.partition(".")
+            held: Any = data.get(section)
+            if leaf:
+                held = held.get(leaf) if isinstance(held, Mapping) else getattr(held, leaf, None)
+            if held is not None:
+                raise _error(path, f"the generator {kind!r} has no such field: remove it")
+
+
+def _filled_in(data: dict[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    for section, fields in defaults.items():
+        held = data.get(section)
+        if held is None:
+            data[section] = dict(fields)
+        elif isinstance(held, Mapping):
+            given = {name: value for name, value in held.items() if value is not None}
+            data[section] = {**fields, **given}
+    return data
+
+
+def _check_indices(coefficients: Coefficients, count: int, path: str, kind: str) -> None:
+    if not isinstance(coefficients, PerIndex):
+        return
+    for index in coefficients.per_index:
+        if int(index) >= count:
+            raise _error(
+                f"{path}.per_index.{index}", f"the generator {kind!r} has indices 0 to {count - 1}"
+            )
+
+
+def _error(field: str, message: str) -> PydanticCustomError:
+    # The message travels as context: braces in it must not be read as a template.
+    return PydanticCustomError("job_spec", "{message}", {"field": field, "message": message})

@@ -1,0 +1,109 @@
+"""What the service and the workers' pools say to each other. One token is one execution."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from synthforge.distributions import STRICT
+from synthforge.jobs import GeneratorKind, JobSpec
+from synthforge.shards import Count, Fingerprint, GeneratorInfo, ShardPlan, ShardRecord, StoredFile
+
+PoolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+MAX_LEASES_PER_REQUEST = 256
+
+
+class LeaseRequest(BaseModel):
+    """A pool asks for work: what it can do, and how much at once."""
+
+    model_config = STRICT
+    pool: PoolName
+    generators: Annotated[tuple[GeneratorKind, ...], Field(strict=False, min_length=1)]
+    fingerprint: Fingerprint
+    max_leases: int = Field(default=1, ge=1, le=MAX_LEASES_PER_REQUEST)
+
+
+class Lease(BaseModel):
+    """One piece of work for one execution.
+
+    A `shard` lease carries a plan; a `summary` lease has its worker write report, preview, card,
+    topology and index of a job whose shards are all in the store.
+    """
+
+    model_config = STRICT
+    token: str
+    kind: Literal["shard", "summary"]
+    job_id: str
+    spec: JobSpec
+    output_url: str
+    plan: ShardPlan | None = None
+    lease_s: float = Field(gt=0, description="lapses when no heartbeat is answered for so long")
+    heartbeat_s: float = Field(gt=0, description="the pool reports progress this often")
+
+
+class LeaseGrant(BaseModel):
+    """The answer to a request: no lease, one, or several."""
+
+    model_config = STRICT
+    leases: Annotated[tuple[Lease, ...], Field(strict=False)]
+    retry_after_s: float = Field(default=1.0, ge=0, description="ask again after, when empty")
+
+
+class Heartbeat(BaseModel):
+    """How far an execution is; a count that stands still lets the lease lapse too."""
+
+    model_config = STRICT
+    num_samples: Count
+    num_rejected: Count = 0
+
+
+class HeartbeatAnswer(BaseModel):
+    """Whether to go on."""
+
+    model_config = STRICT
+    lease_s: float
+    cancelled: bool = Field(default=False, description="stop, throw the shard away, return it")
+
+
+class ShardReport(BaseModel):
+    """The shard lies in the store under this name, read back and right."""
+
+    model_config = STRICT
+    kind: Literal["shard"] = "shard"
+    record: ShardRecord
+    fingerprint: Fingerprint
+    generator: GeneratorInfo
+
+
+class SummaryReport(BaseModel):
+    """The files beside the shards lie in the store."""
+
+    model_config = STRICT
+    kind: Literal["summary"] = "summary"
+    files: Annotated[tuple[StoredFile, ...], Field(strict=False)]
+
+
+Report = Annotated[ShardReport | SummaryReport, Field(discriminator="kind")]
+
+
+class LeaseReturn(BaseModel):
+    """The work comes back undone.
+
+    Reasons: `lost` the actor or its node died; `stopping` the pool leaves; `cancelled` the service
+    said so; `failed` it cannot be done (the message says why), trying again would not help;
+    `store` the object store did not take it, try again later.
+    """
+
+    model_config = STRICT
+    reason: Literal["lost", "stopping", "cancelled", "failed", "store"]
+    message: str = Field(default="", max_length=2000)
+    num_samples: Count = Field(default=0, description="samples done when it ended")
+
+
+class ShardPage(BaseModel):
+    """Committed shards of a job, for the summary; a page at a time in order of the manifest."""
+
+    model_config = STRICT
+    shards: Annotated[tuple[ShardRecord, ...], Field(strict=False)]
+    next: str | None = None

@@ -1,0 +1,224 @@
+"""The sections of a job that say what varies: each field a distribution inside a stated range.
+
+Angles in degrees, lengths in metres; the names of the spec carry no units (docs/conventions.md).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
+
+from synthforge.distributions import STRICT, Distribution, Normal, Uniform, support
+
+
+def _within(low: float, high: float, unit: str) -> AfterValidator:
+    def check(distribution: Any) -> Any:
+        least, most = support(distribution)
+        if least < low or most > high:
+            beyond = least if least < low else most
+            raise ValueError(f"{beyond:g} is outside [{low:g}, {high:g}]{unit}")
+        return distribution
+
+    return AfterValidator(check)
+
+
+def _field(low: float, high: float, unit: str, what: str, default: Any) -> Any:
+    where = f"within [{low:g}, {high:g}]{unit}"
+    return Field(default=default, description=f"{what}; {where}", validate_default=False)
+
+
+def _uniform(low: float, high: float) -> Uniform:
+    return Uniform(low=low, high=high)
+
+
+Yaw = Annotated[Distribution, _within(-89, 89, " degrees")]
+Roll = Annotated[Distribution, _within(-180, 180, " degrees")]
+NeckAngle = Annotated[Distribution, _within(-45, 45, " degrees")]
+GazeAngle = Annotated[Distribution, _within(-40, 40, " degrees")]
+JawAngle = Annotated[Distribution, _within(0, 40, " degrees")]
+Fov = Annotated[Distribution, _within(1, 120, " degrees")]
+Distance = Annotated[Distribution, _within(0.3, 6, " metres")]
+Fraction = Annotated[Distribution, _within(0, 1, "")]
+Signed = Annotated[Distribution, _within(-1, 1, "")]
+Coefficient = Annotated[Distribution, _within(-5, 5, " standard deviations")]
+Azimuth = Annotated[Distribution, _within(-180, 180, " degrees")]
+Elevation = Annotated[Distribution, _within(-90, 90, " degrees")]
+ToneAngle = Annotated[Distribution, _within(-70, 80, " degrees")]
+Kelvin = Annotated[Distribution, _within(1500, 20000, " kelvin")]
+Stops = Annotated[Distribution, _within(-4, 4, " stops")]
+Pixels = Annotated[Distribution, _within(0, 20, " pixels of 512")]
+
+CoefficientIndex = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
+
+
+class PerIndex(BaseModel):
+    """A distribution for some coefficients by index; the others are 0."""
+
+    model_config = STRICT
+    per_index: dict[CoefficientIndex, Coefficient] = Field(min_length=1, max_length=400)
+
+
+def _coefficients_kind(data: Any) -> str:
+    if isinstance(data, PerIndex) or (isinstance(data, dict) and "per_index" in data):
+        return "per_index"
+    return "each"
+
+
+Coefficients = Annotated[
+    Annotated[Coefficient, Tag("each")] | Annotated[PerIndex, Tag("per_index")],
+    Discriminator(_coefficients_kind),
+]
+
+PresetName = Literal["neutral", "smile", "frown", "surprise", "disgust", "kiss", "wink", "shout"]
+
+
+class Identity(BaseModel):
+    """Who is seen, and in how many samples."""
+
+    model_config = STRICT
+    views: int = Field(default=1, ge=1, le=1_000_000, description="samples of one identity")
+    shape: Coefficients = Field(
+        default=Normal(type="normal", mean=0, std=1, low=-3, high=3),
+        description="shape coefficients, standard deviations",
+    )
+    truncation_psi: float | None = Field(
+        default=None, ge=0, le=1, description="next3d: truncation of the latent (default 0.7)"
+    )
+    truncation_cutoff: int | None = Field(
+        default=None, ge=0, le=64, description="next3d: layers truncated (default 14)"
+    )
+
+
+class Pose(BaseModel):
+    """The head seen from the camera: what is asked is what `K.json` reports."""
+
+    model_config = STRICT
+    yaw: Yaw = _field(
+        -89, 89, " degrees", "> 0: the nose points to the image's right", _uniform(-45, 45)
+    )
+    pitch: Yaw = _field(-89, 89, " degrees", "> 0: the nose points up", _uniform(-20, 20))
+    roll: Roll = _field(-180, 180, " degrees", "> 0: tilts clockwise as seen", _uniform(-10, 10))
+
+
+class Expression(BaseModel):
+    """How the face moves."""
+
+    model_config = STRICT
+    coefficients: Coefficients = Field(
+        default=Normal(type="normal", mean=0, std=0.7, low=-2, high=2),
+        description="expression coefficients, standard deviations",
+    )
+    jaw_open: JawAngle = _field(0, 40, " degrees", "rotation of the jaw", _uniform(0, 15))
+    presets: dict[PresetName, Annotated[float, Field(ge=0, le=1e6)]] = Field(
+        default={"neutral": 1.0},
+        min_length=1,
+        description="a named expression is picked by weight and added to the coefficients",
+    )
+
+
+class Gaze(BaseModel):
+    """Where the eyes look, from straight ahead in the head's frame."""
+
+    model_config = STRICT
+    yaw: GazeAngle = _field(-40, 40, " degrees", "> 0: to the image's right", _uniform(-20, 20))
+    pitch: GazeAngle = _field(-40, 40, " degrees", "> 0: up", _uniform(-10, 10))
+
+
+class Neck(BaseModel):
+    """How the head turns on the shoulders; the pose above is measured after this turn."""
+
+    model_config = STRICT
+    yaw: NeckAngle = _field(-45, 45, " degrees", "> 0: to the image's right", 0.0)
+    pitch: NeckAngle = _field(-45, 45, " degrees", "> 0: up", 0.0)
+    roll: NeckAngle = _field(-45, 45, " degrees", "> 0: clockwise as seen", 0.0)
+
+
+class CameraRanges(BaseModel):
+    """The pinhole camera."""
+
+    model_config = STRICT
+    fov: Fov = _field(
+        1, 120, " degrees", "field of view over the picture's diagonal", _uniform(12, 27)
+    )
+    distance: Distance = _field(0.3, 6, " metres", "to the generator's look-at point", 1.08)
+
+
+class Appearance(BaseModel):
+    """builtin: how the identity looks."""
+
+    model_config = STRICT
+    skin_tone: ToneAngle = _field(
+        -70,
+        80,
+        " degrees",
+        "individual typology angle (ITA): dark -50, light 60",
+        _uniform(-50, 60),
+    )
+    skin_redness: Signed = _field(-1, 1, "", "from pale to flushed", _uniform(-1, 1))
+    hair_length: Fraction = _field(0, 1, "", "0 is bald, 1 falls over the ears", _uniform(0, 1))
+    hair_tone: Fraction = _field(
+        0, 1, "", "melanin of hair and brows: 0 blond, 1 black", _uniform(0, 1)
+    )
+    hair_redness: Fraction = _field(0, 1, "", "pheomelanin of hair", _uniform(0, 0.5))
+    hair_grey: Fraction = _field(
+        0,
+        1,
+        "",
+        "share of grey hair",
+        Normal(type="normal", mean=0, std=0.3, low=0, high=1),
+    )
+    brow_density: Fraction = _field(0, 1, "", "0 is faint", _uniform(0.2, 1))
+    eye_tone: Fraction = _field(
+        0, 1, "", "melanin of the iris: 0 blue, 1 dark brown", _uniform(0, 1)
+    )
+    lip_redness: Fraction = _field(0, 1, "", "0 as the skin, 1 as lipstick", _uniform(0.1, 0.8))
+    wrinkles: Fraction = _field(0, 1, "", "depth of the skin's folds", _uniform(0, 1))
+    stubble: Fraction = _field(
+        0, 1, "", "shadow of a shaved beard", Normal(type="normal", mean=0, std=0.3, low=0, high=1)
+    )
+
+
+class Light(BaseModel):
+    """builtin: what lights the face."""
+
+    model_config = STRICT
+    azimuth: Azimuth = _field(
+        -180, 180, " degrees", "key light, > 0: from the image's right", _uniform(-80, 80)
+    )
+    elevation: Elevation = _field(
+        -90, 90, " degrees", "key light, > 0: from above", _uniform(-15, 70)
+    )
+    contrast: Fraction = _field(
+        0, 1, "", "0: ambient light alone, 1: key light alone", _uniform(0.2, 0.8)
+    )
+    temperature: Kelvin = _field(
+        1500, 20000, " kelvin", "colour of the key light", _uniform(3000, 9000)
+    )
+
+
+class Lens(BaseModel):
+    """builtin: what the camera adds."""
+
+    model_config = STRICT
+    exposure: Stops = _field(
+        -4,
+        4,
+        " stops",
+        "brightness",
+        Normal(type="normal", mean=0, std=0.3, low=-1, high=1),
+    )
+    blur: Pixels = _field(
+        0,
+        20,
+        " pixels of 512",
+        "std of the blur",
+        Normal(type="normal", mean=0, std=0.6, low=0, high=2),
+    )
+    noise: Fraction = _field(
+        0,
+        1,
+        "",
+        "sensor noise, std over full scale",
+        Normal(type="normal", mean=0, std=0.015, low=0, high=0.05),
+    )

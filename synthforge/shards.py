@@ -1,0 +1,194 @@
+"""Plans, records and the manifest; every key and name of a dataset's objects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from synthforge.distributions import STRICT
+from synthforge.jobs import JobSpec, SplitName
+
+SCHEMA_VERSION: Final = 1
+SHARD_FOLDER: Final = "shards"
+PARTS_FOLDER: Final = "parts"  # an index part a shard, until the summary joins them
+MANIFEST_NAME: Final = "manifest.json"
+CARD_NAME: Final = "README.md"
+TOPOLOGY_NAME: Final = "topology.npz"
+INDEX_NAME: Final = "index.parquet"
+REPORT_JSON_NAME: Final = "report.json"
+REPORT_HTML_NAME: Final = "report.html"
+PREVIEW_NAME: Final = "preview.jpg"
+SUMMARY_NAMES: Final = (
+    CARD_NAME,
+    TOPOLOGY_NAME,
+    INDEX_NAME,
+    REPORT_JSON_NAME,
+    REPORT_HTML_NAME,
+    PREVIEW_NAME,
+)
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FingerprintId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class IndexRange(BaseModel):
+    """Sample indices from `start` up to, not including, `stop`."""
+
+    model_config = STRICT
+    start: Count
+    stop: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.start >= self.stop:
+            raise ValueError(f"start {self.start} is not below stop {self.stop}")
+        return self
+
+
+class ShardPlan(BaseModel):
+    """Which samples a shard holds: one split, whole identities, in this order."""
+
+    model_config = STRICT
+    split: SplitName
+    number: Annotated[int, Field(ge=0, lt=10**6)]
+    indices: Annotated[tuple[IndexRange, ...], Field(strict=False, min_length=1)]
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in the shard."""
+        return sum(piece.stop - piece.start for piece in self.indices)
+
+    def sample_indices(self) -> Iterator[int]:
+        """Yield the sample indices in the order in which the shard holds them."""
+        for piece in self.indices:
+            yield from range(piece.start, piece.stop)
+
+
+class Fingerprint(BaseModel):
+    """All that a shard's bytes depend on besides its job and its plan."""
+
+    model_config = STRICT
+    code: str
+    backend: str
+    device: str
+    libraries: dict[str, str]
+    assets: dict[str, Sha256]
+
+    @property
+    def id(self) -> str:
+        """The first 16 hex digits of the sha256 of the canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class ShardRecord(BaseModel):
+    """A shard that lies in the store: a row of the manifest."""
+
+    model_config = STRICT
+    name: str
+    split: SplitName
+    number: Annotated[int, Field(ge=0, lt=10**6)]
+    num_samples: Annotated[int, Field(ge=1)]
+    num_bytes: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+    indices: Annotated[tuple[IndexRange, ...], Field(strict=False, min_length=1)]
+    rejected: dict[str, Count]
+    fingerprint: FingerprintId
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        expected = shard_key(self.split, self.number, self.sha256)
+        if self.name != expected:
+            raise ValueError(f"name {self.name!r} does not fit the shard: {expected!r} would")
+        return self
+
+
+class StoredFile(BaseModel):
+    """A file beside the shards."""
+
+    model_config = STRICT
+    name: str
+    num_bytes: Count
+    sha256: Sha256
+
+
+class GeneratorInfo(BaseModel):
+    """Who drew the faces, from what, under which licences."""
+
+    model_config = STRICT
+    kind: str
+    versions: dict[str, str]
+    assets: dict[str, Sha256]
+    licences: dict[str, str]
+    fingerprints: dict[str, Fingerprint] = Field(default_factory=dict)
+
+
+class Manifest(BaseModel):
+    """The dataset exists when this does. A pure function of committed rows."""
+
+    model_config = STRICT
+    schema_version: Literal[1] = SCHEMA_VERSION
+    job: JobSpec
+    generator: GeneratorInfo
+    synthetic: Literal[True] = True
+    classes: dict[str, str]
+    num_samples: Annotated[int, Field(ge=1)]
+    splits: dict[SplitName, Count]
+    files: Annotated[tuple[StoredFile, ...], Field(strict=False)]
+    shards: Annotated[tuple[ShardRecord, ...], Field(strict=False, min_length=1)]
+    parent: Sha256 | None = None
+    digest: Sha256
+
+    @model_validator(mode="after")
+    def _check_sums(self) -> Self:
+        held: dict[str, int] = dict.fromkeys(self.splits, 0)
+        for shard in self.shards:
+            held[shard.split] = held.get(shard.split, 0) + shard.num_samples
+        if held != self.splits or sum(held.values()) != self.num_samples:
+            raise ValueError(f"splits {self.splits} differ from what the shards hold: {held}")
+        expected = dataset_digest(self.shards)
+        if self.digest != expected:
+            raise ValueError(f"digest {self.digest} is not that of the shards: {expected}")
+        return self
+
+    def to_json(self) -> bytes:
+        """Return the bytes that are stored: equal manifests, equal bytes."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude={"job"})
+        data["job"] = json.loads(self.job.canonical_json())
+        ordered = {name: data[name] for name in type(self).model_fields}
+        return (json.dumps(ordered, indent=1, allow_nan=False) + "\n").encode()
+
+
+def dataset_digest(shards: Iterable[ShardRecord]) -> str:
+    """Return the sha256 of the lines `<split> <number> <num_samples> <sha256>`, shards in order."""
+    digest = hashlib.sha256()
+    for shard in shards:
+        line = f"{shard.split} {shard.number:06d} {shard.num_samples} {shard.sha256}\n"
+        digest.update(line.encode("ascii"))
+    return digest.hexdigest()
+
+
+def sample_key(index: int) -> str:
+    """Return the key that all members of a sample share."""
+    return f"{index:09d}"
+
+
+def shard_key(split: str, number: int, sha256: str) -> str:
+    """Return a shard's path under the prefix; its own hash in it keeps other bytes away."""
+    return f"{SHARD_FOLDER}/{split}-{number:06d}-{sha256[:12]}.tar"
+
+
+def part_key(shard_name: str) -> str:
+    """Return the path of the index part that belongs to a shard."""
+    stem = shard_name.removeprefix(f"{SHARD_FOLDER}/").removesuffix(".tar")
+    return f"{PARTS_FOLDER}/{stem}.parquet"
+
+
+def manifest_copy_key(digest: str) -> str:
+    """Return the path under which a manifest stays when the dataset is extended."""
+    return f"manifests/{digest}.json"
