@@ -7,6 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from workers.raster.rule import NEAR_M as NEAR_M
+
 
 @dataclass(frozen=True)
 class Fragments:
@@ -28,20 +30,29 @@ class Rasteriser(Protocol):
     """Finds the first triangle behind every pixel's centre. Triangles are two-sided."""
 
     def rasterise(
-        self, vertices_cam: Tensor, faces: Tensor, intrinsics_px: Tensor, height_px: int, width_px: int
+        self,
+        vertices_cam: Tensor,
+        faces: Tensor,
+        intrinsics_px: Tensor,
+        height_px: int,
+        width_px: int,
     ) -> Fragments:
         """Rasterise a batch of meshes of one topology, each with its own camera.
 
         Args:
-            vertices_cam: (B, V, 3) float32, camera axes (OpenCV), metres.
-            faces: (F, 3) int, shared by the batch.
-            intrinsics_px: (B, 3, 3) float32, pixels, origin at the image's corner.
-            height_px: rows.
-            width_px: columns.
+            vertices_cam: (B, V, 3) float32 or float64, camera axes (OpenCV), metres.
+            faces: (F, 3) int32 or int64, shared by the batch.
+            intrinsics_px: (B, 3, 3) float32 or float64, pixels, origin at the image's corner.
+            height_px: rows, at most 16384.
+            width_px: columns, at most 16384.
 
         Returns:
-            Fragments on the device of `vertices_cam`. A triangle with a corner at z <= `NEAR_M` is left
-            out whole: heads are never that near. At equal z the lower face index wins.
+            Fragments on the device of `vertices_cam`. A triangle with a corner at z <= `NEAR_M`, or
+            16384 px or more from the image's corner, is left out whole: heads are never that near.
+            At equal nearness the lower face index wins. `workers/raster/rule.py` has the rule.
+
+        Raises:
+            ValueError: a shape, dtype, device or corner index differs from the above.
         """
         ...
 
@@ -50,13 +61,13 @@ class Rasteriser(Protocol):
 
         Args:
             fragments: of `rasterise`.
-            faces: (F, 3) int, corner indices into `attributes` (may be UV faces).
+            faces: (F, 3) int32 or int64, corner indices into `attributes` (may be UV faces).
             attributes: (B, N, C) or (N, C) float32.
 
         Returns:
             (B, H, W, C) float32; 0 where nothing is hit.
+
+        Raises:
+            ValueError: a shape, dtype, device or corner index differs from the above.
         """
         ...
-
-
-NEAR_M = 0.01

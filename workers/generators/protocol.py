@@ -1,0 +1,53 @@
+"""What a generator promises: heads from parameters, pictures from heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from synthforge.shards import GeneratorInfo
+from workers.types import FaceParams, Float64Array, PosedHeads, Topology
+
+
+class FaceGenerator(Protocol):
+    """Poses and draws faces, always `chunk_size` at a time: the last chunk of a shard is padded.
+
+    A face's bytes depend on its own parameters alone, never on its neighbours in the chunk.
+    """
+
+    @property
+    def chunk_size(self) -> int:
+        """Faces in a chunk: a constant of the release."""
+        ...
+
+    @property
+    def topology(self) -> Topology:
+        """The mesh that every face shares."""
+        ...
+
+    @property
+    def look_at_m(self) -> Float64Array:
+        """(3,) the world point that cameras look at."""
+        ...
+
+    def info(self) -> GeneratorInfo:
+        """Tell versions, assets and licences."""
+        ...
+
+    def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:
+        """Return the meshes of a chunk of `chunk_size` faces."""
+        ...
+
+    def render(self, faces: Sequence[FaceParams], heads: PosedHeads) -> Tensor:
+        """Draw a chunk.
+
+        Args:
+            faces: `chunk_size` of them.
+            heads: what `pose` made of them.
+
+        Returns:
+            (B, H, W, 3) uint8 sRGB pictures, seen by each face's camera.
+        """
+        ...
