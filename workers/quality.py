@@ -1,0 +1,61 @@
+"""The gate: measurements of a face against the limits of its job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthforge.conventions import FACE_CLASSES
+from synthforge.jobs import Quality
+from workers.types import Float64Array, UInt8Array
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The face stays; `measured` goes into `K.json`."""
+
+    measured: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The face is drawn again: `reason` is counted, `measured` lies beyond `limit`."""
+
+    reason: str
+    measured: float
+    limit: float
+
+
+def measure(landmarks_px: Float64Array, segmentation: UInt8Array) -> dict[str, float]:
+    """Measure what the gate judges.
+
+    Args:
+        landmarks_px: (68, 2) in pixels.
+        segmentation: (H, W) class ids.
+
+    Returns:
+        `landmarks_inside`, the share of landmarks inside the picture, and `face`, the share of
+        the picture that the classes of the face cover.
+    """
+    height, width = segmentation.shape
+    inside = np.all((landmarks_px >= 0) & (landmarks_px < [width, height]), axis=1)
+    counts = np.bincount(segmentation.ravel(), minlength=256)
+    face_pixels = int(counts[FACE_CLASSES.start : FACE_CLASSES.stop].sum())
+    return {
+        "face": round(face_pixels / segmentation.size, 6),
+        "landmarks_inside": round(float(inside.mean()), 6),
+    }
+
+
+def judge(measured: Mapping[str, float], limits: Quality) -> Accepted | Rejected:
+    """Compare measurements with limits; the first limit that is missed names the reason."""
+    gates = (
+        ("landmarks_outside", "landmarks_inside", limits.min_landmarks_inside),
+        ("face_too_small", "face", limits.min_face),
+    )
+    for reason, name, limit in gates:
+        if measured[name] < limit:
+            return Rejected(reason, measured[name], limit)
+    return Accepted(measured)

@@ -1,0 +1,185 @@
+"""Every random draw there is: spec, index and attempt in, the parameters of a face out.
+
+Each parameter has a stream of its own name; a draw is one uniform through an inverse CDF. So a
+changed count, output or other parameter moves no draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from synthforge.distributions import Choice, Distribution, quantile
+from synthforge.jobs import DRAWN_EXPRESSION, DRAWN_SHAPE, JobSpec
+from synthforge.parameters import Appearance, Coefficients, Lens, Light, PerIndex
+from workers.camera import head_rotation, place_camera, rotation_to_axis_angle, turn
+from workers.sobol import sobol_uniform
+from workers.streams import Streams
+from workers.types import Camera, FaceParams, Float32Array, Float64Array
+
+_SAMPLE_FIELDS: Final = (
+    "pose.yaw",
+    "pose.pitch",
+    "pose.roll",
+    "camera.fov",
+    "camera.distance",
+    "expression.jaw_open",
+    "gaze.yaw",
+    "gaze.pitch",
+    "neck.yaw",
+    "neck.pitch",
+    "neck.roll",
+)
+PRESET_STREAM: Final = "expression.preset"
+# The order is that of the Sobol dimensions: new names go to the end, or old draws would move.
+SAMPLE_SCALARS: Final = (
+    *_SAMPLE_FIELDS,
+    PRESET_STREAM,
+    *(f"light.{name}" for name in Light.model_fields),
+    *(f"lens.{name}" for name in Lens.model_fields),
+)
+IDENTITY_SCALARS: Final = tuple(f"appearance.{name}" for name in Appearance.model_fields)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What a generator's head needs of a draw.
+
+    Attributes:
+        look_at_m: (3,) world point that cameras look at.
+        num_betas: length of the shape vector.
+        num_expression: length of the expression vector.
+        presets: (E,) coefficients of each named expression.
+    """
+
+    look_at_m: Float64Array
+    num_betas: int
+    num_expression: int
+    presets: Mapping[str, Float32Array]
+
+
+def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -> FaceParams:
+    """Draw one attempt at one sample.
+
+    Args:
+        spec: of the job; enters only as the distributions that draws pass through.
+        rig: of the generator's head.
+        index: of the sample.
+        attempt: 0 at first; identity streams do not see it.
+        split: that the plan gives the sample's identity.
+
+    Raises:
+        ValueError: the spec names an expression that the generator does not have.
+    """
+    identity = index // spec.identity.views
+    streams = Streams(spec.seed, identity, index, attempt)
+    scalars = _draw_scalars(spec, streams)
+    kind = spec.generator.kind
+    neck = turn(scalars["neck.yaw"], scalars["neck.pitch"], scalars["neck.roll"])
+    eye_pose = _axis_angle(turn(scalars["gaze.yaw"], scalars["gaze.pitch"]))
+    drawn_expression = _draw_coefficients(
+        spec.expression.coefficients,
+        streams.sample_uniforms("expression.coefficients", rig.num_expression),
+        DRAWN_EXPRESSION[kind],
+    )
+    return FaceParams(
+        index=index,
+        identity=identity,
+        attempt=attempt,
+        split=split,
+        betas=_draw_coefficients(
+            spec.identity.shape,
+            streams.identity_uniforms("identity.shape", rig.num_betas),
+            DRAWN_SHAPE[kind],
+        ),
+        expression=drawn_expression + _draw_preset(spec, rig, streams),
+        neck_pose=_axis_angle(neck),
+        jaw_pose=np.array([np.radians(scalars["expression.jaw_open"]), 0, 0], dtype=np.float32),
+        leye_pose=eye_pose,
+        reye_pose=eye_pose,
+        yaw_deg=scalars["pose.yaw"],
+        pitch_deg=scalars["pose.pitch"],
+        roll_deg=scalars["pose.roll"],
+        camera=_camera(spec, rig, scalars, neck),
+        scalars=scalars,
+        streams=streams,
+    )
+
+
+def _camera(spec: JobSpec, rig: Rig, scalars: Mapping[str, float], neck: Float64Array) -> Camera:
+    return place_camera(
+        head_rotation(scalars["pose.yaw"], scalars["pose.pitch"], scalars["pose.roll"]),
+        neck,
+        rig.look_at_m,
+        scalars["camera.distance"],
+        scalars["camera.fov"],
+        width_px=spec.image.size,
+        height_px=spec.image.size,
+    )
+
+
+def _draw_scalars(spec: JobSpec, streams: Streams) -> dict[str, float]:
+    scalars = {}
+    for name in IDENTITY_SCALARS if spec.appearance is not None else ():
+        u = _scalar_uniform(spec, streams, name, of_identity=True)
+        scalars[name] = quantile(_distribution(spec, name), u)
+    for name in SAMPLE_SCALARS:
+        section = name.partition(".")[0]
+        if name != PRESET_STREAM and getattr(spec, section) is not None:
+            u = _scalar_uniform(spec, streams, name, of_identity=False)
+            scalars[name] = quantile(_distribution(spec, name), u)
+    return scalars
+
+
+def _scalar_uniform(spec: JobSpec, streams: Streams, name: str, *, of_identity: bool) -> float:
+    if of_identity:
+        u = float(streams.identity_uniforms(name, 1)[0])
+        point, dimension = streams.identity, IDENTITY_SCALARS.index(name)
+    else:
+        u = float(streams.sample_uniforms(name, 1)[0])
+        point, dimension = streams.index, SAMPLE_SCALARS.index(name)
+    covers = spec.sampling == "sobol" and (of_identity or streams.attempt == 0)
+    return sobol_uniform(spec.seed, name, dimension, point, u) if covers else u
+
+
+def _distribution(spec: JobSpec, name: str) -> Distribution:
+    section, _, field = name.partition(".")
+    return getattr(getattr(spec, section), field)  # type: ignore[no-any-return]
+
+
+def _draw_coefficients(
+    coefficients: Coefficients, uniforms: Float64Array, num_drawn: int
+) -> Float32Array:
+    """Shape a stream's numbers; coefficient k always takes the k-th number of its stream."""
+    values = np.zeros(len(uniforms), dtype=np.float32)
+    if isinstance(coefficients, PerIndex):
+        for name, distribution in coefficients.per_index.items():
+            values[int(name)] = quantile(distribution, float(uniforms[int(name)]))
+        return values
+    for index in range(min(num_drawn, len(uniforms))):
+        values[index] = quantile(coefficients, float(uniforms[index]))
+    return values
+
+
+@lru_cache(maxsize=64)
+def _preset_choice(weights: tuple[float, ...]) -> Choice:
+    return Choice(type="choice", values=tuple(map(float, range(len(weights)))), weights=weights)
+
+
+def _draw_preset(spec: JobSpec, rig: Rig, streams: Streams) -> Float32Array:
+    presets = spec.expression.presets
+    u = _scalar_uniform(spec, streams, PRESET_STREAM, of_identity=False)
+    name = list(presets)[int(quantile(_preset_choice(tuple(presets.values())), u))]
+    try:
+        return rig.presets[name]
+    except KeyError:
+        known = ", ".join(rig.presets)
+        raise ValueError(f"expression.presets: {name!r} is not one of {known}") from None
+
+
+def _axis_angle(rotation: Float64Array) -> Float32Array:
+    return rotation_to_axis_angle(rotation).astype(np.float32)
