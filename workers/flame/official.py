@@ -1,0 +1,240 @@
+"""Reads the files that FLAME's publishers distribute, and keeps them in a safe form.
+
+The model (`generic_model.pkl`, `FLAME_NEUTRAL.pkl`, `flame2023*.pkl`) and the static landmark
+embedding are pickles of Python 2 with chumpy and SciPy objects in them; the dynamic embedding is
+a .npy file with a pickle inside. All go through `workers/flame/safe_pickle.py`, which runs
+nothing. `save_npz` writes the same numbers without pickles; `assets.load_npz` and
+`embedding.load_embedding_npz` read them back.
+
+Source of keys, shapes and bins: the published file layouts of FLAME (Li et al., SIGGRAPH Asia
+2017) and RingNet (Sanyal et al., CVPR 2019).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.flame.arrays_file import Array, read_npy_header, write_arrays
+from workers.flame.assets import NUM_JOINTS, FlameAssets
+from workers.flame.embedding import NUM_CONTOUR, NUM_STATIC, LandmarkEmbedding
+from workers.flame.pickled_arrays import FLAME_GLOBALS, CscMatrix, only_object, plain_array
+from workers.flame.safe_pickle import BadPickleError, loads
+from workers.types import Float64Array, Int32Array
+
+NUM_IDENTITY_DIRECTIONS = 300  # of `shapedirs`; the rest, 100 in the released files, is expression
+MAX_BIN_DEG = 39
+BIN_YAW_DEG = np.concatenate(
+    [np.arange(0, MAX_BIN_DEG + 1), -np.arange(1, MAX_BIN_DEG + 1)]
+).astype(np.int64)
+"""(79,) the yaw that each bin of the dynamic embedding stands for, in FLAME's own sense."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class OfficialEmbedding:
+    """FLAME's 68 landmarks as published: 51 fixed points and 17 contour points in 79 yaw bins.
+
+    Attributes:
+        static_face: (51,) int32 face of each point, iBUG 17 to 67.
+        static_bary: (51, 3) barycentrics in it.
+        bins_face: (79, 17) int32, rows as `BIN_YAW_DEG`.
+        bins_bary: (79, 17, 3).
+    """
+
+    static_face: Int32Array
+    static_bary: Float64Array
+    bins_face: Int32Array
+    bins_bary: Float64Array
+
+
+def read_model(data: bytes, source: str) -> FlameAssets:
+    """Read a FLAME model file.
+
+    Args:
+        data: the file's bytes.
+        source: its name, for errors.
+
+    Raises:
+        ForbiddenGlobalError: the pickle asks for something no FLAME model needs.
+        BadPickleError: it is torn, or an entry is missing or malformed.
+    """
+    entries = _entries(loads(data, FLAME_GLOBALS, source=source), source)
+    return _named(source, lambda: _model_of(entries))
+
+
+def read_embedding(
+    static: bytes, dynamic: bytes, *, static_source: str, dynamic_source: str
+) -> OfficialEmbedding:
+    """Read FLAME's landmark files: the static pickle and the dynamic .npy.
+
+    Raises:
+        ForbiddenGlobalError: one asks for something no such file needs.
+        BadPickleError: one is torn, or its entries have other shapes.
+    """
+    fixed = _entries(loads(static, FLAME_GLOBALS, source=static_source), static_source)
+    moving = _entries(_npy_object(dynamic, dynamic_source), dynamic_source)
+    static_face, static_bary = _named(static_source, lambda: _points_of(fixed, (NUM_STATIC,)))
+    bins = (len(BIN_YAW_DEG), NUM_CONTOUR)
+    bins_face, bins_bary = _named(dynamic_source, lambda: _points_of(moving, bins))
+    return OfficialEmbedding(static_face, static_bary, bins_face, bins_bary)
+
+
+def cell_of_bin(bin_index: NDArray[np.int64], yaw_sense: int) -> NDArray[np.int64]:
+    """Find the row of `to_view_grid`'s grid that holds a bin of the dynamic embedding."""
+    return MAX_BIN_DEG + yaw_sense * BIN_YAW_DEG[bin_index]
+
+
+def contour_yaw_sense(embedding: OfficialEmbedding, assets: FlameAssets) -> int:
+    """Tell whether bins 1 to 39 serve a head seen at positive yaw (+1) or at negative yaw (-1).
+
+    Published codes disagree: FLAME_PyTorch takes bins 40 and up for a positive turn about +y,
+    DECA the others. The mesh decides: the points of the far cheek lie on the silhouette, so in
+    the image they reach farther out under the right sense than under the wrong one.
+    """
+    corners = assets.v_template[assets.faces[embedding.bins_face]].astype(np.float64)
+    points = np.einsum("bkc,bkcd->bkd", embedding.bins_bary, corners)  # (79, 17, 3)
+    turn = math.radians(MAX_BIN_DEG)
+    reach = {
+        sense: _far_cheek_reach(points[cell], turn) + _far_cheek_reach(points[mirror], -turn)
+        for sense, cell, mirror in ((1, MAX_BIN_DEG, -1), (-1, -1, MAX_BIN_DEG))
+    }
+    return max(reach, key=lambda sense: reach[sense])
+
+
+def to_view_grid(embedding: OfficialEmbedding, assets: FlameAssets) -> LandmarkEmbedding:
+    """Order the bins by the yaw at which a camera sees the head, the project's sign.
+
+    FLAME has one row of pitch. The points fixed on the mesh are the frontal ones, bin 0.
+    """
+    num_faces = len(assets.faces)
+    for name in ("static_face", "bins_face"):
+        ids = getattr(embedding, name)
+        if ids.min() < 0 or ids.max() >= num_faces:
+            raise ValueError(f"{name} names a face outside 0..{num_faces - 1}: of another mesh")
+    sense = contour_yaw_sense(embedding, assets)
+    bins = np.argsort(cell_of_bin(np.arange(len(BIN_YAW_DEG)), sense))
+    return LandmarkEmbedding(
+        landmark_face=embedding.static_face,
+        landmark_bary=embedding.static_bary,
+        contour_yaw_deg=np.sort(BIN_YAW_DEG).astype(np.float64),
+        contour_pitch_deg=np.zeros(1),
+        contour_face=embedding.bins_face[bins][:, None],
+        contour_bary=embedding.bins_bary[bins][:, None],
+        jaw_fixed_face=embedding.bins_face[0],
+        jaw_fixed_bary=embedding.bins_bary[0],
+    )
+
+
+def save_npz(path: Path, assets: FlameAssets, embedding: LandmarkEmbedding) -> str:
+    """Write model and landmarks as plain arrays, one file; equal numbers make equal bytes.
+
+    Returns:
+        The file's sha256, which `assets.load_npz` and `embedding.load_embedding_npz` check.
+    """
+    return write_arrays(path, {**assets.to_arrays(), **embedding.to_arrays()})
+
+
+def _far_cheek_reach(points: Float64Array, yaw: float) -> float:
+    """How far the cheek that turns away reaches across the image, metres summed over its points."""
+    across = points[:, 0] * math.cos(yaw) + points[:, 2] * math.sin(yaw)
+    is_left_cheek = yaw > 0
+    half = NUM_CONTOUR // 2
+    return float(across[half + 1 :].sum() if is_left_cheek else -across[:half].sum())
+
+
+def _model_of(entries: dict[object, object]) -> FlameAssets:
+    template = plain_array(_entry(entries, "v_template"))
+    directions = plain_array(_entry(entries, "shapedirs"))
+    if directions.ndim != 3 or directions.shape[2] <= NUM_IDENTITY_DIRECTIONS:
+        raise ValueError(
+            f"shapedirs has shape {directions.shape}, FLAME's is (V, 3, 400): "
+            f"{NUM_IDENTITY_DIRECTIONS} for identity, the rest for expression"
+        )
+    regressor = _entry(entries, "J_regressor")
+    return FlameAssets.from_arrays(
+        {
+            "v_template": template,
+            "faces": _whole("f", plain_array(_entry(entries, "f"))),
+            "shapedirs": directions[:, :, :NUM_IDENTITY_DIRECTIONS],
+            "expressiondirs": directions[:, :, NUM_IDENTITY_DIRECTIONS:],
+            "posedirs": plain_array(_entry(entries, "posedirs")),
+            "joint_regressor": _dense(regressor, len(template)),
+            "parents": _parents(plain_array(_entry(entries, "kintree_table"))),
+            "weights": plain_array(_entry(entries, "weights")),
+        }
+    )
+
+
+def _dense(regressor: object, num_vertices: int) -> Array:
+    if isinstance(regressor, CscMatrix):
+        return regressor.dense((NUM_JOINTS, num_vertices))
+    return plain_array(regressor)
+
+
+def _parents(tree: Array) -> Int32Array:
+    """Row 0 of FLAME's `kintree_table`, where the root's parent is -1 stored without a sign."""
+    if tree.shape != (2, NUM_JOINTS):
+        raise ValueError(f"kintree_table has shape {tree.shape}, FLAME's is (2, {NUM_JOINTS})")
+    parents: Int32Array = tree[0].astype(np.int64).astype(np.uint32).view(np.int32)
+    return parents
+
+
+def _points_of(
+    entries: dict[object, object], shape: tuple[int, ...]
+) -> tuple[Int32Array, Float64Array]:
+    faces = _whole("lmk_face_idx", plain_array(_entry(entries, "lmk_face_idx")))
+    bary = plain_array(_entry(entries, "lmk_b_coords")).astype(np.float64)
+    if faces.shape != shape or bary.shape != (*shape, 3):
+        raise ValueError(
+            f"lmk_face_idx and lmk_b_coords have shapes {faces.shape} and {bary.shape}, "
+            f"expected {shape} and {(*shape, 3)}"
+        )
+    return faces, bary
+
+
+def _whole(name: str, numbers: Array) -> Int32Array:
+    if numbers.dtype.kind not in "iu" or (numbers.size and numbers.max() > np.iinfo(np.int32).max):
+        raise ValueError(f"{name} holds numbers that are no index")
+    return numbers.astype(np.int32)
+
+
+def _npy_object(data: bytes, source: str) -> object:
+    """Read the one object that `numpy.save` pickled behind a .npy header."""
+    stream = io.BytesIO(data)
+    try:
+        shape, _, dtype = read_npy_header(stream)
+    except ValueError as error:
+        raise BadPickleError(f"{source} is no .npy file: {error}") from None
+    if shape != () or not dtype.hasobject:
+        raise BadPickleError(f"{source} holds {dtype} of shape {str(shape)[:60]}, not one object")
+    payload = memoryview(data)[stream.tell() :]
+    return only_object(loads(payload, FLAME_GLOBALS, source=source))
+
+
+def _entries(value: object, source: str) -> dict[object, object]:
+    if not isinstance(value, dict):
+        raise BadPickleError(f"{source} holds a {type(value).__name__}, expected a dictionary")
+    return value
+
+
+def _entry(entries: dict[object, object], name: str) -> object:
+    if name not in entries:
+        raise ValueError(f"entry {name!r} is missing")
+    return entries[name]
+
+
+def _named(source: str, read: Callable[[], _T]) -> _T:
+    """Run a reader of ours; whatever it finds wrong is said in one line with the file's name."""
+    try:
+        return read()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadPickleError(f"{source}: {error}") from None
