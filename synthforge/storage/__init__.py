@@ -1,0 +1,48 @@
+"""Object stores behind one small protocol: directories (`file://`) and S3 (`s3://`)."""
+
+from __future__ import annotations
+
+from synthforge.storage.directory import DirectoryStorage
+from synthforge.storage.protocol import (
+    NotFound,
+    Storage,
+    StorageError,
+    StorageRefused,
+    StorageUnavailable,
+    StoredObject,
+)
+from synthforge.urls import is_under, parse_url
+
+__all__ = [
+    "DirectoryStorage",
+    "NotFound",
+    "Storage",
+    "StorageError",
+    "StorageRefused",
+    "StorageUnavailable",
+    "StoredObject",
+    "open_storage",
+]
+
+
+def open_storage(url: str, *, root: str | None = None) -> Storage:
+    """Return the store that keeps what lies under a URL; nothing is touched yet.
+
+    Args:
+        url: `s3://bucket/prefix`, `file:///folder` or an absolute path.
+        root: the prefix, at or above `url`, whose owner is trusted: in a directory no symbolic link
+            is followed below it. By default `url` itself.
+
+    Raises:
+        UrlError: `url` is not one of these.
+        StorageRefused: `url` does not lie under `root`.
+    """
+    location = parse_url(url)
+    if root is not None and not is_under(url, root):
+        raise StorageRefused(f"{location} does not lie under {root}")
+    if location.scheme == "file":
+        trusted = parse_url(root) if root is not None else location
+        return DirectoryStorage(location, trusted)
+    from synthforge.storage.s3 import S3Storage  # noqa: PLC0415 - boto3 takes 0.3 s to import
+
+    return S3Storage(location)

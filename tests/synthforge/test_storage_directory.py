@@ -1,0 +1,167 @@
+"""Directories: nothing half written, no link followed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthforge.storage import (
+    NotFound,
+    Storage,
+    StorageRefused,
+    StorageUnavailable,
+    open_storage,
+)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "secret").write_bytes(b"secret")
+    return folder
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    folder = tmp_path / "prefix"
+    folder.mkdir()
+    return folder
+
+
+def every_verb(storage: Storage, key: str) -> list[Callable[[], Any]]:
+    return [
+        lambda: storage.put_bytes(key, b"x"),
+        lambda: storage.get_bytes(key),
+        lambda: list(storage.stream(key)),
+        lambda: storage.read_range(key, 0, 1),
+        lambda: storage.head(key),
+    ]
+
+
+def test_a_linked_folder_is_not_entered(prefix: Path, outside: Path) -> None:
+    (prefix / "link").symlink_to(outside, target_is_directory=True)
+    storage = open_storage(str(prefix))
+    for call in [*every_verb(storage, "link/secret"), lambda: storage.delete("link/secret")]:
+        with pytest.raises(StorageRefused, match="link"):
+            call()
+    with pytest.raises(StorageRefused, match="link"):
+        list(storage.list_objects("link"))
+    assert list(storage.list_objects()) == []
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+
+
+def test_a_linked_file_is_not_read_and_a_put_replaces_the_link_itself(
+    prefix: Path, outside: Path
+) -> None:
+    (prefix / "x").symlink_to(outside / "secret")
+    storage = open_storage(str(prefix))
+    for call in every_verb(storage, "x")[1:]:
+        with pytest.raises(StorageRefused):
+            call()
+    storage.put_bytes("x", b"mine")
+    assert (outside / "secret").read_bytes() == b"secret"
+    assert storage.get_bytes("x") == b"mine"
+    assert not (prefix / "x").is_symlink()
+
+
+def test_a_link_between_the_allowed_root_and_the_dataset_is_not_followed(
+    prefix: Path, outside: Path
+) -> None:
+    (prefix / "job").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(StorageRefused, match="link"):
+        open_storage(f"{prefix}/job", root=str(prefix)).put_bytes("x", b"x")
+    assert open_storage(f"{prefix}/job").get_bytes("secret") == b"secret"  # its owner's own choice
+
+
+def test_a_store_outside_its_root_is_refused(prefix: Path) -> None:
+    with pytest.raises(StorageRefused, match="does not lie under"):
+        open_storage(f"{prefix}-other", root=str(prefix))
+
+
+def test_a_named_pipe_is_refused_at_once(prefix: Path) -> None:
+    os.mkfifo(prefix / "pipe")
+    storage = open_storage(str(prefix))
+    with pytest.raises(StorageRefused, match="regular"):
+        storage.get_bytes("pipe")
+    assert list(storage.list_objects()) == []
+
+
+def test_a_folder_where_an_object_should_be_is_refused(prefix: Path) -> None:
+    (prefix / "x" / "y").mkdir(parents=True)
+    storage = open_storage(str(prefix))
+    with pytest.raises(StorageRefused):
+        storage.put_bytes("x", b"data")
+    with pytest.raises(StorageRefused):
+        storage.get_bytes("x")
+    assert [path.name for path in prefix.iterdir()] == ["x"]
+
+
+def test_a_file_where_a_folder_should_be_is_refused(prefix: Path) -> None:
+    (prefix / "x").write_bytes(b"data")
+    with pytest.raises(StorageRefused, match="folder"):
+        open_storage(str(prefix)).put_bytes("x/y", b"data")
+
+
+@pytest.mark.parametrize("verb", ["fsync", "rename", "write"])
+def test_a_full_disk_leaves_nothing_and_may_be_tried_again(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def full(*_arguments: object, **_names: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, verb, full)
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        open_storage(str(prefix)).put_bytes("x", b"data")
+    assert list(prefix.iterdir()) == []
+
+
+def test_a_disk_that_gives_other_bytes_back_is_noticed(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, b"\x00" * len(data)))
+    with pytest.raises(StorageUnavailable, match="other bytes"):
+        open_storage(str(prefix)).put_bytes("x", b"data")
+    assert list(prefix.iterdir()) == []
+
+
+def test_a_missing_root_reads_as_empty(tmp_path: Path) -> None:
+    storage = open_storage(f"{tmp_path}/none/such")
+    assert list(storage.list_objects()) == []
+    assert storage.head("x") is None
+    with pytest.raises(NotFound):
+        storage.get_bytes("x")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_directory_gives_no_links(prefix: Path) -> None:
+    with pytest.raises(StorageRefused, match="no links"):
+        open_storage(str(prefix)).presign("x", 60)
+
+
+def test_no_descriptor_stays_open(prefix: Path) -> None:
+    storage = open_storage(str(prefix))
+    before = len(os.listdir("/proc/self/fd"))
+    storage.put_bytes("a/b/x", b"data")
+    storage.get_bytes("a/b/x")
+    list(storage.list_objects())
+    for key in ("a/b/none", "a/b", "a/b/x/y"):
+        with pytest.raises((NotFound, StorageRefused)):
+            storage.get_bytes(key)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_boto3_stays_unloaded() -> None:
+    code = (
+        "import sys; from synthforge.storage import open_storage; open_storage('/x'); "
+        "sys.exit('boto3' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
