@@ -30,7 +30,7 @@ DEFAULT_TRUNCATION_STD = 4.0  # a normal without bounds is cut here: 6 in 100,00
 MAX_CHOICES = 10_000
 _STANDARD_NORMAL = NormalDist()
 
-Number = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e9, le=1e9)]
 Weights = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1e9)], ...],
     Field(strict=False, min_length=1, max_length=MAX_CHOICES),

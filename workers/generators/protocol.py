@@ -8,7 +8,8 @@ from typing import Protocol
 from torch import Tensor
 
 from synthforge.shards import GeneratorInfo
-from workers.types import FaceParams, Float64Array, PosedHeads, Topology
+from workers.sampling import Rig
+from workers.types import FaceParams, PosedHeads, Topology
 
 
 class FaceGenerator(Protocol):
@@ -28,8 +29,8 @@ class FaceGenerator(Protocol):
         ...
 
     @property
-    def look_at_m(self) -> Float64Array:
-        """(3,) the world point that cameras look at."""
+    def rig(self) -> Rig:
+        """What a draw needs to know of the head: look-at point, coefficients, presets."""
         ...
 
     def info(self) -> GeneratorInfo:

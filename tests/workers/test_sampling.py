@@ -1,0 +1,134 @@
+"""Draws depend on seed, stream name, index and attempt alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from synthforge.jobs import JobSpec, parse_job_spec
+from workers.camera import axis_angle_to_rotation, head_pose
+from workers.sampling import Rig, sample_face
+from workers.types import FaceParams
+
+SMILE = np.full(8, 0.5, dtype=np.float32)
+RIG = Rig(
+    look_at_m=np.array([0, 0.01, 0.02]),
+    num_betas=8,
+    num_expression=8,
+    presets={"neutral": np.zeros(8, dtype=np.float32), "smile": SMILE},
+)
+
+
+def draw(index: int, attempt: int = 0, **spec: object) -> FaceParams:
+    document = json.dumps({"count": 1000} | spec)
+    return sample_face(parse_job_spec(document), RIG, index, attempt, "train")
+
+
+def flat(face: FaceParams) -> list[float]:
+    return [*face.scalars.values(), *face.betas, *face.expression, *face.camera.world2cam.ravel()]
+
+
+def test_the_same_draw_is_made_by_any_worker() -> None:
+    assert flat(draw(7, 2)) == flat(draw(7, 2))
+    assert flat(draw(7)) != flat(draw(8))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": 5},
+        {"name": "other"},
+        {"annotations": ["depth"]},
+        {"output": {"samples_per_shard": 3, "splits": {"a": 0.5, "b": 0.5}}},
+    ],
+)
+def test_name_count_output_and_annotations_move_no_draw(change: dict[str, object]) -> None:
+    assert flat(draw(3, **change)) == flat(draw(3))
+
+
+def test_a_changed_parameter_moves_no_other() -> None:
+    plain, changed = draw(3), draw(3, light={"azimuth": 5})
+    assert changed.scalars["light.azimuth"] == 5
+    for name, value in plain.scalars.items():
+        if name != "light.azimuth":
+            assert changed.scalars[name] == value
+    np.testing.assert_array_equal(plain.expression, changed.expression)
+
+
+def test_a_refused_sample_keeps_its_identity_and_draws_the_rest_again() -> None:
+    first, second = draw(3, 0), draw(3, 1)
+    np.testing.assert_array_equal(first.betas, second.betas)
+    for name, value in first.scalars.items():
+        if name.startswith("appearance."):
+            assert second.scalars[name] == value
+    assert first.yaw_deg != second.yaw_deg
+    assert not np.array_equal(first.expression, second.expression)
+
+
+def test_views_of_an_identity_share_shape_and_appearance() -> None:
+    a, b, c = (draw(index, identity={"views": 2}) for index in (4, 5, 6))
+    assert (a.identity, b.identity, c.identity) == (2, 2, 3)
+    np.testing.assert_array_equal(a.betas, b.betas)
+    assert a.scalars["appearance.skin_tone"] == b.scalars["appearance.skin_tone"]
+    assert a.yaw_deg != b.yaw_deg
+    assert not np.array_equal(b.betas, c.betas)
+
+
+def test_coefficients_by_index_leave_the_others_at_zero() -> None:
+    face = draw(1, identity={"shape": {"per_index": {"2": 1.5, "7": [0, 1]}}})
+    assert face.betas[2] == 1.5
+    assert 0 <= face.betas[7] < 1
+    assert np.count_nonzero(face.betas) == 2
+
+
+def test_presets_are_picked_by_weight_and_added() -> None:
+    fixed = {"coefficients": 0, "presets": {"neutral": 1, "smile": 3}}
+    picked = Counter(float(draw(index, expression=fixed).expression[0]) for index in range(400))
+    assert picked[0.5] / 400 == pytest.approx(0.75, abs=0.07)
+    assert set(picked) == {0.0, 0.5}
+
+
+def test_an_expression_that_the_head_lacks_is_named() -> None:
+    with pytest.raises(ValueError, match="'wink' is not one of neutral, smile"):
+        draw(0, expression={"presets": {"wink": 1}})
+
+
+@pytest.mark.parametrize("sampling", ["random", "sobol"])
+def test_drawn_values_follow_their_distribution(sampling: str) -> None:
+    """Kolmogorov-Smirnov at 0.1 %; Sobol points lie far closer than random ones may."""
+    count = 2000
+    spec = JobSpec(count=count, sampling=sampling)  # type: ignore[arg-type]
+    faces = [sample_face(spec, RIG, index, 0, "train") for index in range(count)]
+    limit = 1.95 / np.sqrt(count) if sampling == "random" else 4 / count
+    for name, (low, high) in {"pose.yaw": (-45, 45), "appearance.eye_tone": (0, 1)}.items():
+        values = np.sort([face.scalars[name] for face in faces])
+        expected = (values - low) / (high - low)
+        steps = np.arange(count + 1) / count
+        gap = max(np.abs(expected - steps[1:]).max(), np.abs(expected - steps[:-1]).max())
+        assert gap < limit, name
+
+
+def test_scalars_of_one_face_are_independent() -> None:
+    faces = [draw(index) for index in range(600)]
+    table = np.array([list(face.scalars.values()) for face in faces])
+    table = table[:, table.std(axis=0) > 0]
+    correlation = np.corrcoef(table.T) - np.eye(table.shape[1])
+    assert np.abs(correlation).max() < 5 / np.sqrt(len(faces))
+
+
+def test_the_camera_sees_the_head_as_asked_behind_a_turned_neck() -> None:
+    face = draw(2, neck={"yaw": 20, "pitch": -10, "roll": 5})
+    neck = axis_angle_to_rotation(face.neck_pose.astype(np.float64))
+    seen = head_pose(face.camera.world2cam[:3, :3] @ neck)
+    assert seen == pytest.approx((face.yaw_deg, face.pitch_deg, face.roll_deg), abs=1e-5)
+
+
+def test_gaze_and_jaw_turn_as_the_conventions_say() -> None:
+    face = draw(0, gaze={"yaw": 20, "pitch": 10}, expression={"jaw_open": 12})
+    looks = axis_angle_to_rotation(face.leye_pose.astype(np.float64)) @ [0, 0, 1]
+    assert looks[0] > 0.3
+    assert looks[1] > 0.15
+    np.testing.assert_allclose(np.degrees(face.jaw_pose), [12, 0, 0], atol=1e-5)

@@ -1,0 +1,90 @@
+"""The faces of a shard in order: refused ones are drawn again, the accepted wait for their turn."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from synthforge.shards import ShardPlan
+from workers.encoding import LabelledFace
+from workers.face_maker import Candidate, Draw, FaceMaker, Refusal
+
+YAW_BIN_DEG = 15  # refusals are counted in bins of this width
+
+
+class PlanError(Exception):
+    """The plan cannot be carried out, by any worker at any time; the message says why."""
+
+
+class FaceStream:
+    """Yields a shard's labelled faces in the plan's order, a chunk at a time.
+
+    Attributes:
+        rejected: refusals so far by reason.
+        rejected_yaw: refusals so far by the lower edge of their yaw bin, degrees.
+    """
+
+    def __init__(
+        self,
+        maker: FaceMaker,
+        plan: ShardPlan,
+        max_attempts: int,
+        check: Callable[[], None],
+    ) -> None:
+        """Prepare; `check` is called before every chunk and may raise to stop."""
+        self.rejected: Counter[str] = Counter()
+        self.rejected_yaw: Counter[int] = Counter()
+        self._maker = maker
+        self._plan = plan
+        self._max_attempts = max_attempts
+        self._check = check
+
+    def chunks(self) -> Iterator[list[LabelledFace]]:
+        """Yield lists of up to `chunk_size` faces; each list is rendered in one go.
+
+        Raises:
+            PlanError: a sample was refused `max_attempts` times.
+        """
+        size = self._maker.chunk_size
+        accepted: dict[int, Candidate] = {}
+        ready: deque[Candidate] = deque()
+        order = self._plan.sample_indices()
+        wanted = next(order, None)
+        for candidates in self._accepted_chunks():
+            accepted.update((found.face.index, found) for found in candidates)
+            while wanted in accepted:
+                ready.append(accepted.pop(wanted))
+                wanted = next(order, None)
+            while len(ready) >= size or (wanted is None and ready):
+                yield self._maker.finish([ready.popleft() for _ in range(min(size, len(ready)))])
+
+    def _accepted_chunks(self) -> Iterator[list[Candidate]]:
+        """Yield what passed the gate, about in order: retries go first, so few faces wait."""
+        size = self._maker.chunk_size
+        split = self._plan.split
+        first = (Draw(index, 0, split) for index in self._plan.sample_indices())
+        retries: deque[Draw] = deque()
+        while True:
+            self._check()
+            again = [retries.popleft() for _ in range(min(size, len(retries)))]
+            draws = again + list(islice(first, size - len(again)))
+            if not draws:
+                return
+            results = self._maker.propose(draws)
+            retries.extend(
+                self._next_draw(result) for result in results if isinstance(result, Refusal)
+            )
+            yield [result for result in results if isinstance(result, Candidate)]
+
+    def _next_draw(self, refusal: Refusal) -> Draw:
+        face, verdict = refusal.face, refusal.verdict
+        self.rejected[verdict.reason] += 1
+        self.rejected_yaw[int(face.yaw_deg // YAW_BIN_DEG) * YAW_BIN_DEG] += 1
+        if face.attempt + 1 >= self._max_attempts:
+            raise PlanError(
+                f"sample {face.index} was refused {self._max_attempts} times, at last for "
+                f"{verdict.reason} ({verdict.measured:g}, limit {verdict.limit:g}): widen the "
+                "ranges of pose and camera, or lower quality limits"
+            )
+        return Draw(face.index, face.attempt + 1, face.split)

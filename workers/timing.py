@@ -1,0 +1,33 @@
+"""Where a worker's time goes, by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+
+class Stages:
+    """Adds up the seconds of named stages; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._lock = Lock()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            with self._lock:
+                self._seconds[stage] = self._seconds.get(stage, 0.0) + elapsed
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each stage so far."""
+        with self._lock:
+            return dict(self._seconds)
