@@ -80,12 +80,21 @@ def read_embedding(
         ForbiddenGlobalError: one asks for something no such file needs.
         BadPickleError: one is torn, or its entries have other shapes.
     """
-    fixed = _entries(loads(static, FLAME_GLOBALS, source=static_source), static_source)
-    moving = _entries(_npy_object(dynamic, dynamic_source), dynamic_source)
-    static_face, static_bary = _named(static_source, lambda: _points_of(fixed, (NUM_STATIC,)))
-    bins = (len(BIN_YAW_DEG), NUM_CONTOUR)
-    bins_face, bins_bary = _named(dynamic_source, lambda: _points_of(moving, bins))
+    static_face, static_bary = read_static_points(static, static_source)
+    bins_face, bins_bary = read_contour_bins(dynamic, dynamic_source)
     return OfficialEmbedding(static_face, static_bary, bins_face, bins_bary)
+
+
+def read_static_points(data: bytes, source: str) -> tuple[Int32Array, Float64Array]:
+    """Read the static embedding, a pickle: faces (51,) and barycentrics (51, 3)."""
+    entries = _entries(loads(data, FLAME_GLOBALS, source=source), source)
+    return _named(source, lambda: _points_of(entries, (NUM_STATIC,)))
+
+
+def read_contour_bins(data: bytes, source: str) -> tuple[Int32Array, Float64Array]:
+    """Read the dynamic embedding, a pickle in a .npy: faces (79, 17), barycentrics (79, 17, 3)."""
+    entries = _entries(_npy_object(data, source), source)
+    return _named(source, lambda: _points_of(entries, (len(BIN_YAW_DEG), NUM_CONTOUR)))
 
 
 def cell_of_bin(bin_index: NDArray[np.int64], yaw_sense: int) -> NDArray[np.int64]:
@@ -217,7 +226,8 @@ def _npy_object(data: bytes, source: str) -> object:
     if shape != () or not dtype.hasobject:
         raise BadPickleError(f"{source} holds {dtype} of shape {str(shape)[:60]}, not one object")
     payload = memoryview(data)[stream.tell() :]
-    return only_object(loads(payload, FLAME_GLOBALS, source=source))
+    pickled = loads(payload, FLAME_GLOBALS, source=source)
+    return _named(source, lambda: only_object(pickled))
 
 
 def _entries(value: object, source: str) -> dict[object, object]:

@@ -16,7 +16,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.flame.safe_pickle import BadPickleError, GlobalRef, GlobalTable, no_call
+from workers.flame.safe_pickle import GlobalRef, GlobalTable, no_call
 
 _NUMERIC = re.compile(r"[<>|=]?([biuf])(1|2|4|8)")
 _OBJECT = re.compile(r"[|]?O[48]?")
@@ -147,7 +147,7 @@ def only_object(value: object) -> object:
     """The one object in an array of no dimensions, as `numpy.save` stores a dictionary."""
     if isinstance(value, PickledArray) and value.objects is not None and len(value.objects) == 1:
         return value.objects[0]
-    raise BadPickleError("the file holds no single object")
+    raise ValueError("the file holds no single object")
 
 
 def _stacked(arrays: list[NDArray[np.generic]]) -> NDArray[np.generic]:

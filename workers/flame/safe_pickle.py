@@ -311,6 +311,13 @@ class _Machine:
         except (TypeError, ValueError, OverflowError) as error:
             raise self.error(f"{ref}: {error}") from None
 
+    def instantiate(self) -> None:
+        """INST, protocol 0: a global named in line and called with all items above the mark."""
+        items = self.pop_mark()
+        self.find_global_by_lines()
+        self.push(tuple(items))
+        self.call()
+
     def build(self) -> None:
         state = self.pop()
         target = self.top()
@@ -395,9 +402,10 @@ _STEPS: dict[int, Callable[[_Machine], object]] = {
     ord("g"): lambda m: m.recall(m.decimal()),
     ord("h"): lambda m: m.recall(m.number("<B")),
     ord("j"): lambda m: m.recall(m.number("<I")),
-    # Globals and objects. INST, OBJ, NEWOBJ_EX, the EXT registry and out-of-band buffers have no
-    # place in files of this kind and are refused like any unknown instruction.
+    # Globals and objects. OBJ, NEWOBJ_EX, the EXT registry and out-of-band buffers have no place
+    # in files of this kind and are refused like any unknown instruction.
     ord("c"): _Machine.find_global_by_lines,
+    ord("i"): _Machine.instantiate,
     0x93: _Machine.find_global_on_stack,
     ord("R"): _Machine.call,
     0x81: _Machine.call,

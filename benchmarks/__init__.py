@@ -1,0 +1,1 @@
+"""What a core gives, and whether our numbers equal the recorded ones."""

@@ -1,0 +1,1 @@
+"""Compares our numbers with fixtures recorded from the published code, a line each."""
