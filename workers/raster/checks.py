@@ -1,4 +1,4 @@
-"""What every backend asks of its arguments before an index reaches a kernel without bounds checks."""
+"""What every backend asks of its arguments, before an index reaches a kernel unchecked."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile with numba at the first call, and keep the machine code on disk where that is allowed.
+    """Compile with numba at the first call, and keep the machine code on disk if possible.
 
     No `fastmath` and no `parallel`: the same arguments give the same bits whatever the load, and a
     worker uses one core. numba looks for a place in `NUMBA_CACHE_DIR`, then beside the source,

@@ -7,7 +7,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from workers.raster.rule import NEAR_M as NEAR_M
+from workers.raster.rule import NEAR_M
+
+__all__ = ["NEAR_M", "Fragments", "Rasteriser"]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@
    not finite, is left out whole. So is one whose area on the grid is zero.
 3. A pixel is covered when its centre (j + 0.5, i + 0.5) lies strictly inside, or on a top edge
    (level, the triangle below it) or a left edge (the triangle to its right).
-4. Nearness is q = 1/z, a plane over the image: the float64 value at the pixel's centre, clamped to
-   the range of the corners, rounded to float32. The largest q wins; equal q: lower face index.
+4. Nearness q = 1/z is a plane over the image: float64 at the first column of a row of the face's
+   bounding box (cut to the image), float32 steps from there, clamped to the range of the corners.
+   The largest q wins; equal q: the lower face index.
 5. Barycentrics come from the exact integer edge functions E_i: t_i = E_i / z_i,
    b_i = t_i / (t_0 + t_1 + t_2), z = (E_0 + E_1 + E_2) / (t_0 + t_1 + t_2), in float64.
 
