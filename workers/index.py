@@ -1,0 +1,139 @@
+"""The table of a dataset's samples: a parquet part a shard, joined into one file at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synthforge.samples import SampleMeta
+from synthforge.shards import sample_key
+
+ROW_GROUP_ROWS: Final = 1 << 16  # of the joined file: few groups, flat memory
+
+# `key`, `shard`, `offset`, `num_bytes`, `sha256` find a sample's run of bytes in its tar by one
+# range request; the rest are the scalars of K.json. Null: the job did not ask for them.
+INDEX_SCHEMA: Final = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("num_bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("index", pa.int64(), nullable=False),
+        pa.field("identity", pa.int64(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("yaw_deg", pa.float64()),
+        pa.field("pitch_deg", pa.float64()),
+        pa.field("roll_deg", pa.float64()),
+        pa.field("bbox_px", pa.list_(pa.float64(), 4)),
+        pa.field("bbox_visible_px", pa.list_(pa.int32(), 4)),
+        pa.field("quality", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One sample of a shard: columns as `INDEX_SCHEMA`, but the shard's name, known later."""
+
+    key: str
+    offset: int
+    num_bytes: int
+    sha256: str
+    index: int
+    identity: int
+    split: str
+    attempt: int
+    width: int
+    height: int
+    yaw_deg: float | None
+    pitch_deg: float | None
+    roll_deg: float | None
+    bbox_px: tuple[float, float, float, float] | None
+    bbox_visible_px: tuple[int, int, int, int] | None
+    quality: dict[str, float]
+
+
+def index_row(meta: SampleMeta, offset: int, num_bytes: int, sha256: str) -> IndexRow:
+    """Return the row of a sample that lies at `offset` of its tar."""
+    head = meta.head
+    return IndexRow(
+        key=sample_key(meta.index),
+        offset=offset,
+        num_bytes=num_bytes,
+        sha256=sha256,
+        index=meta.index,
+        identity=meta.identity,
+        split=meta.split,
+        attempt=meta.attempt,
+        width=meta.width,
+        height=meta.height,
+        yaw_deg=head.yaw_deg if head else None,
+        pitch_deg=head.pitch_deg if head else None,
+        roll_deg=head.roll_deg if head else None,
+        bbox_px=meta.bbox_px,
+        bbox_visible_px=meta.bbox_visible_px,
+        quality=dict(sorted(meta.quality.items())),
+    )
+
+
+def write_part(path: Path, shard_name: str, rows: Iterable[IndexRow]) -> None:
+    """Write the rows of one shard; equal rows, equal bytes.
+
+    Args:
+        path: a local file.
+        shard_name: path of the tar under the dataset's prefix.
+        rows: in the order of the tar.
+    """
+    data = [{"shard": shard_name, **asdict(row), "quality": list(row.quality.items())}
+            for row in rows]  # fmt: skip
+    with _writer(path) as writer:
+        writer.write_table(pa.Table.from_pylist(data, INDEX_SCHEMA))
+
+
+def join_parts(parts: Iterable[Path], path: Path) -> int:
+    """Write the rows of all parts, in order, into one file; memory stays flat.
+
+    Args:
+        parts: files of `write_part`, each opened once, in the order of the manifest.
+        path: of the joined file.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        ValueError: a part has other columns.
+    """
+    num_rows = 0
+    with _writer(path) as writer:
+        for table in _row_groups(parts):
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            num_rows += table.num_rows
+    return num_rows
+
+
+def _row_groups(parts: Iterable[Path]) -> Iterator[pa.Table]:
+    """Yield tables of `ROW_GROUP_ROWS` rows, the last one shorter."""
+    held = INDEX_SCHEMA.empty_table()
+    for part in parts:
+        table = pq.read_table(part)
+        if table.schema != INDEX_SCHEMA:
+            raise ValueError(f"index part {part.name} has other columns: write it again")
+        held = pa.concat_tables([held, table])
+        while held.num_rows >= ROW_GROUP_ROWS:
+            yield held.slice(0, ROW_GROUP_ROWS)
+            held = held.slice(ROW_GROUP_ROWS)
+    if held.num_rows:
+        yield held.combine_chunks()
+
+
+def _writer(path: Path) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, INDEX_SCHEMA, compression="zstd")
