@@ -1,0 +1,119 @@
+"""Where things are on the mean face: feature curves and centres, millimetres, subject's left side.
+
+Frontal curves are (x, y). Their sources are the tables of docs/head.md; everything is mirrored for
+the right side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tools.build_head.spline import Floats, smooth_curve
+
+EYE_CENTRE = np.array([31.5, 30.0, 56.5])
+EYE_RADIUS = 12.0
+IRIS_RADIUS = 5.9
+
+NUM_LID_SEGMENTS = 14
+UPPER_LID = [
+    (17.8, 28.4), (20.0, 30.4), (24.0, 33.7), (28.5, 35.3), (33.0, 35.4), (38.0, 34.2),
+    (42.0, 32.2), (45.3, 30.3),
+]  # fmt: skip
+LOWER_LID = [
+    (17.8, 28.4), (20.6, 27.7), (24.5, 26.2), (29.0, 25.1), (34.0, 25.0), (38.5, 26.2),
+    (42.3, 28.2), (45.3, 30.3),
+]  # fmt: skip
+
+NUM_LIP_SEGMENTS = 12
+UPPER_LIP_BORDER = [
+    (0.0, -30.4), (2.8, -29.7), (6.0, -28.6), (9.0, -29.1), (13.0, -30.8), (18.0, -33.3),
+    (23.0, -36.2), (26.4, -38.6),
+]  # fmt: skip
+LOWER_LIP_BORDER = [
+    (0.0, -48.0), (5.0, -47.9), (10.0, -47.1), (15.0, -45.4), (20.0, -42.7), (24.0, -40.1),
+    (26.4, -38.6),
+]  # fmt: skip
+LIP_CONTACT = [
+    (0.0, -39.3), (4.0, -38.5), (8.0, -38.2), (13.0, -38.5), (19.0, -38.9), (24.0, -38.8),
+    (26.4, -38.6),
+]  # fmt: skip
+
+BROW_CENTRE = [(14.5, 49.6), (20.0, 51.2), (28.0, 53.4), (38.0, 55.2), (48.0, 53.0), (57.5, 46.0)]
+BROW_HALF_THICKNESS = [3.6, 4.0, 4.0, 3.5, 2.6, 0.9]
+NUM_BROW_SEGMENTS = 12
+
+NOSE_OUTLINE = [
+    (0.0, 34.5), (5.5, 32.0), (8.0, 26.0), (10.0, 16.0), (12.5, 6.0), (16.0, -1.0),
+    (18.6, -7.0), (18.2, -12.0), (15.0, -15.2), (10.0, -16.0), (5.0, -17.0), (0.0, -17.4),
+]  # fmt: skip
+NOSTRIL_CENTRE = np.array([7.2, -12.9])
+NOSTRIL_RADII = (3.7, 1.9)
+NOSTRIL_TILT_DEG = -12.0
+NUM_NOSTRIL_POINTS = 12
+
+EAR_CENTRE_YZ = np.array([11.0, -24.0])
+EAR_HOLE_RADII = (24.0, 11.0)
+EAR_TILT_DEG = 14.0
+NUM_EAR_POINTS = 28
+
+
+def upper_lid() -> Floats:
+    """(NUM_LID_SEGMENTS + 1, 2), inner to outer corner."""
+    return smooth_curve(UPPER_LID, NUM_LID_SEGMENTS + 1)
+
+
+def lower_lid() -> Floats:
+    """(NUM_LID_SEGMENTS + 1, 2), inner to outer corner."""
+    return smooth_curve(LOWER_LID, NUM_LID_SEGMENTS + 1)
+
+
+def lid_loop() -> Floats:
+    """(2 N, 2): the upper lid from inner to outer corner, then the lower back."""
+    return np.concatenate([upper_lid(), lower_lid()[1:-1][::-1]])
+
+
+def lip_half_loop(upper: list[tuple[float, float]], lower: list[tuple[float, float]]) -> Floats:
+    """(2 N + 1, 2): from the upper midline over the corner to the lower midline."""
+    top = smooth_curve(upper, NUM_LIP_SEGMENTS + 1)
+    bottom = smooth_curve(lower, NUM_LIP_SEGMENTS + 1)
+    return np.concatenate([top, bottom[:-1][::-1]])
+
+
+def brow_centre() -> Floats:
+    """(N + 1, 2), inner to outer end."""
+    return smooth_curve(BROW_CENTRE, NUM_BROW_SEGMENTS + 1)
+
+
+def brow_outline() -> tuple[Floats, Floats]:
+    """Upper and lower edge, (N + 1, 2) each, inner to outer, meeting in one point at the tail."""
+    centre = brow_centre()
+    tangent = np.gradient(centre, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
+    at = np.linspace(0.0, 1.0, len(centre))
+    knots = np.linspace(0.0, 1.0, len(BROW_HALF_THICKNESS))
+    half = np.interp(at, knots, BROW_HALF_THICKNESS)[:, None]
+    upper, lower = centre + normal * half, centre - normal * half
+    upper[-1] = lower[-1] = centre[-1]
+    return upper, lower
+
+
+def nostril_loop() -> Floats:
+    """(NUM_NOSTRIL_POINTS, 2) around the left nostril."""
+    angle = 2 * np.pi * np.arange(NUM_NOSTRIL_POINTS) / NUM_NOSTRIL_POINTS
+    tilt = np.deg2rad(NOSTRIL_TILT_DEG)
+    e = np.stack([NOSTRIL_RADII[0] * np.cos(angle), NOSTRIL_RADII[1] * np.sin(angle)], 1)
+    turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+    out: Floats = NOSTRIL_CENTRE + e @ turn.T
+    return out
+
+
+def ear_hole() -> Floats:
+    """(NUM_EAR_POINTS, 2) of (y, z): where the left ear grows out of the head; starts at the top,
+    then forward, down, back."""
+    angle = 2 * np.pi * np.arange(NUM_EAR_POINTS) / NUM_EAR_POINTS
+    tilt = np.deg2rad(EAR_TILT_DEG)
+    up, forward = EAR_HOLE_RADII[0] * np.cos(angle), EAR_HOLE_RADII[1] * np.sin(angle)
+    y = up * np.cos(tilt) + forward * np.sin(tilt)
+    z = -up * np.sin(tilt) + forward * np.cos(tilt)
+    return EAR_CENTRE_YZ + np.stack([y, z], 1)

@@ -1,0 +1,225 @@
+"""Where the 68 iBUG points lie on the mesh: 51 fixed ones, and 17 that follow the view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.build_head import anatomy
+from tools.build_head.chart import Chart
+from tools.build_head.half_mesh import PART, WholeMesh
+from tools.build_head.spline import Floats
+
+Ints = NDArray[np.int32]
+# Position in 17..67 of each point's mirror twin: filled from the pairs below.
+LEFT_TO_RIGHT = {
+    22: 21, 23: 20, 24: 19, 25: 18, 26: 17, 34: 32, 35: 31, 42: 39, 43: 38, 44: 37, 45: 36,
+    46: 41, 47: 40, 52: 50, 53: 49, 54: 48, 55: 59, 56: 58, 63: 61, 64: 60, 65: 67,
+}  # fmt: skip
+# Frontal (x, y), mm, of the points under the nose: nostril bases, subnasale.
+NOSE_BASE = {33: (0.0, -16.2), 34: (7.4, -14.9), 35: (12.6, -13.6)}
+NOSE_RIDGE_Y = {27: 30.0, 28: 18.6, 29: 6.6, 30: -6.2}
+
+
+@dataclass(frozen=True)
+class OnMesh:
+    """A point of the mesh: a triangle and barycentric weights of its corners."""
+
+    face: int
+    bary: tuple[float, float, float]
+
+
+class Locator:
+    """Finds mesh points: by an edge, by a frontal position, by a place on the chart."""
+
+    def __init__(self, mesh: WholeMesh, chart: Chart, plane: Floats) -> None:
+        self.mesh = mesh
+        self.chart = chart
+        self._face_of_edge: dict[tuple[int, int], int] = {}
+        self._face_of: dict[tuple[int, ...], int] = {}
+        for i, t in enumerate(mesh.triangles.tolist()):
+            self._face_of[tuple(sorted(t))] = i
+            for k in range(3):
+                self._face_of_edge.setdefault((t[k], t[(k + 1) % 3]), i)
+        skin = mesh.sets["skin"]
+        is_chart = np.isin(mesh.triangles, skin).all(1) & (mesh.parts == PART["skin"])
+        self._chart_faces = np.nonzero(is_chart)[0]
+        order = np.full(len(mesh.points), -1)
+        order[skin] = np.arange(len(skin))
+        self._chart_plane = plane[order[mesh.triangles[is_chart]]]  # (T, 3, 2)
+
+    def on_edge(self, a: int, b: int, t: float) -> OnMesh:
+        """The point at share t from vertex a to b of an edge."""
+        face = self._face_of_edge.get((a, b), self._face_of_edge.get((b, a), -1))
+        if face < 0:
+            raise ValueError(f"vertices {a} and {b} share no edge")
+        corners = self.mesh.triangles[face].tolist()
+        bary = [0.0, 0.0, 0.0]
+        bary[corners.index(a)] = 1.0 - t
+        bary[corners.index(b)] += t
+        return OnMesh(face, (bary[0], bary[1], bary[2]))
+
+    def along(self, chain: Ints, share: float) -> OnMesh:
+        """The point at a share of the arc length of a chain of vertices."""
+        p = self.mesh.points[chain]
+        length = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(p, axis=0), axis=1))]
+        return self._at(chain, length / length[-1], share)
+
+    def along_axis(self, chain: Ints, axis: int, value: float) -> OnMesh:
+        """The first point of a chain whose coordinate has the value (mm)."""
+        c = self.mesh.points[chain][:, axis]
+        for i in range(len(chain) - 1):
+            if (c[i] - value) * (c[i + 1] - value) <= 0 and c[i] != c[i + 1]:
+                t = (value - c[i]) / (c[i + 1] - c[i])
+                return self.on_edge(int(chain[i]), int(chain[i + 1]), float(t))
+        raise ValueError(f"no point of the chain has {'xyz'[axis]} = {value} mm")
+
+    def _at(self, chain: Ints, knots: Floats, value: float) -> OnMesh:
+        i = int(np.clip(np.searchsorted(knots, value, side="right") - 1, 0, len(chain) - 2))
+        t = float((value - knots[i]) / (knots[i + 1] - knots[i]))
+        return self.on_edge(int(chain[i]), int(chain[i + 1]), t)
+
+    def on_chart(self, q: Floats) -> OnMesh:
+        """The point of the skin's left half above a place of the chart."""
+        a, b, c = (self._chart_plane[:, i] for i in range(3))
+        area = _cross(b - a, c - a)
+        w = np.stack([_cross(b - q, c - q), _cross(c - q, a - q), _cross(a - q, b - q)], 1)
+        w = w / area[:, None]
+        best = int(np.argmax(w.min(1)))
+        bary = np.clip(w[best], 0.0, None)
+        bary /= bary.sum()
+        return OnMesh(int(self._chart_faces[best]), (bary[0], bary[1], bary[2]))
+
+    def in_front(self, xy: tuple[float, float]) -> OnMesh:
+        """The point of the skin's left half that the frontal view shows at (x, y) mm."""
+        theta, row = self.chart.locate_front(np.array([xy]))
+        return self.on_chart(self.chart.to_plane(theta, row)[0])
+
+    def mirrored(self, point: OnMesh) -> OnMesh:
+        """The twin on the other side."""
+        corners = self.mesh.triangles[point.face]
+        twins = self.mesh.mirror[corners]
+        face = self._face_of[tuple(sorted(twins.tolist()))]
+        weight = dict(zip(twins.tolist(), point.bary, strict=True))
+        bary = [weight[v] for v in self.mesh.triangles[face].tolist()]
+        return OnMesh(face, (bary[0], bary[1], bary[2]))
+
+    def position(self, point: OnMesh) -> Floats:
+        """(3,) mm on the mean head."""
+        out: Floats = np.asarray(point.bary) @ self.mesh.points[self.mesh.triangles[point.face]]
+        return out
+
+
+def _cross(u: Floats, v: Floats) -> Floats:
+    out: Floats = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    return out
+
+
+def inner_landmarks(locator: Locator) -> list[OnMesh]:
+    """iBUG points 17..67."""
+    sets = locator.mesh.sets
+    n, m = anatomy.NUM_LID_SEGMENTS, anatomy.NUM_LIP_SEGMENTS
+    brow = sets["brow_centre"]
+    point: dict[int, OnMesh] = {}
+    for i, share in zip(range(22, 27), (0.04, 0.26, 0.5, 0.75, 1.0), strict=True):
+        point[i] = locator.along(brow, share)
+    for i, y in NOSE_RIDGE_Y.items():
+        point[i] = locator.along_axis(sets["midline_top"], 1, y)
+    for i, xy in NOSE_BASE.items():
+        point[i] = locator.in_front(xy)
+    lids = sets["lids"]
+    upper, lower = lids[: n + 1], np.r_[lids[n:], lids[:1]]
+    point |= {42: locator.along(upper, 0.0), 45: locator.along(upper, 1.0)}
+    point |= {43: locator.along(upper, 0.33), 44: locator.along(upper, 0.67)}
+    point |= {46: locator.along(lower, 0.33), 47: locator.along(lower, 0.67)}
+    for ring, ids in (("lips", (51, 52, 53, 54, 55, 56, 57)), ("lip_contact", (62, 63, 64, 65, 66))):
+        loop = sets[ring]
+        top, bottom = loop[: m + 1], loop[m:][::-1]
+        if ring == "lips":
+            mids, sides = (0, m), {52: (top, 6.6), 53: (top, 18.3), 55: (bottom, 17.9), 56: (bottom, 9.5)}
+        else:
+            mids, sides = (0, m), {63: (top, 8.8), 65: (bottom, 8.8)}
+        point[ids[0]] = locator.along(top, 0.0)
+        point[54 if ring == "lips" else 64] = locator.along(top, 1.0)
+        point[57 if ring == "lips" else 66] = locator.along(bottom, 0.0)
+        for i, (chain, x) in sides.items():
+            point[i] = locator.along_axis(chain, 0, x)
+        del mids
+    for left, right in LEFT_TO_RIGHT.items():
+        point[right] = locator.mirrored(point[left])
+    return [point[i] for i in range(17, 68)]
+
+
+# The line on which each contour point (left side, 8 = chin to 16 = ear) slides as the view
+# changes: from its place at the jaw or ear to the face's middle; (y, z) beside or (x, y) in front.
+SLIDES: dict[int, tuple[tuple[str, float, float], tuple[str, float, float]]] = {
+    16: (("side", 24.0, -7.0), ("front", 22.0, 20.0)),
+    15: (("side", 4.0, -7.0), ("front", 20.0, 2.0)),
+    14: (("side", -14.0, -7.0), ("front", 20.0, -14.0)),
+    13: (("side", -31.0, -6.0), ("front", 24.0, -27.0)),
+    12: (("side", -49.0, -1.0), ("front", 30.0, -40.0)),
+    11: (("side", -62.5, 17.0), ("front", 24.0, -51.0)),
+    10: (("side", -72.5, 41.0), ("front", 16.0, -56.0)),
+    9: (("side", -80.5, 64.0), ("front", 8.0, -58.0)),
+    8: (("front", 0.0, -80.0), ("front", 0.0, -56.0)),
+}
+OUTWARD_DEG = {16: 0.0, 15: 0.0, 14: -8.0, 13: -16.0, 12: -30.0, 11: -46.0, 10: -60.0, 9: -76.0, 8: -90.0}
+NUM_SLIDE_POINTS = 28
+CHIN_ROW = 15.35
+YAW_GRID_DEG = np.arange(-90.0, 91.0, 5.0)
+PITCH_GRID_DEG = np.arange(-40.0, 41.0, 10.0)
+
+
+def _slides(locator: Locator) -> dict[int, list[OnMesh]]:
+    """The candidate points of every contour point, outermost first."""
+    chart = locator.chart
+    out = {}
+    for index, ends in SLIDES.items():
+        places = []
+        for kind, a, b in ends:
+            locate = chart.locate_side if kind == "side" else chart.locate_front
+            theta, row = locate(np.array([[a, b]]))
+            places.append(np.array([theta[0], row[0]]))
+        if index == 8:
+            places[0] = np.array([0.0, CHIN_ROW])
+        t = np.linspace(0.0, 1.0, NUM_SLIDE_POINTS)[:, None]
+        at = places[0] + (places[1] - places[0]) * t
+        out[index] = [locator.on_chart(q) for q in chart.to_plane(at[:, 0], at[:, 1])]
+    for index in range(9, 17):
+        out[16 - index] = [locator.mirrored(p) for p in out[index]]
+    return out
+
+
+def contour_grid(locator: Locator) -> list[list[list[OnMesh]]]:
+    """[yaw][pitch][17] points on the visible outline of the face.
+
+    Of the candidates on each slide, the one that lies farthest outward in the image.
+    """
+    slides = _slides(locator)
+    where = {k: np.stack([locator.position(p) for p in slide]) for k, slide in slides.items()}
+    grid = []
+    for yaw in np.deg2rad(YAW_GRID_DEG):
+        line = []
+        for pitch in np.deg2rad(PITCH_GRID_DEG):
+            row = []
+            for k in range(17):
+                angle = np.deg2rad(OUTWARD_DEG[max(k, 16 - k)])
+                outward = np.array([np.cos(angle) * (1 if k > 8 else -1), np.sin(angle)])
+                if k == 8:
+                    outward = np.array([0.0, -1.0])
+                best = int(np.argmax(_in_image(where[k], yaw, pitch) @ outward))
+                row.append(slides[k][best])
+            line.append(row)
+        grid.append(line)
+    return grid
+
+
+def _in_image(points: Floats, yaw: float, pitch: float) -> Floats:
+    """(N, 2): right and up in the image of a far camera, head turned as DESIGN.md's angles say."""
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    right = cy * points[:, 0] + sy * points[:, 2]
+    depth = -sy * points[:, 0] + cy * points[:, 2]
+    up = cp * points[:, 1] + sp * depth
+    return np.stack([right, up], 1)
