@@ -1,0 +1,1 @@
+"""Streams shards and trains on them; knows nothing of who made them."""

@@ -1,0 +1,185 @@
+"""Batches read by place: what each loader worker runs, in processes or threads alike."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import cast, overload
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from trainer.batches import Batch, collate
+from trainer.decoding import Sample, decode_sample
+from trainer.index import DatasetIndex
+from trainer.keyed_random import keyed_generator
+from trainer.order import Course, Places, rank_part
+from trainer.shard_store import ShardError, ShardStore
+
+Transform = Callable[[Sample, np.random.Generator], Sample]
+Span = tuple[int, int, int]  # epoch, first position, position after the last
+_LOADER_PREFETCH = 2  # batches that each loader process keeps ready
+
+
+@dataclass(frozen=True)
+class Spans(Sequence[Span]):
+    """The global batches of an epoch, or every n-th of them; no list of them is held.
+
+    Attributes:
+        epoch: that they belong to.
+        starts: first position of each.
+        size: of a batch.
+        end: samples of the epoch: the last batch may be short.
+    """
+
+    epoch: int
+    starts: range
+    size: int
+    end: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, number: int) -> Span: ...
+    @overload
+    def __getitem__(self, number: slice) -> Spans: ...
+    def __getitem__(self, number: int | slice) -> Span | Spans:
+        if isinstance(number, slice):
+            return replace(self, starts=self.starts[number])
+        start = self.starts[number]
+        return self.epoch, start, min(start + self.size, self.end)
+
+
+@dataclass(frozen=True)
+class BatchReader:
+    """Reads any global batch's part of one rank; travels to loader processes.
+
+    Attributes:
+        stores: of the datasets, in the order of the course.
+        indexes: of the datasets.
+        course: the order of samples.
+        suffixes: members to decode.
+        seed: that augmentation is keyed by.
+        transform: of a decoded sample, or None.
+        rank: which part of each batch.
+        num_ranks: parts that a batch is cut into.
+        threads: that decode in one process.
+        batches_ahead: decoded before they are asked for, a process.
+        shards_ahead: batches by which fetching shards runs ahead of decoding.
+    """
+
+    stores: tuple[ShardStore, ...]
+    indexes: tuple[DatasetIndex, ...]
+    course: Course
+    suffixes: frozenset[str]
+    seed: int
+    transform: Transform | None
+    rank: int
+    num_ranks: int
+    threads: int
+    batches_ahead: int
+    shards_ahead: int
+
+    def read_batch(self, span: Span) -> Batch:
+        """Return this rank's part of a global batch, filled up with weight 0 to the largest."""
+        whole = self.course.places(*span)
+        own = whole.take(rank_part(whole, self.rank, self.num_ranks))
+        filler = own if len(own) else whole
+        num_fillers = -(-len(whole) // self.num_ranks) - len(own)
+        samples = [self.read_sample(own, i) for i in range(len(own))]
+        if num_fillers:
+            samples += [samples[0] if samples else self.read_sample(filler, 0)] * num_fillers
+        return collate(samples, [1.0] * len(own) + [0.0] * num_fillers)
+
+    def read_sample(self, places: Places, i: int) -> Sample:
+        """Decode and augment the sample at one place."""
+        dataset, shard_number = int(places.dataset[i]), int(places.shard[i])
+        index = self.indexes[dataset]
+        record = index.shards[shard_number]
+        shard = self.stores[dataset].open(record)
+        number = index.row_in_shard(shard_number, int(places.row[i]))
+        row = shard.rows[number]
+        key = index.key(shard_number, number)
+        if row.key != key:
+            raise ShardError(f"shard {record.name}: row {number} is {row.key}, not {key}")
+        wanted = [suffix for suffix in row.members if suffix in self.suffixes]
+        sample = decode_sample(key, wanted, lambda suffix: shard.read(row, suffix))
+        if self.transform is None:
+            return sample
+        epoch = int(places.epoch[i])
+        return self.transform(sample, keyed_generator("augment", self.seed, epoch, key))
+
+    def fetch_shards(self, span: Span) -> None:
+        """Have the shards of a batch ready; an error shows when the batch itself is read."""
+        whole = self.course.places(*span)
+        own = whole.take(rank_part(whole, self.rank, self.num_ranks))
+        for dataset, shard in sorted(
+            set(zip(own.dataset.tolist(), own.shard.tolist(), strict=True))
+        ):
+            with suppress(ShardError):
+                self.stores[dataset].open(self.indexes[dataset].shards[shard])
+
+    def read_in_threads(self, spans: Spans) -> Iterator[Batch]:
+        """Yield the batches in order, some decoded ahead, their shards fetched further ahead."""
+        decoder = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        fetcher = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+        upcoming, far = iter(spans), iter(spans)
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for span in islice(far, self.shards_ahead):
+                fetcher.submit(self.fetch_shards, span)
+            while True:
+                for span in islice(upcoming, self.batches_ahead + 1 - len(waiting)):
+                    waiting.append(decoder.submit(self.read_batch, span))
+                for span in islice(far, 1):
+                    fetcher.submit(self.fetch_shards, span)
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            fetcher.shutdown(wait=True, cancel_futures=True)
+            decoder.shutdown(wait=True, cancel_futures=True)
+
+
+class _WorkerShare(IterableDataset[Batch]):
+    """Every n-th batch, for one of n loader processes: PyTorch takes from them in turn."""
+
+    def __init__(self, reader: BatchReader, spans: Spans) -> None:
+        self._reader, self._spans = reader, spans
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = get_worker_info()
+        if info is None:
+            raise RuntimeError("read_in_threads is the way without loader processes")
+        cv2.setNumThreads(1)
+        yield from self._reader.read_in_threads(self._spans[info.id :: info.num_workers])
+
+
+def read_in_processes(
+    reader: BatchReader, spans: Spans, workers: int, *, pin_memory: bool
+) -> Iterator[Batch]:
+    """Yield the batches of `spans` in order, decoded by PyTorch's loader processes."""
+    loader = DataLoader(
+        _WorkerShare(reader, spans),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=_LOADER_PREFETCH,
+        pin_memory=pin_memory,
+        # Its own: the loader draws a seed, and the model's random numbers must not move with it.
+        generator=torch.Generator(),
+    )
+    batches = cast(_MultiProcessingDataLoaderIter, iter(loader))
+    try:
+        yield from batches
+    finally:
+        # An error's traceback keeps the iterator in a reference cycle; collected there, it would
+        # wait 5 s for processes that its queues, finalised before it, no longer reach.
+        batches._shutdown_workers()

@@ -1,0 +1,64 @@
+"""Where each member of a shard lies, read from the tar's headers alone."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from dataclasses import dataclass
+
+from synthforge.samples import split_member_name
+
+_BLOCK_BYTES = 512
+_REGULAR = (b"0", b"\x00")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample in a tar.
+
+    Attributes:
+        key: that its members share.
+        members: suffix -> (byte offset, length) of the member's content.
+    """
+
+    key: str
+    members: dict[str, tuple[int, int]]
+
+
+def read_rows(file: int, num_bytes: int) -> tuple[Row, ...]:
+    """Return the samples of an open tar in the order in which they lie.
+
+    Args:
+        file: descriptor of the whole, already verified file.
+        num_bytes: its length.
+
+    Raises:
+        ValueError: a header is none of a plain tar's; the samples are not whole runs of members.
+    """
+    rows: list[Row] = []
+    seen: set[str] = set()
+    position = 0
+    while position + _BLOCK_BYTES <= num_bytes:
+        header = os.pread(file, _BLOCK_BYTES, position)
+        if not header.strip(b"\x00"):
+            break
+        name, size = _parse(header, position)
+        key, suffix = split_member_name(name)
+        if not rows or rows[-1].key != key:
+            if key in seen:
+                raise ValueError(f"sample {key} comes twice in one shard")
+            seen.add(key)
+            rows.append(Row(key, {}))
+        rows[-1].members[suffix] = (position + _BLOCK_BYTES, size)
+        position += _BLOCK_BYTES * (1 + -(-size // _BLOCK_BYTES))
+    return tuple(rows)
+
+
+def _parse(header: bytes, position: int) -> tuple[str, int]:
+    try:
+        info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+    except (tarfile.HeaderError, UnicodeDecodeError) as error:
+        raise ValueError(f"no tar header at byte {position}: {error}") from error
+    if info.type not in _REGULAR:
+        raise ValueError(f"{info.name!r} at byte {position} is no plain file; shards hold no other")
+    return info.name, info.size
