@@ -189,6 +189,11 @@ def part_key(shard_name: str) -> str:
     return f"{PARTS_FOLDER}/{stem}.parquet"
 
 
+def tally_key(shard_name: str) -> str:
+    """Return the path of the counts that belong to a shard, until the summary adds them up."""
+    return part_key(shard_name).removesuffix(".parquet") + ".json"
+
+
 def manifest_copy_key(digest: str) -> str:
     """Return the path under which a manifest stays when the dataset is extended."""
     return f"manifests/{digest}.json"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from synthforge.jobs import JobSpec
 from synthforge.shards import ShardPlan
 from workers.encoding import LabelledFace
 from workers.face_maker import Candidate, Draw, FaceMaker, Refusal
-
-YAW_BIN_DEG = 15  # refusals are counted in bins of this width
+from workers.tally import Tally, scalar_axes
 
 
 class PlanError(Exception):
@@ -21,23 +21,18 @@ class FaceStream:
     """Yields a shard's labelled faces in the plan's order, a chunk at a time.
 
     Attributes:
-        rejected: refusals so far by reason.
-        rejected_yaw: refusals so far by the lower edge of their yaw bin, degrees.
+        tally: what was drawn, accepted and refused so far.
     """
 
     def __init__(
-        self,
-        maker: FaceMaker,
-        plan: ShardPlan,
-        max_attempts: int,
-        check: Callable[[], None],
+        self, maker: FaceMaker, spec: JobSpec, plan: ShardPlan, check: Callable[[], None]
     ) -> None:
         """Prepare; `check` is called before every chunk and may raise to stop."""
-        self.rejected: Counter[str] = Counter()
-        self.rejected_yaw: Counter[int] = Counter()
+        self.tally = Tally()
         self._maker = maker
         self._plan = plan
-        self._max_attempts = max_attempts
+        self._max_attempts = spec.quality.max_attempts
+        self._axes = scalar_axes(spec)
         self._check = check
 
     def chunks(self) -> Iterator[list[LabelledFace]]:
@@ -72,15 +67,19 @@ class FaceStream:
             if not draws:
                 return
             results = self._maker.propose(draws)
-            retries.extend(
-                self._next_draw(result) for result in results if isinstance(result, Refusal)
-            )
-            yield [result for result in results if isinstance(result, Candidate)]
+            candidates = []
+            for result in results:
+                self.tally.count_draw(self._axes, result.face)
+                if isinstance(result, Refusal):
+                    retries.append(self._next_draw(result))
+                else:
+                    self.tally.count_accepted(self._axes, result.face)
+                    candidates.append(result)
+            yield candidates
 
     def _next_draw(self, refusal: Refusal) -> Draw:
         face, verdict = refusal.face, refusal.verdict
-        self.rejected[verdict.reason] += 1
-        self.rejected_yaw[int(face.yaw_deg // YAW_BIN_DEG) * YAW_BIN_DEG] += 1
+        self.tally.count_rejected(verdict.reason, face)
         if face.attempt + 1 >= self._max_attempts:
             raise PlanError(
                 f"sample {face.index} was refused {self._max_attempts} times, at last for "

@@ -1,0 +1,90 @@
+"""A small process that outlives its parent by a moment and ends what the parent left behind.
+
+Ray's own processes end with their driver, but its agents wait up to a minute for a control store
+that is gone. The watcher remembers the parent's descendants while the parent lives; when the pipe
+between them breaks, those still there are killed. A process id that was taken over by another
+process has another start time and is left alone.
+
+Linux only: elsewhere `watch_over_children` does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+LOOK_EVERY_S = 0.5
+_PPID, _START_TIME = 1, 19  # fields of /proc/PID/stat behind the name, proc(5)
+
+Processes = dict[int, int]  # process id -> start time in clock ticks
+
+
+def watch_over_children() -> None:
+    """Start the watcher of this process; it ends with it."""
+    if not sys.platform.startswith("linux"):
+        return
+    reader, writer = os.pipe()
+    subprocess.Popen(  # noqa: S603 - our own file
+        [sys.executable, "-I", __file__, str(os.getpid())],
+        stdin=reader,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a signal to the parent's group must not reach it
+    )
+    os.close(reader)
+    os.set_inheritable(writer, False)  # held by the parent alone: breaks when the parent ends
+
+
+def descendants(pid: int) -> Processes:
+    """Return all that descend from a process, without this process itself."""
+    parents: dict[int, int] = {}
+    starts: Processes = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = _stat(int(entry.name))
+            if fields:
+                parents[int(entry.name)] = int(fields[_PPID])
+                starts[int(entry.name)] = int(fields[_START_TIME])
+    family = {pid}
+    grown = True
+    while grown:
+        children = {child for child, parent in parents.items() if parent in family} - family
+        family |= children
+        grown = bool(children)
+    return {child: starts[child] for child in family - {pid, os.getpid()} if child in starts}
+
+
+def end(processes: Processes) -> None:
+    """Kill those that are still the ones that were seen."""
+    for pid, start in processes.items():
+        fields = _stat(pid)
+        if fields and int(fields[_START_TIME]) == start:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def _watch(parent: int) -> None:
+    seen: Processes = {}
+    while not select.select([sys.stdin], [], [], LOOK_EVERY_S)[0]:
+        seen = descendants(parent) or seen
+    for pid in list(seen):
+        seen |= descendants(pid)
+    end(seen)
+
+
+if __name__ == "__main__":
+    _watch(int(sys.argv[1]))

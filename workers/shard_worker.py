@@ -1,0 +1,226 @@
+"""A shard plan in, a shard record out: plain calls in the order of docs/architecture.md."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthforge.jobs import Generator
+from synthforge.leases import Lease, ShardReport, SummaryReport
+from synthforge.samples import Member, members_of
+from synthforge.shards import Fingerprint, ShardPlan, ShardRecord, shard_key, tally_key
+from synthforge.storage import Storage, open_storage
+from synthforge.urls import is_under
+from workers.encoding import EncodedSample, LabelledFace, encode_face
+from workers.face_maker import FaceMaker
+from workers.face_stream import FaceStream, PlanError
+from workers.fingerprint import cpu_model, fingerprint
+from workers.generators.registry import open_generator
+from workers.one_thread import one_thread
+from workers.raster.select import Backend, make_rasteriser
+from workers.shard_writer import ShardFile, ShardWriter
+from workers.summary import summarise
+from workers.tally import Tally
+from workers.timing import Stages
+from workers.upload import upload_shard
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What an operator sets of a worker; none of it changes a byte but `backend`.
+
+    Attributes:
+        output_prefixes: URLs under which this worker writes, and nowhere else.
+        scratch: local folder for shards on their way.
+        backend: of the rasteriser; part of the fingerprint.
+        chunks_in_flight: rendered chunks that may wait for the encoder.
+    """
+
+    output_prefixes: tuple[str, ...]
+    scratch: Path
+    backend: Backend = "numba"
+    chunks_in_flight: int = 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an execution is."""
+
+    num_samples: int
+    num_rejected: int
+
+
+class Cancelled(Exception):  # noqa: N818 - says what happened
+    """The execution was told to stop."""
+
+
+@dataclass
+class _Execution:
+    """One lease in the works: the only state that the threads of a worker share."""
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    num_samples: int = 0
+    num_rejected: int = 0
+
+    def check(self) -> None:
+        if self.cancelled.is_set():
+            raise Cancelled
+
+
+@dataclass(frozen=True)
+class _Made:
+    lease: Lease
+    file: ShardFile
+    tally: Tally
+
+
+class ShardWorker:
+    """Makes shards, then delivers them; while one is delivered the next can be made.
+
+    `make`, `deliver` and `watch` may be called from three threads; two `make` at once may not.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._executions: dict[str, _Execution] = {}
+        self._made: dict[str, _Made] = {}
+        self.stages = Stages()
+        settings.scratch.mkdir(parents=True, exist_ok=True)
+
+    def fingerprint(self, generator: Generator) -> Fingerprint:
+        """Return what this worker's bytes depend on."""
+        info = open_generator(generator).info()
+        return fingerprint(info, self._settings.backend, cpu_model())
+
+    def make(self, lease: Lease) -> Progress:
+        """Render, label, judge, encode and write the shard of a lease to a local tar.
+
+        Raises:
+            PlanError: no worker could do it.
+            Cancelled: `cancel` was called for it.
+        """
+        execution = self._executions.setdefault(lease.token, _Execution())
+        try:
+            self._check_fence(lease)
+            with one_thread():
+                self._made[lease.token] = self._make(lease, _plan_of(lease), execution)
+        except BaseException:
+            self._executions.pop(lease.token, None)
+            raise
+        return Progress(execution.num_samples, execution.num_rejected)
+
+    def deliver(self, token: str) -> ShardReport:
+        """Upload what `make` made, read it back, and say where it lies.
+
+        Raises:
+            StorageUnavailable: the store did not take it; another execution may succeed.
+            StorageRefused: it never will.
+        """
+        made = self._made.pop(token)
+        try:
+            with self.stages.timed("upload"):
+                return self._deliver(made)
+        finally:
+            self._executions.pop(token, None)
+            made.file.path.unlink(missing_ok=True)
+
+    def summarise(self, lease: Lease, shards: tuple[ShardRecord, ...]) -> SummaryReport:
+        """Write report, preview, card, topology and index of a job whose shards are all there."""
+        self._check_fence(lease)
+        generator = open_generator(lease.spec.generator)
+        with one_thread(), tempfile.TemporaryDirectory(dir=self._settings.scratch) as folder:
+            files = summarise(lease.spec, shards, generator, self._storage(lease), Path(folder))
+        return SummaryReport(files=files)
+
+    def watch(self) -> dict[str, Progress]:
+        """Return the progress of every execution in the works, by token."""
+        return {
+            token: Progress(execution.num_samples, execution.num_rejected)
+            for token, execution in list(self._executions.items())
+        }
+
+    def cancel(self, token: str) -> None:
+        """Tell an execution to stop before its next chunk; also one that has not begun."""
+        self._executions.setdefault(token, _Execution()).cancelled.set()
+
+    def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
+        generator = open_generator(lease.spec.generator)
+        rasteriser = make_rasteriser(self._settings.backend)
+        maker = FaceMaker(lease.spec, generator, rasteriser, self.stages)
+        stream = FaceStream(maker, lease.spec, plan, execution.check)
+        path = self._settings.scratch / f"{lease.token}.tar"
+        with ShardWriter(path) as writer:
+            for sample in self._encoded(lease, stream):
+                with self.stages.timed("write"):
+                    writer.add(sample)
+                execution.num_samples = writer.num_samples
+                execution.num_rejected = stream.tally.rejected.total()
+            file = writer.close()
+        if file.num_samples != plan.num_samples:
+            raise PlanError(f"{file.num_samples} samples were made of {plan.num_samples} planned")
+        return _Made(lease, file, stream.tally)
+
+    def _encoded(self, lease: Lease, stream: FaceStream) -> Iterator[EncodedSample]:
+        """Encode on a second thread while the first renders, a bounded number of chunks behind."""
+        members = members_of(lease.spec)
+        quality = lease.spec.image.quality
+        waiting: deque[Future[list[EncodedSample]]] = deque()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode") as encoder:
+            for faces in stream.chunks():
+                waiting.append(encoder.submit(self._encode_chunk, faces, members, quality))
+                while len(waiting) > self._settings.chunks_in_flight:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+
+    def _encode_chunk(
+        self, faces: list[LabelledFace], members: tuple[Member, ...], quality: int
+    ) -> list[EncodedSample]:
+        with one_thread(), self.stages.timed("encode"):
+            return [encode_face(face, members, jpeg_quality=quality) for face in faces]
+
+    def _deliver(self, made: _Made) -> ShardReport:
+        lease, plan = made.lease, _plan_of(made.lease)
+        storage = self._storage(lease)
+        info = open_generator(lease.spec.generator).info()
+        own = self.fingerprint(lease.spec.generator)
+        name = shard_key(plan.split, plan.number, made.file.sha256)
+        storage.put_bytes(tally_key(name), made.tally.to_json())
+        uploaded = upload_shard(storage, made.file, plan.split, plan.number)
+        record = ShardRecord(
+            name=uploaded.tar.name,
+            split=plan.split,
+            number=plan.number,
+            num_samples=made.file.num_samples,
+            num_bytes=uploaded.tar.num_bytes,
+            sha256=uploaded.tar.sha256,
+            indices=plan.indices,
+            rejected=dict(sorted(made.tally.rejected.items())),
+            fingerprint=own.id,
+        )
+        return ShardReport(record=record, fingerprint=own, generator=info)
+
+    def _storage(self, lease: Lease) -> Storage:
+        prefix = self._check_fence(lease)
+        return open_storage(lease.output_url, root=prefix)
+
+    def _check_fence(self, lease: Lease) -> str:
+        """Hold the lease's output under this worker's own prefixes, whatever the service says."""
+        for prefix in self._settings.output_prefixes:
+            if is_under(lease.output_url, prefix):
+                return prefix
+        raise PlanError(
+            f"output_url {lease.output_url} lies under none of this worker's output prefixes "
+            f"({', '.join(self._settings.output_prefixes)}): add one, or ask for another URL"
+        )
+
+
+def _plan_of(lease: Lease) -> ShardPlan:
+    if lease.plan is None:
+        raise PlanError(f"lease {lease.token} of kind {lease.kind} carries no plan")
+    return lease.plan

@@ -1,0 +1,101 @@
+"""The dataset card: what a hub and a reader need to know, in Markdown with YAML front matter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from synthforge.conventions import CLASSES
+from synthforge.jobs import JobSpec
+from synthforge.samples import members_of
+from synthforge.shards import GeneratorInfo, ShardRecord
+
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+_TASKS = {"landmarks68": "keypoint-detection", "segmentation": "image-segmentation",
+          "depth": "depth-estimation"}  # fmt: skip
+
+
+def dataset_card(spec: JobSpec, shards: Sequence[ShardRecord], info: GeneratorInfo) -> bytes:
+    """Return `README.md` of a dataset."""
+    num_samples = sum(shard.num_samples for shard in shards)
+    return "\n".join(
+        [
+            *_front_matter(spec, shards, info, num_samples),
+            *_description(spec, info, num_samples),
+            *_contents(spec),
+            *_classes(spec),
+            "## Job",
+            "",
+            "The whole request, defaults filled in:",
+            "",
+            "```json",
+            json.dumps(json.loads(spec.canonical_json()), indent=1),
+            "```",
+            "",
+        ]
+    ).encode()
+
+
+def _front_matter(
+    spec: JobSpec, shards: Sequence[ShardRecord], info: GeneratorInfo, num_samples: int
+) -> list[str]:
+    tasks = [task for annotation, task in _TASKS.items() if annotation in spec.annotations]
+    free = all(licence == "CC0-1.0" for licence in info.licences.values())
+    lines = ["---", f"pretty_name: {json.dumps(spec.name or 'Synthetic faces')}"]
+    lines += ["license: cc0-1.0"] if free else ["license: other", "license_name: inherited"]
+    lines += ["tags:", "- synthetic", "- faces", "- webdataset", "- synthforge"]
+    lines += ["task_categories:", *(f"- {task}" for task in tasks)] if tasks else []
+    size = next((name for limit, name in _SIZES if num_samples < limit), "n>10M")
+    lines += ["size_categories:", f"- {size}", "configs:", "- config_name: default"]
+    lines += ["  data_files:"]
+    present = {shard.split for shard in shards}
+    for split in spec.output.splits:
+        if split in present:
+            lines += [f"  - split: {split}", f"    path: shards/{split}-*.tar"]
+    return [*lines, "---", ""]
+
+
+def _description(spec: JobSpec, info: GeneratorInfo, num_samples: int) -> list[str]:
+    licences = [f"- {name}: {licence}" for name, licence in sorted(info.licences.items())]
+    return [
+        f"# {spec.name or 'Synthetic faces'}",
+        "",
+        f"{num_samples:,} **synthetic** pictures of faces, {spec.image.size} x {spec.image.size} "
+        f"pixels, made by the `{info.kind}` generator of SynthForge. No picture shows a real "
+        "person. Every label is derived from the 3D head that made the picture.",
+        "",
+        "Licences that the dataset inherits from what made it:",
+        "",
+        *licences,
+        "",
+    ]
+
+
+def _contents(spec: JobSpec) -> list[str]:
+    rows = [f"| `K.{m.suffix}` | {m.meaning} |" for m in members_of(spec)]
+    return [
+        "## Files of a sample",
+        "",
+        "| member | content |",
+        "|---|---|",
+        *rows,
+        "",
+        "`left` and `right` are the subject's own. Pixel coordinates start at the image's top-left "
+        "corner: the first pixel's centre is (0.5, 0.5). Camera axes: x right, y down, z forward; "
+        "lengths in metres. `manifest.json` lists every shard with its sha256, `index.parquet` "
+        "every sample, `topology.npz` the mesh.",
+        "",
+    ]
+
+
+def _classes(spec: JobSpec) -> list[str]:
+    if "segmentation" not in spec.annotations:
+        return []
+    rows = [f"| {class_id} | {name} |" for class_id, name in CLASSES.items()]
+    return ["## Classes", "", "| id | class |", "|---|---|", *rows, ""]

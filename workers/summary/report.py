@@ -1,0 +1,177 @@
+"""Asked against achieved: what each parameter was asked to be, what was drawn, what was kept."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+from synthforge.distributions import Distribution, quantile
+from synthforge.jobs import JobSpec
+from synthforge.shards import ShardRecord
+from workers.tally import NUM_BINS, YAW_BIN_DEG, Axis, Tally, scalar_axes
+
+_EXPECTED_POINTS = 4096  # quantiles that stand for the asked distribution
+
+
+@dataclass(frozen=True)
+class ParameterReport:
+    """One scalar parameter over `NUM_BINS` equal bins from low to high; shares sum to 1."""
+
+    name: str
+    low: float
+    high: float
+    asked: tuple[float, ...]
+    drawn: tuple[float, ...]
+    accepted: tuple[float, ...]
+
+    @property
+    def shift(self) -> float:
+        """Total variation distance between drawn and accepted: what the gate moved, 0 to 1."""
+        return sum(abs(a - b) for a, b in zip(self.drawn, self.accepted, strict=True)) / 2
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a dataset holds against what was asked."""
+
+    name: str
+    num_samples: int
+    num_draws: int
+    num_bytes: int
+    splits: dict[str, int]
+    rejected: dict[str, int]
+    rejected_yaw: dict[str, int]
+    parameters: tuple[ParameterReport, ...]
+
+
+def build_report(spec: JobSpec, shards: Sequence[ShardRecord], tally: Tally) -> Report:
+    """Bring the counts of all shards into shares beside what the spec asked for."""
+    splits = dict.fromkeys(spec.output.splits, 0)
+    for shard in shards:
+        splits[shard.split] += shard.num_samples
+    num_samples = sum(splits.values())
+    return Report(
+        name=spec.name,
+        num_samples=num_samples,
+        num_draws=num_samples + tally.rejected.total(),
+        num_bytes=sum(shard.num_bytes for shard in shards),
+        splits={name: count for name, count in splits.items() if count},
+        rejected=dict(sorted(tally.rejected.items())),
+        rejected_yaw={
+            f"{edge}..{edge + YAW_BIN_DEG}": count
+            for edge, count in sorted(tally.rejected_yaw.items())
+        },
+        parameters=tuple(
+            ParameterReport(
+                name=name,
+                low=axis.low,
+                high=axis.high,
+                asked=_asked(_distribution(spec, name), axis),
+                drawn=_shares(tally.drawn.get(name, [])),
+                accepted=_shares(tally.accepted.get(name, [])),
+            )
+            for name, axis in sorted(scalar_axes(spec).items())
+        ),
+    )
+
+
+def report_json(report: Report) -> bytes:
+    """Return `report.json`."""
+    data = asdict(report)
+    for parameter, written in zip(report.parameters, data["parameters"], strict=True):
+        written["shift"] = round(parameter.shift, 6)
+    return (json.dumps(data, indent=1) + "\n").encode()
+
+
+def report_html(report: Report) -> bytes:
+    """Return `report.html`: one page, no script, nothing fetched."""
+    title = escape(report.name or "Synthetic faces")
+    facts = [
+        ("samples", f"{report.num_samples:,}"),
+        ("draws", f"{report.num_draws:,}"),
+        ("bytes in shards", f"{report.num_bytes:,}"),
+        *((f"split {name}", f"{count:,}") for name, count in report.splits.items()),
+        *((f"refused: {reason}", f"{count:,}") for reason, count in report.rejected.items()),
+        *(
+            (f"refused at yaw {bounds} degrees", f"{count:,}")
+            for bounds, count in report.rejected_yaw.items()
+        ),
+    ]
+    rows = "".join(f"<tr><th>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in facts)
+    figures = "".join(_figure(parameter) for parameter in report.parameters)
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{title}: report</title><style>{_STYLE}</style>"
+        f"<h1>{title}</h1><p>Synthetic faces. Every label comes from the 3D head that made the "
+        f"picture.</p><table>{rows}</table><h2>Asked, drawn, accepted</h2>"
+        '<p><span class="asked">asked</span> <span class="drawn">drawn</span> '
+        '<span class="accepted">accepted</span>; shift is the share that the quality gate '
+        f"moved.</p><main>{figures}</main></html>\n"
+    )
+    return page.encode()
+
+
+_STYLE = (
+    "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;"
+    "color:#222}table{border-collapse:collapse}th{text-align:left;font-weight:400;padding:.15rem "
+    "1rem .15rem 0}td{text-align:right}main{display:grid;gap:1rem;"
+    "grid-template-columns:repeat(auto-fill,minmax(16rem,1fr))}figure{margin:0}"
+    "figcaption{font-size:13px}svg{width:100%;background:#f6f6f4}"
+    ".asked{color:#777}.drawn{color:#2a6fb0}.accepted{color:#c2571a}"
+)
+_PLOT_WIDTH, _PLOT_HEIGHT = 240, 80
+
+
+def _figure(parameter: ParameterReport) -> str:
+    peak = max(*parameter.asked, *parameter.drawn, *parameter.accepted, 1e-9)
+    lines = "".join(
+        f'<polyline fill="none" stroke="{colour}" stroke-width="{width}" '
+        f'points="{_steps(shares, peak)}"/>'
+        for shares, colour, width in (
+            (parameter.asked, "#999", 4),
+            (parameter.drawn, "#2a6fb0", 2),
+            (parameter.accepted, "#c2571a", 1.5),
+        )
+    )
+    return (
+        f'<figure><svg viewBox="0 0 {_PLOT_WIDTH} {_PLOT_HEIGHT}">{lines}</svg>'
+        f"<figcaption>{escape(parameter.name)}: {parameter.low:g} to {parameter.high:g}, "
+        f"shift {parameter.shift:.3f}</figcaption></figure>"
+    )
+
+
+def _steps(shares: Sequence[float], peak: float) -> str:
+    points = []
+    for position, share in enumerate(shares):
+        y = _PLOT_HEIGHT - 4 - share / peak * (_PLOT_HEIGHT - 8)
+        edges = (position * _PLOT_WIDTH / NUM_BINS, (position + 1) * _PLOT_WIDTH / NUM_BINS)
+        points += [f"{x:.1f},{y:.1f}" for x in edges]
+    return " ".join(points)
+
+
+def _asked(distribution: Distribution, axis: Axis) -> tuple[float, ...]:
+    """Return the share of each bin under the asked distribution, from its own quantiles."""
+    values = sorted(
+        quantile(distribution, (k + 0.5) / _EXPECTED_POINTS) for k in range(_EXPECTED_POINTS)
+    )
+    width = (axis.high - axis.low) / NUM_BINS
+    edges = [axis.low + width * k for k in range(1, NUM_BINS)]
+    below = [0, *(bisect_right(values, edge) for edge in edges), _EXPECTED_POINTS]
+    return _shares([high - low for low, high in pairwise(below)])
+
+
+def _distribution(spec: JobSpec, name: str) -> Distribution:
+    section, _, leaf = name.partition(".")
+    held: Any = getattr(getattr(spec, section), leaf)
+    return held  # type: ignore[no-any-return]
+
+
+def _shares(counts: Sequence[int]) -> tuple[float, ...]:
+    total = sum(counts)
+    return tuple(round(count / total, 6) for count in counts) if total else (0.0,) * NUM_BINS
