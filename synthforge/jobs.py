@@ -258,6 +258,7 @@ class JobStatus(BaseModel):
     spec: JobSpec
     counts: SampleCounts
     shards: ShardCounts
+    priority: int = 0
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

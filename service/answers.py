@@ -1,0 +1,81 @@
+"""Rows to JSON. A spec is kept as canonical text and goes out as that text, never parsed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from service.execution import plan_of
+from service.leasing import Terms
+from service.store.changes import progress_counts
+from service.store.rows import Granted, JobRow, PoolRow
+
+
+def job_json(job: JobRow) -> str:
+    """Return a job as a `JobStatus`."""
+    before = json.dumps({"id": job.id, "state": job.state.value, "reason": job.reason})
+    after = json.dumps(
+        progress_counts(job)
+        | {
+            "priority": job.priority,
+            "created_at": _time(job.created_at),
+            "started_at": _time(job.started_at),
+            "finished_at": _time(job.finished_at),
+            "output_url": job.output_url,
+            "digest": job.digest,
+        }
+    )
+    return f'{before[:-1]}, "spec": {job.spec}, {after[1:]}'
+
+
+def jobs_json(jobs: Sequence[JobRow], next_cursor: str | None) -> str:
+    """Return a page of jobs as a `JobPage`."""
+    listed = ", ".join(job_json(job) for job in jobs)
+    return f'{{"jobs": [{listed}], "next": {json.dumps(next_cursor)}}}'
+
+
+def grant_json(granted: Sequence[Granted], terms: Terms, retry_after_s: float) -> str:
+    """Return leases as a `LeaseGrant`."""
+    leases = ", ".join(_lease_json(lease, terms) for lease in granted)
+    return f'{{"leases": [{leases}], "retry_after_s": {json.dumps(retry_after_s)}}}'
+
+
+def shard_page_json(records: Sequence[tuple[int, str]], page_size: int) -> str:
+    """Return records as a `ShardPage`; its `next` is the last position, where more may follow."""
+    listed = ", ".join(record for _, record in records)
+    following = str(records[-1][0]) if len(records) == page_size else None
+    return f'{{"shards": [{listed}], "next": {json.dumps(following)}}}'
+
+
+def pools_json(pools: Sequence[PoolRow]) -> str:
+    """Return pools as a `PoolList`."""
+    listed = [
+        {
+            "name": pool.name,
+            "generators": pool.generators,
+            "fingerprint": pool.fingerprint,
+            "num_leased": pool.num_leased,
+            "seen_at": _time(pool.seen_at),
+        }
+        for pool in pools
+    ]
+    return json.dumps({"pools": listed})
+
+
+def _lease_json(granted: Granted, terms: Terms) -> str:
+    plan = plan_of(granted.job, granted.position) if granted.kind == "shard" else None
+    before = json.dumps({"token": granted.token, "kind": granted.kind, "job_id": granted.job.id})
+    after = json.dumps(
+        {
+            "output_url": granted.job.output_url,
+            "plan": None if plan is None else plan.model_dump(mode="json"),
+            "lease_s": terms.lease_s,
+            "heartbeat_s": terms.heartbeat_s,
+        }
+    )
+    return f'{before[:-1]}, "spec": {granted.job.spec}, {after[1:]}'
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,87 @@
+"""Wires the service together and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from service import documents, problems
+from service.context import Context
+from service.database import Database
+from service.loops import make_loops
+from service.metrics import Metrics
+from service.requests import RequestLog
+from service.routes import datasets, events, health, jobs, leases
+from service.settings import Settings
+from service.store import Store
+from service.submissions import StorageFactory
+from synthforge import __version__
+from synthforge.storage import Storage, open_storage
+from synthforge.urls import is_under
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database and bring its schema to this release's."""
+    database = Database(settings.database_url, sqlite_synchronous=settings.sqlite_synchronous)
+    database.migrate()
+    return Store(database)
+
+
+def storage_under(prefixes: tuple[str, ...]) -> StorageFactory:
+    """Return the factory that opens what lies under the allowed prefixes, and nothing else."""
+
+    def opened(url: str) -> Storage:
+        root = next((prefix for prefix in prefixes if is_under(url, prefix)), prefixes[0])
+        return open_storage(url, root=root)
+
+    return opened
+
+
+def create_app(
+    settings: Settings, store: Store | None = None, storage_factory: StorageFactory | None = None
+) -> FastAPI:
+    """Make the service.
+
+    Args:
+        settings: of the operator.
+        store: an open database; by default that of the settings, migrated.
+        storage_factory: opens the object store at a URL; by default under the settings' prefixes.
+    """
+    held = store or open_store(settings)
+    context = Context(
+        settings=settings,
+        store=held,
+        open_storage=storage_factory or storage_under(settings.output_prefixes),
+        metrics=Metrics(held),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        loops = make_loops(context)
+        for loop in loops:
+            loop.start()
+        try:
+            yield
+        finally:
+            context.stopping.set()
+            for loop in loops:
+                loop.stop()
+            held.database.close()
+
+    app = FastAPI(
+        title="SynthForge",
+        version=__version__,
+        description="Annotated synthetic face datasets on demand.",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.context = context
+    for routes in (jobs, datasets, events, leases, health):
+        app.include_router(routes.router)
+    problems.install(app)
+    documents.install(app)
+    app.add_middleware(RequestLog, metrics=context.metrics)
+    return app

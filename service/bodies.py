@@ -1,0 +1,48 @@
+"""Bodies as bytes: of the right type, not too long, parsed strictly as JSON by the contract."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import TypeAdapter, ValidationError
+
+from service.errors import BodyTooLargeError, InvalidRequestError, UnsupportedMediaTypeError
+from synthforge.jobs import field_errors
+
+_T = TypeVar("_T")
+
+
+async def _read(request: Request) -> bytes:
+    """Read a JSON body, no further than the limit."""
+    given = request.headers.get("content-type", "")
+    kind, _, parameters = given.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind.strip().lower() != "application/json" or charset not in {"", "utf-8"}:
+        raise UnsupportedMediaTypeError(
+            f"Content-Type is {given[:80]!r}: application/json (UTF-8) would do"
+        )
+    limit = request.app.state.context.settings.body_limit_bytes
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLargeError(f"the body has more than {limit} bytes: a shorter one would do")
+    return bytes(body)
+
+
+JsonBody = Annotated[bytes, Depends(_read)]
+
+
+def parsed(adapter: TypeAdapter[_T], body: bytes) -> _T:
+    """Parse a body by the contract.
+
+    Raises:
+        InvalidRequestError: naming each field at fault.
+    """
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        errors = field_errors(error)
+        first = errors[0]
+        raise InvalidRequestError(f"{first.field}: {first.message}", errors) from None

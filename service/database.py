@@ -1,0 +1,159 @@
+"""The database's engine, clock and transactions: the one file that tells the two dialects apart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Double, Engine, create_engine, event, make_url, select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+SQLITE_BUSY_S: Final = 30.0  # how long one process waits for another's writer
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+# Keys of PostgreSQL's advisory locks: any two numbers that only we use.
+_SUBMISSION_LOCK: Final = 0x53796E01
+_MIGRATION_LOCK: Final = 0x53796E02
+
+
+class database_now(FunctionElement[float]):  # noqa: N801 - it reads as an SQL function
+    """Seconds since 1970 by the database's clock."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(database_now, "sqlite")
+def _now_sqlite(*_args: Any, **_options: Any) -> str:
+    # julianday counts from noon of 24 November 4714 BC; 1970 began at 2440587.5.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "postgresql")
+def _now_postgres(*_args: Any, **_options: Any) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+_SELECT_NOW: Final = select(database_now())
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """An open transaction that may write, and the database's time at its start."""
+
+    connection: Connection
+    now: float
+
+
+class Database:
+    """One database: reads side by side, writers one at a time on SQLite."""
+
+    def __init__(self, url: str, *, sqlite_synchronous: str = "normal") -> None:
+        """Open nothing yet; `url` is SQLAlchemy's.
+
+        Raises:
+            ValueError: the URL is of another database than SQLite (a file) and PostgreSQL.
+        """
+        parsed = make_url(url)
+        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self._is_sqlite:
+            if parsed.database in {None, "", ":memory:"}:
+                raise ValueError(f"database_url {url!r}: SQLite needs a file, sqlite:///FILE")
+            self.engine = _sqlite_engine(url, sqlite_synchronous)
+        elif parsed.get_backend_name() == "postgresql":
+            self.engine = create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+        else:
+            raise ValueError(
+                f"database_url {parsed.render_as_string()!r}: sqlite:///FILE or "
+                "postgresql://HOST/NAME would do"
+            )
+        self._writing = self.engine.execution_options(writes=True)
+        # SQLite's own wait for the writer sleeps in growing steps; threads queue here instead.
+        self._writer = threading.Lock() if self._is_sqlite else nullcontext()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read one consistent state."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """Write all or nothing; commits when the block ends, rolls back when it raises."""
+        with self._writer, self._writing.begin() as connection:
+            yield Transaction(connection, connection.execute(_SELECT_NOW).scalar_one())
+
+    def serialize_submissions(self, transaction: Transaction) -> None:
+        """Let one submission at a time look for others on its prefix, until the commit."""
+        if not self._is_sqlite:  # there a writer is alone already
+            transaction.connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SUBMISSION_LOCK}
+            )
+
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema to a revision, up or down; replicas that start at once take turns."""
+        with self._writer, self._writing.begin() as connection:
+            if not self._is_sqlite:
+                connection.execute(
+                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
+                )
+            config = _alembic_config(connection)
+            if revision == "base":
+                command.downgrade(config, revision)
+            else:
+                command.upgrade(config, revision)
+
+    def is_ready(self) -> bool:
+        """Tell whether the database answers and its schema is this release's."""
+        try:
+            with self.read() as connection:
+                current = MigrationContext.configure(connection).get_current_revision()
+        except OperationalError:
+            return False
+        return current == _head_revision()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _alembic_config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _head_revision() -> str | None:
+    return ScriptDirectory.from_config(_alembic_config()).get_current_head()
+
+
+def _sqlite_engine(url: str, synchronous: str) -> Engine:
+    engine = create_engine(url, pool_size=20, max_overflow=40)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(SQLITE_BUSY_S * 1000)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA synchronous = {synchronous}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,121 @@
+"""The OpenAPI document: bodies are parsed from raw bytes, and documented here all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.errors import PROBLEM_MEDIA_TYPE
+from service.messages import Health, JobChange, JobPage, PoolList, ReportAnswer, ReturnAnswer
+from service.problems import Problem
+from synthforge.jobs import JobSpec, JobStatus
+from synthforge.leases import (
+    Heartbeat,
+    HeartbeatAnswer,
+    LeaseGrant,
+    LeaseRequest,
+    LeaseReturn,
+    ShardPage,
+    ShardReport,
+    SummaryReport,
+)
+from synthforge.shards import Manifest
+
+_REF: Final = "#/components/schemas/{model}"
+_READ: Final[tuple[type[BaseModel], ...]] = (
+    JobSpec,
+    JobChange,
+    LeaseRequest,
+    Heartbeat,
+    ShardReport,
+    SummaryReport,
+    LeaseReturn,
+)
+_ANSWERED: Final[tuple[type[BaseModel], ...]] = (
+    Health,
+    HeartbeatAnswer,
+    JobPage,
+    JobStatus,
+    LeaseGrant,
+    Manifest,
+    PoolList,
+    Problem,
+    ReportAnswer,
+    ReturnAnswer,
+    ShardPage,
+)
+
+
+def ref(model: type[BaseModel]) -> dict[str, str]:
+    """Return the reference to a model's schema."""
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def json_body(*models: type[BaseModel]) -> dict[str, Any]:
+    """Return a route's `openapi_extra` for a body of one of these models."""
+    schema: dict[str, Any] = ref(models[0])
+    if len(models) > 1:
+        schema = {"oneOf": [ref(model) for model in models]}
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def answers(
+    model: type[BaseModel], *problems: int, status: int = 200, what: str = "Done"
+) -> dict[int | str, dict[str, Any]]:
+    """Return a route's `responses`: one answer, and problem details of these statuses."""
+    content = {"application/json": {"schema": ref(model)}}
+    return {status: {"description": what, "content": content}, **problem_answers(problems)}
+
+
+def problem_answers(statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of problem details; any route may find the database gone."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": ref(Problem)}}
+    return {
+        status: {"description": _MEANINGS[status], "content": content}
+        for status in sorted({*statuses, 500, 503})
+    }
+
+
+_MEANINGS: Final = {
+    404: "There is no such job",
+    409: "The state of the job or of the lease does not allow it",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "A field of the request cannot be accepted",
+    500: "The service failed",
+    503: "The database or the object store does not answer; try again",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Have the app publish the document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    made = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in (*_READ, *_ANSWERED)], ref_template=_REF
+    )
+    made["components"] = {"schemas": schemas["$defs"]}
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            # FastAPI adds its own 422; ours are problem details, and only where they can be.
+            own = operation["responses"].get("422", {})
+            if "application/json" in own.get("content", {}):
+                del operation["responses"]["422"]
+    return made

@@ -1,0 +1,128 @@
+"""What can go wrong with a request, and in one table the problem type and status of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from synthforge.jobs import FieldError
+
+PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+PROBLEM_URN: Final = "urn:synthforge:problem:"
+
+
+class ServiceError(Exception):
+    """A request that is not done, and why: one line, and the fields at fault where there are."""
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class InvalidRequestError(ServiceError):
+    """A field holds what cannot be."""
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The body is not said to be JSON."""
+
+
+class BodyTooLargeError(ServiceError):
+    """The body is longer than the service reads."""
+
+
+class UnknownJobError(ServiceError):
+    """No job has that id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job has the id {job_id[:80]!r}: GET /v1/jobs lists those there are")
+
+
+class StateConflictError(ServiceError):
+    """The job's state does not allow it."""
+
+    def __init__(self, job_id: str, state: str, action: str) -> None:
+        super().__init__(f"job {job_id} is {state}: it can no longer be {action}")
+
+
+class NotYetError(ServiceError):
+    """The job has not come so far."""
+
+
+class OutputTakenError(ServiceError):
+    """Another job writes, or wrote, to that prefix."""
+
+
+class KeyReusedError(ServiceError):
+    """The Idempotency-Key came with another body before."""
+
+
+class StaleLeaseError(ServiceError):
+    """The token does not hold its work, or no longer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the lease is not held: it lapsed, was given back, or never was; "
+            "throw the work away and lease anew"
+        )
+
+
+class ReportConflictError(ServiceError):
+    """The lease was reported with another record before."""
+
+
+class NotASummaryError(ServiceError):
+    """The lease is of a shard, and asks for what only a summary may read."""
+
+
+class StorageUnavailableError(ServiceError):
+    """The object store does not answer; the same request may do later."""
+
+
+class NotReadyError(ServiceError):
+    """The service cannot work now."""
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """How an exception is told: RFC 9457's status, type (after our URN) and title."""
+
+    status: int
+    name: str
+    title: str
+
+
+PROBLEMS: Final[dict[type[ServiceError], ProblemKind]] = {
+    InvalidRequestError: ProblemKind(422, "invalid-request", "The request cannot be accepted"),
+    UnsupportedMediaTypeError: ProblemKind(415, "unsupported-media-type", "The body must be JSON"),
+    BodyTooLargeError: ProblemKind(413, "body-too-large", "The body is too large"),
+    UnknownJobError: ProblemKind(404, "unknown-job", "There is no such job"),
+    StateConflictError: ProblemKind(409, "state-conflict", "The job's state does not allow it"),
+    NotYetError: ProblemKind(409, "not-yet", "The job has not come so far"),
+    OutputTakenError: ProblemKind(409, "output-taken", "Another job has the output prefix"),
+    KeyReusedError: ProblemKind(
+        422, "idempotency-key-reused", "The Idempotency-Key has another body"
+    ),
+    StaleLeaseError: ProblemKind(409, "stale-lease", "The lease is not held"),
+    ReportConflictError: ProblemKind(409, "report-conflict", "The lease was reported otherwise"),
+    NotASummaryError: ProblemKind(409, "not-a-summary", "The lease is not of a summary"),
+    StorageUnavailableError: ProblemKind(
+        503, "storage-unavailable", "The object store is not there"
+    ),
+}
+
+
+def field_error(field: str, value: object, message: str) -> FieldError:
+    """Return one field's fault; a long value is cut."""
+    shown = str(value)
+    return FieldError(
+        field=field, message=message, value=shown if len(shown) <= 80 else shown[:77] + "..."
+    )
+
+
+def invalid(field: str, value: object, message: str) -> InvalidRequestError:
+    """Return the error of one field: where, what was given, what would do."""
+    error = field_error(field, value, message)
+    return InvalidRequestError(f"{field} is {error.value!r}: {message}", [error])

@@ -1,0 +1,127 @@
+"""Work on jobs as the pools see it: grants, reports and returns, checked against the plan."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from service import leasing, planning
+from service.errors import NotASummaryError, ReportConflictError, invalid
+from service.leasing import Terms, Verdict
+from service.store import Store
+from service.store.report_verbs import CommittedShard
+from service.store.rows import Granted, JobRow, ShardRow
+from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.leases import LeaseRequest, LeaseReturn, Report, ShardReport, SummaryReport
+from synthforge.shards import SUMMARY_NAMES, ShardPlan
+
+RECORDS_A_PAGE = 1000
+_CACHED_SPECS = 256
+
+
+@lru_cache(maxsize=_CACHED_SPECS)
+def spec_of(canonical: str) -> JobSpec:
+    """Return the spec that the database holds as canonical JSON."""
+    return parse_job_spec(canonical)
+
+
+def grant(store: Store, request: LeaseRequest, terms: Terms) -> list[Granted]:
+    """Hand out work; what lapsed meanwhile can be had again."""
+    store.leases.lapse()
+    store.pools.note(request)
+    return store.leases.lease(request, terms)
+
+
+def plan_of(job: JobRow, position: int) -> ShardPlan:
+    """Return the plan of a job's n-th shard."""
+    spec = spec_of(job.spec)
+    return planning.shard_plan(spec, *planning.nth_shard(spec, position))
+
+
+def report(store: Store, token: str, made: Report) -> bool:
+    """Accept finished work once.
+
+    Returns:
+        Whether anything changed; a report that comes twice changes nothing.
+
+    Raises:
+        InvalidRequestError: the report does not fit the lease.
+        StaleLeaseError: the token does not hold its work any more.
+        ReportConflictError: the token was reported otherwise before.
+    """
+    job, shard = store.leases.held(token)
+    if made.kind != shard.kind:
+        raise invalid("kind", made.kind, f"the lease is of a {shard.kind}")
+    if isinstance(made, SummaryReport):
+        return store.reports.commit_summary(token, _checked_files(made))
+    _check_record(job, shard, made)
+    return store.reports.commit_shard(
+        token,
+        CommittedShard(
+            record=made.record.model_dump_json(),
+            num_samples=made.record.num_samples,
+            num_rejected=sum(made.record.rejected.values()),
+            fingerprint_id=made.fingerprint.id,
+            fingerprint=made.fingerprint.model_dump_json(),
+            generator=made.generator.model_dump_json(exclude={"fingerprints"}),
+        ),
+    )
+
+
+def give_back(store: Store, token: str, returned: LeaseReturn) -> Verdict | None:
+    """Take work back undone; None where it was given back before.
+
+    Raises:
+        StaleLeaseError: the token does not hold its work any more.
+    """
+    job, shard = store.leases.held(token)
+    return store.reports.give_back(token, returned, _name_of(job, shard))
+
+
+def summary_records(store: Store, token: str, after: int) -> list[tuple[int, str]]:
+    """Return position and record (JSON) of a page of committed shards, for a summary lease.
+
+    Raises:
+        StaleLeaseError: the token does not hold its work any more.
+        NotASummaryError: the lease is of a shard.
+    """
+    job, shard = store.leases.held(token)
+    if shard.kind != "summary":
+        raise NotASummaryError("the lease is of a shard: only a summary reads the others' records")
+    return store.datasets.records_page(job.num, after, RECORDS_A_PAGE)
+
+
+def _name_of(job: JobRow, shard: ShardRow) -> str:
+    if shard.kind == "summary":
+        return "the summary"
+    split, number = planning.nth_shard(spec_of(job.spec), shard.position)
+    return f"shard {split}-{number:06d}"
+
+
+def _check_record(job: JobRow, shard: ShardRow, made: ShardReport) -> None:
+    difference = leasing.mismatch(made.record, plan_of(job, shard.position))
+    if difference is not None:
+        field, given, planned = difference
+        raise invalid(field, given, f"the lease's plan has {planned}")
+    if made.record.fingerprint != made.fingerprint.id:
+        raise invalid(
+            "record.fingerprint",
+            made.record.fingerprint,
+            f"the fingerprint that follows has the id {made.fingerprint.id}",
+        )
+    if made.generator.kind != job.generator:
+        raise invalid("generator.kind", made.generator.kind, f"the job's is {job.generator}")
+    if job.fingerprint not in {None, made.fingerprint.id}:
+        raise ReportConflictError(
+            f"the job keeps to the fingerprint {job.fingerprint} of its first lease: "
+            f"a shard of {made.fingerprint.id} cannot be in it"
+        )
+
+
+def _checked_files(made: SummaryReport) -> str:
+    names = [file.name for file in made.files]
+    for name in names:
+        if name not in SUMMARY_NAMES:
+            raise invalid("files.name", name, f"one of {', '.join(SUMMARY_NAMES)} would do")
+        if names.count(name) > 1:
+            raise invalid("files.name", name, "a file is named twice: name each once")
+    return made.model_dump_json(include={"files"})

@@ -1,0 +1,122 @@
+"""What the service does by itself: lapsed leases are taken back, finished jobs get a manifest."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from service import manifests
+from service.context import Context
+from service.store.rows import JobRow
+from synthforge.storage import StorageError
+
+_LOG: Final = logging.getLogger(__name__)
+_FIRST_BACK_OFF_S: Final = 1.0
+_LONGEST_BACK_OFF_S: Final = 60.0
+_STOP_S: Final = 5.0  # a step on its way gets so long at shutdown
+
+
+class Loop:
+    """A thread that takes one step after another, at an interval or when it is woken.
+
+    A step that fails is logged and counted, and the next comes all the same: what a step does is
+    decided by the database, so nothing is lost with it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], object],
+        interval_s: float,
+        failed: Callable[[str], None],
+        woken: threading.Event | None = None,
+    ) -> None:
+        self._name = name
+        self._step = step
+        self._interval_s = interval_s
+        self._failed = failed
+        self._woken = woken or threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no further step."""
+        self._stopped = True
+        self._woken.set()
+        self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._step()
+            except Exception:
+                _LOG.exception("a step failed", extra={"loop": self._name})
+                self._failed(self._name)
+            self._woken.wait(self._interval_s)
+            self._woken.clear()
+
+
+class Reaper:
+    """Takes lapsed leases back and forgets pools that are gone."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def step(self) -> int:
+        """Return how many leases were taken back."""
+        num_lapsed = self._context.store.leases.lapse()
+        if num_lapsed:
+            _LOG.warning("leases lapsed", extra={"num_leases": num_lapsed})
+            self._context.metrics.leases_lapsed.inc(num_lapsed)
+        self._context.store.pools.forget()
+        return num_lapsed
+
+
+class Committer:
+    """Writes the manifests that are due; a store that does not answer is asked again, later."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._failures: dict[int, tuple[int, float]] = {}  # job: how often, not again before
+
+    def step(self) -> int:
+        """Return how many jobs ended."""
+        due = self._context.store.datasets.awaiting_manifest()
+        self._failures = {job.num: self._failures[job.num] for job in due
+                          if job.num in self._failures}  # fmt: skip
+        return sum(self._commit(job) for job in due)
+
+    def _commit(self, job: JobRow) -> bool:
+        num_failures, not_before = self._failures.get(job.num, (0, 0.0))
+        if time.monotonic() < not_before or self._context.stopping.is_set():
+            return False
+        try:
+            ended = manifests.commit(self._context.store, self._context.open_storage, job)
+        except StorageError as error:
+            wait_s = min(_FIRST_BACK_OFF_S * 2.0 ** min(num_failures, 30), _LONGEST_BACK_OFF_S)
+            self._failures[job.num] = (num_failures + 1, time.monotonic() + wait_s)
+            _LOG.warning(
+                "the manifest waits for the store",
+                extra={"job_id": job.id, "reason": str(error), "again_in_s": wait_s},
+            )
+            return False
+        if ended:
+            self._context.metrics.manifests_written.inc()
+        return ended
+
+
+def make_loops(context: Context) -> tuple[Loop, ...]:
+    """Return the service's loops, not yet started."""
+    interval_s = context.settings.reap_interval_s
+    failed = context.metrics.count_failed_step
+    return (
+        Loop("reaper", Reaper(context).step, interval_s, failed),
+        Loop("committer", Committer(context).step, interval_s, failed, context.manifest_due),
+    )

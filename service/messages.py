@@ -1,0 +1,74 @@
+"""Messages of the HTTP surface that the contract modules do not hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from synthforge.distributions import STRICT
+from synthforge.jobs import GeneratorKind, JobStatus
+from synthforge.leases import PoolName
+from synthforge.shards import FingerprintId
+
+MAX_PRIORITY = 1000
+Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)]
+
+
+class JobChange(BaseModel):
+    """What of a job may be changed: a higher priority is worked on first."""
+
+    model_config = STRICT
+    priority: Priority
+
+
+class JobPage(BaseModel):
+    """Jobs, the newest first."""
+
+    model_config = STRICT
+    jobs: list[JobStatus]
+    next: Annotated[str | None, Field(description="cursor of the next page; null on the last")]
+
+
+class ReportAnswer(BaseModel):
+    """A report that was accepted, now or when it came before."""
+
+    model_config = STRICT
+    accepted: Literal[True]
+    repeated: Annotated[bool, Field(description="it had been accepted before")]
+
+
+class ReturnAnswer(BaseModel):
+    """What became of work that was given back."""
+
+    model_config = STRICT
+    outcome: Annotated[
+        Literal["open", "set_aside", "returned_before"],
+        Field(description="open: it will be leased again; set_aside: its job failed"),
+    ]
+
+
+class PoolInfo(BaseModel):
+    """A pool that asked for work within a day."""
+
+    model_config = STRICT
+    name: PoolName
+    generators: list[GeneratorKind]
+    fingerprint: FingerprintId
+    num_leased: Annotated[int, Field(ge=0)]
+    seen_at: datetime
+
+
+class PoolList(BaseModel):
+    """Every pool that asked for work within a day."""
+
+    model_config = STRICT
+    pools: list[PoolInfo]
+
+
+class Health(BaseModel):
+    """The service's word on itself."""
+
+    model_config = STRICT
+    status: Literal["ok"]

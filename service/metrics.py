@@ -1,0 +1,107 @@
+"""What Prometheus reads: a registry per app, and gauges asked of the database when read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from service.store import Store
+from service.store.rows import Granted
+from synthforge.jobs import JobState
+from synthforge.leases import Report, ShardReport
+
+METRICS_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_REQUEST_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
+
+
+def _reason_label(reason: str) -> str:
+    """Return a refusal's reason if it is a name; free text would make series without end."""
+    return reason if _REASON.fullmatch(reason) else "other"
+
+
+class _StoreGauges(Collector):
+    """Jobs and shards as the database has them, counted at each reading."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name nothing: the registry need not read the database when this is registered."""
+        return iter(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count jobs by state, and the shards of live jobs."""
+        held = self._store.jobs.count_by_state()
+        jobs = GaugeMetricFamily("synthforge_jobs", "Jobs by state", labels=["state"])
+        for state in JobState:
+            jobs.add_metric([state.value], held.get(state.value, (0, 0, 0))[0])
+        yield jobs
+        live = [counts for state, counts in held.items() if not JobState(state).is_final]
+        yield GaugeMetricFamily(
+            "synthforge_shards_waiting",
+            "Shards of live jobs that are not in the store yet",
+            value=sum(counts[1] for counts in live),
+        )
+        yield GaugeMetricFamily(
+            "synthforge_shards_leased",
+            "Shards that a pool holds now",
+            value=sum(counts[2] for counts in held.values()),
+        )
+
+
+class Metrics:
+    """The service's counters."""
+
+    def __init__(self, store: Store) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(_StoreGauges(store))
+        self.requests = Histogram(
+            "synthforge_http_request_seconds",
+            "Time from a request to its answer",
+            ["method", "route", "status"],
+            buckets=_REQUEST_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.jobs_submitted = self._counter("jobs_submitted", "Jobs accepted")
+        self.leases_granted = self._counter("leases_granted", "Leases handed out", "kind")
+        self.leases_lapsed = self._counter("leases_lapsed", "Leases whose time was over")
+        self.leases_returned = self._counter("leases_returned", "Leases given back", "reason")
+        self.shards_committed = self._counter("shards_committed", "Shards accepted")
+        self.samples_committed = self._counter("samples_committed", "Samples accepted")
+        self.samples_rejected = self._counter(
+            "samples_rejected", "Samples that the quality gate refused", "reason"
+        )
+        self.bytes_committed = self._counter("shard_bytes_committed", "Bytes of accepted shards")
+        self.manifests_written = self._counter("manifests_written", "Datasets finished")
+        self.loop_failures = self._counter("loop_failures", "Failed steps of a loop", "loop")
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"synthforge_{name}", what, labels, registry=self.registry)
+
+    def count_granted(self, granted: Sequence[Granted]) -> None:
+        """Count leases that were handed out."""
+        for lease in granted:
+            self.leases_granted.labels(lease.kind).inc()
+
+    def count_report(self, report: Report) -> None:
+        """Count what an accepted report holds."""
+        if isinstance(report, ShardReport):
+            self.shards_committed.inc()
+            self.samples_committed.inc(report.record.num_samples)
+            self.bytes_committed.inc(report.record.num_bytes)
+            for reason, count in report.record.rejected.items():
+                self.samples_rejected.labels(_reason_label(reason)).inc(count)
+
+    def count_failed_step(self, loop: str) -> None:
+        """Count a step of a loop that failed."""
+        self.loop_failures.labels(loop).inc()
+
+    def exposition(self) -> bytes:
+        """Return every metric in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,151 @@
+"""Which samples each shard of a job holds: pure, on demand, nothing kept a shard.
+
+Identities are dealt to splits in order, each to the split with the largest deficit, in exact
+integers. After `SPLIT_UNIT / gcd(shares)` identities every deficit is 0 again: a deficit never
+falls to -1 identity, there they are whole, and they sum to 0. So one period's table answers for
+any identity of a job of any size, and a larger `count` changes no earlier deal.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import lru_cache
+
+from synthforge.jobs import SPLIT_UNIT, JobSpec
+from synthforge.shards import IndexRange, ShardPlan
+
+_CACHED_TABLES = 16  # one is at most 4 MB: splits with shares that need all six decimals
+
+
+@dataclass(frozen=True)
+class _Deal:
+    """One period of the deal: for each split the identities it gets, ascending."""
+
+    period: int
+    identities: tuple[array[int], ...]
+
+
+def num_identities(spec: JobSpec) -> int:
+    """Return how many identities a job shows; the last may have fewer views than the others."""
+    return -(-spec.count // spec.identity.views)
+
+
+def split_of(spec: JobSpec, identity: int) -> str:
+    """Return the split that an identity belongs to."""
+    deal = _deal_of(spec)
+    place = identity % deal.period
+    for name, held in zip(spec.output.splits, deal.identities, strict=True):
+        index = bisect_left(held, place)
+        if index < len(held) and held[index] == place:
+            return name
+    raise AssertionError(f"identity {identity} is in no split")
+
+
+def num_split_identities(spec: JobSpec, split: str) -> int:
+    """Return how many identities of a job are in a split."""
+    deal = _deal_of(spec)
+    held = deal.identities[_split_position(spec, split)]
+    periods, rest = divmod(num_identities(spec), deal.period)
+    return periods * len(held) + bisect_left(held, rest)
+
+
+def num_split_samples(spec: JobSpec, split: str) -> int:
+    """Return how many samples of a job are in a split."""
+    views = spec.identity.views
+    samples = num_split_identities(spec, split) * views
+    missing = num_identities(spec) * views - spec.count
+    return samples - missing if missing and split == _last_split(spec) else samples
+
+
+def num_shards(spec: JobSpec, split: str) -> int:
+    """Return how many shards a split is cut into; 0 where a small job deals it no identity."""
+    per_shard = spec.output.identities_per_shard(spec.identity.views)
+    return -(-num_split_identities(spec, split) // per_shard)
+
+
+def total_shards(spec: JobSpec) -> int:
+    """Return how many shards a job is cut into."""
+    return sum(num_shards(spec, split) for split in spec.output.splits)
+
+
+def shard_plan(spec: JobSpec, split: str, number: int) -> ShardPlan:
+    """Return which samples a shard holds: whole identities of its split, in order.
+
+    Raises:
+        ValueError: the split has no shard of that number.
+    """
+    shards = num_shards(spec, split)
+    if not 0 <= number < shards:
+        raise ValueError(f"number {number}: split {split!r} has {shards} shards, from 0")
+    deal = _deal_of(spec)
+    held = deal.identities[_split_position(spec, split)]
+    per_shard = spec.output.identities_per_shard(spec.identity.views)
+    first = number * per_shard
+    stop = min(first + per_shard, num_split_identities(spec, split))
+    pieces: list[list[int]] = []
+    for ordinal in range(first, stop):
+        periods, place = divmod(ordinal, len(held))
+        identity = periods * deal.period + held[place]
+        if pieces and pieces[-1][1] == identity:
+            pieces[-1][1] = identity + 1
+        else:
+            pieces.append([identity, identity + 1])
+    views = spec.identity.views
+    return ShardPlan(
+        split=split,
+        number=number,
+        indices=tuple(
+            IndexRange(start=start * views, stop=min(stop * views, spec.count))
+            for start, stop in pieces
+        ),
+    )
+
+
+def nth_shard(spec: JobSpec, position: int) -> tuple[str, int]:
+    """Return split and number of a job's n-th shard, in order of (split as in the spec, number).
+
+    Raises:
+        ValueError: the job has no shard at that position.
+    """
+    left = position
+    for split in spec.output.splits if position >= 0 else ():
+        shards = num_shards(spec, split)
+        if left < shards:
+            return split, left
+        left -= shards
+    raise ValueError(f"position {position}: the job has {total_shards(spec)} shards, from 0")
+
+
+def _split_position(spec: JobSpec, split: str) -> int:
+    try:
+        return tuple(spec.output.splits).index(split)
+    except ValueError:
+        known = ", ".join(spec.output.splits)
+        raise ValueError(f"split {split!r} is not in the job: one of {known} would do") from None
+
+
+def _last_split(spec: JobSpec) -> str:
+    return split_of(spec, num_identities(spec) - 1)
+
+
+def _deal_of(spec: JobSpec) -> _Deal:
+    return _deal(tuple(spec.output.split_units().values()))
+
+
+@lru_cache(maxsize=_CACHED_TABLES)
+def _deal(units: tuple[int, ...]) -> _Deal:
+    """Deal one period; `units` are the shares in millionths, and sum to `SPLIT_UNIT`."""
+    common = math.gcd(*units)
+    period = SPLIT_UNIT // common
+    shares = [unit // common for unit in units]
+    deficits = [0] * len(shares)  # in units of 1 / period of an identity
+    identities: tuple[array[int], ...] = tuple(array("I") for _ in shares)
+    for identity in range(period):
+        deficits = [deficit + share for deficit, share in zip(deficits, shares, strict=True)]
+        chosen = deficits.index(max(deficits))  # ties: the first in the order of the spec
+        deficits[chosen] -= period
+        identities[chosen].append(identity)
+    return _Deal(period, identities)

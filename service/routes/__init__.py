@@ -1,0 +1,1 @@
+"""The HTTP surface: each route parses, calls one function and answers."""

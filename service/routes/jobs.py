@@ -1,0 +1,95 @@
+"""Jobs: submit, list, read, reorder, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query
+from pydantic import TypeAdapter
+from starlette.responses import Response
+
+from service import answers, submissions
+from service.bodies import JsonBody, parsed
+from service.context import InContext
+from service.documents import answers as documented
+from service.documents import json_body
+from service.messages import JobChange, JobPage
+from synthforge.jobs import JobSpec, JobState, JobStatus
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+JobId = Annotated[str, Path(description="as POST /v1/jobs answered it", max_length=64)]
+MAX_PAGE = 500
+_MAX_CURSOR = 2**62
+_CHANGE = TypeAdapter(JobChange)
+
+
+def json_response(content: str, status: int = 200, location: str | None = None) -> Response:
+    """Return JSON text as it is."""
+    headers = {"Location": location} if location else None
+    return Response(content, status, headers, media_type="application/json")
+
+
+@router.post(
+    "",
+    status_code=202,
+    operation_id="submit_job",
+    openapi_extra=json_body(JobSpec),
+    responses=documented(JobStatus, 409, 413, 415, 422, status=202, what="Accepted"),
+)
+def submit_job(
+    context: InContext,
+    body: JsonBody,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="the same key and spec give the same job again", max_length=255),
+    ] = None,
+) -> Response:
+    """Accept a dataset to be made."""
+    job, is_new = submissions.submit(
+        context.settings, context.store, context.open_storage, body, idempotency_key
+    )
+    if is_new:
+        context.metrics.jobs_submitted.inc()
+    return json_response(answers.job_json(job), 202, location=f"/v1/jobs/{job.id}")
+
+
+@router.get("", operation_id="list_jobs", responses=documented(JobPage, 422))
+def list_jobs(
+    context: InContext,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=_MAX_CURSOR, description="`next` of the page before")
+    ] = None,
+    state: Annotated[list[JobState] | None, Query(description="only jobs in these states")] = None,
+) -> Response:
+    """List jobs, the newest first."""
+    jobs = context.store.jobs.page(limit, cursor, state or ())
+    following = str(jobs[-1].num) if len(jobs) == limit else None
+    return json_response(answers.jobs_json(jobs, following))
+
+
+@router.get("/{job_id}", operation_id="get_job", responses=documented(JobStatus, 404, 422))
+def get_job(context: InContext, job_id: JobId) -> Response:
+    """Tell how a job stands."""
+    return json_response(answers.job_json(context.store.jobs.get(job_id)))
+
+
+@router.patch(
+    "/{job_id}",
+    operation_id="change_job",
+    openapi_extra=json_body(JobChange),
+    responses=documented(JobStatus, 404, 409, 413, 415, 422),
+)
+def change_job(context: InContext, job_id: JobId, body: JsonBody) -> Response:
+    """Move a job before or behind others."""
+    change = parsed(_CHANGE, body)
+    return json_response(answers.job_json(context.store.jobs.set_priority(job_id, change.priority)))
+
+
+@router.post(
+    "/{job_id}/cancel", operation_id="cancel_job", responses=documented(JobStatus, 404, 409, 422)
+)
+def cancel_job(context: InContext, job_id: JobId) -> Response:
+    """Stop a job: nothing more of it is leased, and what runs is told to stop."""
+    return json_response(answers.job_json(context.store.jobs.cancel(job_id)))

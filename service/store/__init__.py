@@ -1,0 +1,22 @@
+"""Every verb that the service needs of its database."""
+
+from __future__ import annotations
+
+from service.database import Database
+from service.store.dataset_verbs import DatasetVerbs
+from service.store.job_verbs import JobVerbs
+from service.store.lease_verbs import LeaseVerbs
+from service.store.pool_verbs import PoolVerbs
+from service.store.report_verbs import ReportVerbs
+
+
+class Store:
+    """The database's verbs, by what they are about."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.jobs = JobVerbs(database)
+        self.leases = LeaseVerbs(database)
+        self.reports = ReportVerbs(database)
+        self.datasets = DatasetVerbs(database)
+        self.pools = PoolVerbs(database)

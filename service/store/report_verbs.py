@@ -1,0 +1,160 @@
+"""The verbs of work that ends: committed once, or given back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import exists, insert, literal, select
+
+from service import leasing
+from service.database import Database, Transaction
+from service.errors import ReportConflictError, StaleLeaseError
+from service.leasing import Deaths, Verdict
+from service.store.changes import after_release, change_job, change_shard, lock_held
+from service.store.rows import JobRow, ShardRow
+from service.tables import fingerprints
+from synthforge.jobs import JobState
+from synthforge.leases import LeaseReturn
+
+
+@dataclass(frozen=True)
+class CommittedShard:
+    """A shard that lies in the store; texts are JSON.
+
+    Attributes:
+        record: canonical JSON of its `ShardRecord`.
+        num_rejected: samples that the quality gate refused on the way.
+        fingerprint_id: of the `Fingerprint` that follows.
+        generator: of the `GeneratorInfo`, without fingerprints.
+    """
+
+    record: str
+    num_samples: int
+    num_rejected: int
+    fingerprint_id: str
+    fingerprint: str
+    generator: str
+
+
+class ReportVerbs:
+    """What the service asks of its database about work that has ended."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def commit_shard(self, token: str, made: CommittedShard) -> bool:
+        """Accept a shard: the first accepted report decides which object the manifest names.
+
+        Returns:
+            Whether anything changed; a report that comes twice is accepted once.
+
+        Raises:
+            StaleLeaseError: the token does not hold its shard any more.
+            ReportConflictError: the token was reported with another record.
+        """
+        with self._database.write() as tx:
+            job, shard = lock_held(tx, token)
+            if _is_repeated(shard, made.record):
+                return False
+            _keep_fingerprint(tx, job.num, made)
+            change_shard(
+                tx,
+                shard,
+                state="done",
+                record=made.record,
+                num_samples=made.num_samples,
+                num_rejected=made.num_rejected,
+            )
+            values: dict[str, Any] = {
+                "num_done": job.num_done + 1,
+                "num_leased": job.num_leased - 1,
+                "num_completed": job.num_completed + made.num_samples,
+                "num_rejected": job.num_rejected + made.num_rejected,
+            }
+            if job.state is JobState.RUNNING and job.num_done + 1 == job.num_shards:
+                values["state"] = JobState.FINALIZING.value
+            after_release(tx, job, **values)
+            return True
+
+    def commit_summary(self, token: str, files: str) -> bool:
+        """Accept the files beside the shards (JSON); the manifest can be written now.
+
+        Returns, raises: as `commit_shard`.
+        """
+        with self._database.write() as tx:
+            job, shard = lock_held(tx, token)
+            if _is_repeated(shard, files):
+                return False
+            change_shard(tx, shard, state="done", record=files)
+            change_job(tx, job, files=files)
+            return True
+
+    def give_back(self, token: str, returned: LeaseReturn, what: str) -> Verdict | None:
+        """Take work back undone, and decide whether it is tried again.
+
+        Args:
+            what: the piece's name in a reason, as `shard train-000012`.
+
+        Returns:
+            What becomes of it; None where it was given back before.
+
+        Raises:
+            StaleLeaseError: the token does not hold its work any more.
+        """
+        with self._database.write() as tx:
+            job, shard = lock_held(tx, token)
+            if shard.state in {"open", "set_aside"}:
+                return None
+            if shard.state == "done":
+                raise StaleLeaseError
+            deaths = Deaths(shard.deaths, shard.deaths_at_samples)
+            verdict = leasing.judge_return(returned, deaths, shard.executions, what, tx.now)
+            change_shard(
+                tx,
+                shard,
+                state=verdict.outcome,
+                deaths=verdict.deaths.count,
+                deaths_at_samples=verdict.deaths.num_samples,
+                open_at=verdict.open_at,
+            )
+            after_release(tx, job, **_released(job, shard, verdict))
+            return verdict
+
+
+def _is_repeated(shard: ShardRow, record: str) -> bool:
+    if shard.state == "leased":
+        return False
+    if shard.state == "done" and shard.record == record:
+        return True
+    if shard.state == "done":
+        raise ReportConflictError(
+            "the lease was reported before, with another record: that one stands"
+        )
+    raise StaleLeaseError
+
+
+def _released(job: JobRow, shard: ShardRow, verdict: Verdict) -> dict[str, Any]:
+    """Return what changes on the job's row when a piece of it comes back."""
+    values: dict[str, Any] = {}
+    if shard.kind == "shard":
+        values["num_leased"] = job.num_leased - 1
+        values["num_set_aside"] = job.num_set_aside + (verdict.outcome == "set_aside")
+    if verdict.reason and job.state in {JobState.RUNNING, JobState.FINALIZING}:
+        values |= {"state": JobState.FAILED.value, "reason": verdict.reason}
+    return values
+
+
+def _keep_fingerprint(tx: Transaction, job_num: int, made: CommittedShard) -> None:
+    """Keep what a fingerprint stands for, once a job; the job's lock keeps others away."""
+    known = exists().where(
+        fingerprints.c.job_num == job_num, fingerprints.c.id == made.fingerprint_id
+    )
+    row = select(
+        literal(job_num),
+        literal(made.fingerprint_id),
+        literal(made.fingerprint),
+        literal(made.generator),
+    ).where(~known)
+    names = ["job_num", "id", "fingerprint", "generator"]
+    tx.connection.execute(insert(fingerprints).from_select(names, row))

@@ -1,0 +1,110 @@
+"""Rows as they leave the store: frozen, typed, nothing of SQL left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import RowMapping
+
+from synthforge.jobs import JobState
+
+ShardState = Literal["open", "leased", "done", "set_aside"]
+LeaseKind = Literal["shard", "summary"]
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as the database holds it; times are seconds since 1970."""
+
+    num: int
+    id: str
+    owner: str
+    idempotency_key: str | None
+    state: JobState
+    reason: str | None
+    spec: str
+    generator: str
+    output_url: str
+    priority: int
+    fingerprint: str | None
+    num_samples: int
+    num_completed: int
+    num_rejected: int
+    num_shards: int
+    num_done: int
+    num_leased: int
+    num_set_aside: int
+    next_position: int
+    num_events: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    told_at: float
+    files: str | None
+    digest: str | None
+
+
+@dataclass(frozen=True)
+class ShardRow:
+    """A shard, or the summary, that was leased at least once."""
+
+    job_num: int
+    position: int
+    kind: LeaseKind
+    state: ShardState
+    token: str
+    pool: str
+    fingerprint: str
+    executions: int
+    deaths: int
+    deaths_at_samples: int
+    num_samples: int
+    num_rejected: int
+    leased_at: float
+    progress_at: float
+    lapses_at: float
+    open_at: float
+    record: str | None
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """Something that happened to a job; `data` is JSON."""
+
+    seq: int
+    kind: str
+    data: str
+
+
+@dataclass(frozen=True)
+class PoolRow:
+    """A pool that asked for work, and what it holds."""
+
+    name: str
+    generators: tuple[str, ...]
+    fingerprint: str
+    seen_at: float
+    num_leased: int
+
+
+@dataclass(frozen=True)
+class Granted:
+    """One lease handed out: the job as it is now, and which of its pieces."""
+
+    job: JobRow
+    kind: LeaseKind
+    position: int
+    token: str
+
+
+def job_row(row: RowMapping) -> JobRow:
+    """Read a row of `jobs`."""
+    values: dict[str, Any] = dict(row)
+    values["state"] = JobState(values["state"])
+    return JobRow(**values)
+
+
+def shard_row(row: RowMapping) -> ShardRow:
+    """Read a row of `shards`."""
+    return ShardRow(**dict(row))

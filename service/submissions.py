@@ -1,0 +1,134 @@
+"""Accepting a job: its generator, its place, its plan; then it is kept, once a key."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from service import planning
+from service.errors import (
+    InvalidRequestError,
+    OutputTakenError,
+    StorageUnavailableError,
+    field_error,
+    invalid,
+)
+from service.settings import Settings
+from service.store import Store
+from service.store.job_verbs import NewJob
+from service.store.rows import JobRow
+from synthforge.jobs import JobSpec, SpecError, parse_job_spec
+from synthforge.shards import MANIFEST_NAME
+from synthforge.storage import Storage, StorageError
+from synthforge.urls import UrlError, canonical_url, is_under, join_url, parse_url
+
+StorageFactory = Callable[[str], Storage]
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
+_JOB_ID_BYTES: Final = 8
+_MISSING: Final = {
+    "next3d": "no pool here has its licensed assets (FLAME model and Next3D checkpoint); "
+    "`synthforge assets status` says what is missing, SYNTHFORGE_GENERATORS=builtin,next3d "
+    "tells the service when they are there",
+    "builtin": "SYNTHFORGE_GENERATORS of the service does not list it",
+}
+
+
+def submit(
+    settings: Settings,
+    store: Store,
+    open_storage: StorageFactory,
+    document: bytes,
+    idempotency_key: str | None,
+) -> tuple[JobRow, bool]:
+    """Accept a job spec as it came over the wire.
+
+    Returns:
+        The job, and whether it is new; the same key and spec give the same job again.
+
+    Raises:
+        InvalidRequestError: the spec, its generator, its URL or the key cannot be.
+        KeyReusedError: the key came with another spec before.
+        OutputTakenError: a job or a dataset has the prefix.
+        StorageUnavailableError: the store at the prefix does not answer.
+    """
+    if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise invalid("Idempotency-Key", idempotency_key, "1 to 255 printable ASCII would do")
+    spec = _parsed(document)
+    _check_generator(spec, settings)
+    new = _new_job(spec, settings, idempotency_key)
+    if spec.output.url is not None:
+        earlier = store.jobs.earlier(new, settings.idempotency_kept_s)
+        if earlier is not None:
+            return earlier, False
+        _check_no_dataset(new.output_url, open_storage)
+    return store.jobs.submit(new, settings.idempotency_kept_s)
+
+
+def _parsed(document: bytes) -> JobSpec:
+    try:
+        return parse_job_spec(document)
+    except SpecError as error:
+        raise InvalidRequestError(str(error), error.errors) from None
+
+
+def _check_generator(spec: JobSpec, settings: Settings) -> None:
+    kind = spec.generator.kind
+    if kind not in settings.generators:
+        raise invalid("generator.kind", kind, _MISSING[kind])
+
+
+def _new_job(spec: JobSpec, settings: Settings, idempotency_key: str | None) -> NewJob:
+    job_id = f"job-{secrets.token_hex(_JOB_ID_BYTES)}"
+    output_url = output_url_of(spec, settings, job_id)
+    return NewJob(
+        id=job_id,
+        spec=spec.canonical_json().decode(),
+        generator=spec.generator.kind,
+        output_url=output_url,
+        enclosing_urls=enclosing_urls(output_url),
+        num_samples=spec.count,
+        num_shards=planning.total_shards(spec),
+        is_exact=spec.output.reproducibility == "exact",
+        idempotency_key=idempotency_key,
+    )
+
+
+def output_url_of(spec: JobSpec, settings: Settings, job_id: str) -> str:
+    """Return where a job's dataset goes, in canonical form.
+
+    Raises:
+        InvalidRequestError: the URL is none, or lies outside the allowed prefixes.
+    """
+    if spec.output.url is None:
+        return join_url(settings.output_prefixes[0], job_id)
+    try:
+        url = canonical_url(spec.output.url)
+    except UrlError as error:
+        fault = field_error("output.url", spec.output.url, str(error))
+        raise InvalidRequestError(f"output.url: {error}", [fault]) from None
+    if not any(is_under(url, prefix) for prefix in settings.output_prefixes):
+        allowed = ", ".join(settings.output_prefixes)
+        raise invalid("output.url", spec.output.url, f"a URL under one of {allowed} would do")
+    return url
+
+
+def enclosing_urls(url: str) -> tuple[str, ...]:
+    """Return the canonical URL of every prefix that a canonical URL lies under."""
+    num_segments = len(parse_url(url).segments)
+    parts = url.split("/")
+    return tuple("/".join(parts[: len(parts) - cut]) for cut in range(1, num_segments + 1))
+
+
+def _check_no_dataset(url: str, open_storage: StorageFactory) -> None:
+    try:
+        num_bytes = open_storage(url).head(MANIFEST_NAME)
+    except StorageError as error:
+        raise StorageUnavailableError(f"output.url {url}: {error}") from None
+    if num_bytes is not None:
+        message = "a dataset lies there already: a prefix apart would do"
+        raise OutputTakenError(
+            f"output.url is {url!r}: {message}", [field_error("output.url", url, message)]
+        )

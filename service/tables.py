@@ -1,0 +1,158 @@
+"""The database: its tables, in SQL that SQLite and PostgreSQL share.
+
+Times are seconds since 1970 (UTC) by the database's own clock. Counters on a job's row are kept
+by every change of its shards, under the lock of that row, so that a status read is one row.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from synthforge.jobs import JobState
+
+LIVE_STATES: Final = tuple(state.value for state in JobState if not state.is_final)
+# States in which a pool may be given work; the others have none to give.
+LEASABLE_STATES: Final = (
+    JobState.QUEUED.value,
+    JobState.RUNNING.value,
+    JobState.FINALIZING.value,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives a row its number only where the column is INTEGER.
+_RowNumber = BigInteger().with_variant(Integer, "sqlite")
+# Ranges of URLs are ranges of bytes: PostgreSQL's default collation would reorder them.
+_Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _in_states(states: tuple[str, ...]) -> str:
+    return "state IN (" + ", ".join(f"'{state}'" for state in states) + ")"
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("num", _RowNumber, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),  # whose Idempotency-Key it is; '' without keys
+    Column("idempotency_key", String(255)),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("spec", Text, nullable=False),  # canonical JSON
+    Column("generator", String(32), nullable=False),
+    Column("output_url", _Bytewise, nullable=False),
+    Column("priority", Integer, nullable=False),
+    # NULL: any will do. Otherwise that of the first lease, '' until then.
+    Column("fingerprint", String(16)),
+    Column("num_samples", BigInteger, nullable=False),
+    Column("num_completed", BigInteger, nullable=False),
+    Column("num_rejected", BigInteger, nullable=False),
+    Column("num_shards", Integer, nullable=False),
+    Column("num_done", Integer, nullable=False),
+    Column("num_leased", Integer, nullable=False),
+    Column("num_set_aside", Integer, nullable=False),
+    # Shards from here on have no row yet; the summary comes after the last.
+    Column("next_position", Integer, nullable=False),
+    Column("num_events", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("told_at", Double, nullable=False),  # of the last event
+    Column("files", Text),  # of the summary, JSON; set when the manifest can be written
+    Column("digest", String(64)),
+)
+Index(None, jobs.c.owner, jobs.c.idempotency_key, unique=True)
+Index(None, jobs.c.output_url)
+Index(None, jobs.c.state, jobs.c.num)
+Index(
+    "ix_jobs_leasable",
+    jobs.c.priority.desc(),
+    jobs.c.num,
+    sqlite_where=text(_in_states(LEASABLE_STATES)),
+    postgresql_where=text(_in_states(LEASABLE_STATES)),
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("job_num", ForeignKey("jobs.num", ondelete="CASCADE"), primary_key=True),
+    # Of the shard in the job, from 0; the summary's is the number of shards.
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(8), nullable=False),  # shard, summary
+    Column("state", String(10), nullable=False),  # open, leased, done, set_aside
+    Column("token", String(64), nullable=False, unique=True),  # of the last execution
+    Column("pool", String(128), nullable=False),
+    Column("fingerprint", String(16), nullable=False),
+    Column("executions", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("deaths_at_samples", BigInteger, nullable=False),
+    Column("num_samples", BigInteger, nullable=False),
+    Column("num_rejected", BigInteger, nullable=False),
+    Column("leased_at", Double, nullable=False),
+    Column("progress_at", Double, nullable=False),
+    Column("lapses_at", Double, nullable=False),
+    Column("open_at", Double, nullable=False),  # not leased again before
+    Column("record", Text),  # JSON of the ShardRecord
+)
+Index(
+    "ix_shards_leased",
+    shards.c.lapses_at,
+    sqlite_where=text("state = 'leased'"),
+    postgresql_where=text("state = 'leased'"),
+)
+Index(
+    "ix_shards_open",
+    shards.c.job_num,
+    shards.c.position,
+    sqlite_where=text("state = 'open'"),
+    postgresql_where=text("state = 'open'"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_num", ForeignKey("jobs.num", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("job_num", ForeignKey("jobs.num", ondelete="CASCADE"), primary_key=True),
+    Column("id", String(16), primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("generator", Text, nullable=False),
+)
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("generators", Text, nullable=False),  # comma-separated
+    Column("fingerprint", String(16), nullable=False),
+    Column("seen_at", Double, nullable=False),
+)

@@ -1,0 +1,99 @@
+"""What the service's tests share: a pool that makes shards without rendering, and moved time."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import update
+
+from service.store import Store
+from service.tables import jobs, pools, shards
+from synthforge.leases import Lease, LeaseRequest, ShardReport, SummaryReport
+from synthforge.shards import (
+    SUMMARY_NAMES,
+    Fingerprint,
+    GeneratorInfo,
+    ShardPlan,
+    ShardRecord,
+    shard_key,
+)
+from synthforge.storage import Storage
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # it would rather have httpx2
+    warnings.simplefilter("ignore", UserWarning)
+    from starlette.testclient import TestClient
+
+__all__ = ["TestClient"]
+
+FINGERPRINT = Fingerprint(
+    code="0.1.0", backend="numba", device="cpu", libraries={"torch": "2.13.0"}, assets={}
+)
+OTHER_FINGERPRINT = FINGERPRINT.model_copy(update={"device": "H100"})
+GENERATOR = GeneratorInfo(
+    kind="builtin", versions={"head": "1"}, assets={}, licences={"head": "Apache-2.0"}
+)
+
+
+def request(
+    pool: str = "pool-a",
+    max_leases: int = 1,
+    fingerprint: Fingerprint = FINGERPRINT,
+    generators: Sequence[str] = ("builtin",),
+) -> LeaseRequest:
+    """Return what a pool sends for work."""
+    return LeaseRequest(
+        pool=pool,
+        generators=tuple(generators),  # type: ignore[arg-type]
+        fingerprint=fingerprint,
+        max_leases=max_leases,
+    )
+
+
+def shard_bytes(plan: ShardPlan) -> bytes:
+    """Return what stands for the tar of a plan: equal plans, equal bytes."""
+    return plan.model_dump_json().encode()
+
+
+def shard_report(plan: ShardPlan, fingerprint: Fingerprint = FINGERPRINT) -> ShardReport:
+    """Return the report of a plan that was carried out."""
+    data = shard_bytes(plan)
+    sha256 = hashlib.sha256(data).hexdigest()
+    record = ShardRecord(
+        name=shard_key(plan.split, plan.number, sha256),
+        split=plan.split,
+        number=plan.number,
+        num_samples=plan.num_samples,
+        num_bytes=len(data),
+        sha256=sha256,
+        indices=plan.indices,
+        rejected={"too_dark": 1},
+        fingerprint=fingerprint.id,
+    )
+    return ShardReport(record=record, fingerprint=fingerprint, generator=GENERATOR)
+
+
+def carry_out(lease: Lease, storage: Storage) -> ShardReport | SummaryReport:
+    """Do a lease's work: put its objects into the store, and return the report."""
+    if lease.plan is None:
+        files = [storage.put_bytes(name, name.encode()) for name in SUMMARY_NAMES]
+        return SummaryReport(files=tuple(files))
+    report = shard_report(lease.plan)
+    storage.put_bytes(report.record.name, shard_bytes(lease.plan))
+    return report
+
+
+def age(store: Store, seconds: float) -> None:
+    """Move time: everything the database knows of happened so much earlier."""
+    times: dict[Any, tuple[str, ...]] = {
+        shards: ("leased_at", "progress_at", "lapses_at", "open_at"),
+        jobs: ("created_at", "started_at", "finished_at", "told_at"),
+        pools: ("seen_at",),
+    }
+    with store.database.write() as tx:
+        for table, names in times.items():
+            earlier = {name: table.c[name] - seconds for name in names}
+            tx.connection.execute(update(table).values(**earlier))
