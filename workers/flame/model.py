@@ -114,14 +114,20 @@ class Flame:
         batch = len(betas)
         self._check("betas", betas, batch, self.num_shape)
         self._check("expression", expression, batch, self.num_expression)
-        poses = (global_orient, neck_pose, jaw_pose, leye_pose, reye_pose)
-        theta = torch.stack([self._vectors(pose, batch) for pose in poses], dim=1)  # (B, 5, 3)
-        rotations = axis_angle_to_matrix(theta)  # (B, 5, 3, 3)
+        poses = {
+            "global_orient": global_orient,
+            "neck_pose": neck_pose,
+            "jaw_pose": jaw_pose,
+            "leye_pose": leye_pose,
+            "reye_pose": reye_pose,
+        }
+        vectors = [self._vectors(name, pose, batch) for name, pose in poses.items()]
+        rotations = axis_angle_to_matrix(torch.stack(vectors, dim=1))  # (B, 5, 3, 3)
         shaped = self._shape(betas, expression, rotations)  # (B, 3V + 15)
         joints = shaped[:, 3 * self.num_vertices :].reshape(batch, NUM_JOINTS, 3)
         turns, origins = _chain(rotations, joints)
         if transl is not None:
-            origins = origins + self._vectors(transl, batch)[:, None]
+            origins = origins + self._vectors("transl", transl, batch)[:, None]
         affine = _skinning(turns, origins, joints)  # (B, 12, 5)
         planes = [self._skin(shaped[row], affine[row]) for row in range(batch)]
         empty = betas.new_zeros(0, self.num_vertices, 3)
@@ -133,7 +139,7 @@ class Flame:
         parts = [betas, expression]
         if self._has_correctives:
             identity = torch.eye(3, dtype=self.dtype, device=self.device)
-            parts.append((rotations[:, 1:] - identity).reshape(len(betas), -1))
+            parts.append((rotations[:, 1:] - identity).flatten(1))
         coefficients = torch.cat(parts, dim=1)  # (B, K)
         rows = [torch.addmv(self._base, self._directions, row.clone()) for row in coefficients]
         return torch.stack(rows) if rows else self._base.new_zeros(0, len(self._base))
@@ -145,10 +151,10 @@ class Flame:
         planes: Tensor = blended[:, 0] * x + blended[:, 1] * y + blended[:, 2] * z + blended[:, 3]
         return planes.t()
 
-    def _vectors(self, values: Tensor | None, batch: int) -> Tensor:
+    def _vectors(self, name: str, values: Tensor | None, batch: int) -> Tensor:
         if values is None:
             return torch.zeros(batch, 3, dtype=self.dtype, device=self.device)
-        self._check("a pose or transl", values, batch, 3)
+        self._check(name, values, batch, 3)
         return values
 
     def _check(self, name: str, values: Tensor, batch: int, width: int) -> None:

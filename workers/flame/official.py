@@ -13,7 +13,6 @@ Source of keys, shapes and bins: the published file layouts of FLAME (Li et al.,
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ BIN_YAW_DEG = np.concatenate(
 ).astype(np.int64)
 """(79,) the yaw that each bin of the dynamic embedding stands for, in FLAME's own sense."""
 
+_LAST_BIN = len(BIN_YAW_DEG) - 1
 _T = TypeVar("_T")
 
 
@@ -106,17 +106,15 @@ def contour_yaw_sense(embedding: OfficialEmbedding, assets: FlameAssets) -> int:
     """Tell whether bins 1 to 39 serve a head seen at positive yaw (+1) or at negative yaw (-1).
 
     Published codes disagree: FLAME_PyTorch takes bins 40 and up for a positive turn about +y,
-    DECA the others. The mesh decides: the points of the far cheek lie on the silhouette, so in
-    the image they reach farther out under the right sense than under the wrong one.
+    DECA the others. The mesh decides: a head that turns by some yaw shows an outline that has
+    turned on the head by as much the other way, about the same upright axis.
     """
     corners = assets.v_template[assets.faces[embedding.bins_face]].astype(np.float64)
     points = np.einsum("bkc,bkcd->bkd", embedding.bins_bary, corners)  # (79, 17, 3)
-    turn = math.radians(MAX_BIN_DEG)
-    reach = {
-        sense: _far_cheek_reach(points[cell], turn) + _far_cheek_reach(points[mirror], -turn)
-        for sense, cell, mirror in ((1, MAX_BIN_DEG, -1), (-1, -1, MAX_BIN_DEG))
-    }
-    return max(reach, key=lambda sense: reach[sense])
+    around = points - assets.v_template.mean(axis=0)
+    first, last = around[_LAST_BIN], around[MAX_BIN_DEG]  # -39 and +39 in FLAME's sense
+    turn_about_y = (first[:, 2] * last[:, 0] - first[:, 0] * last[:, 2]).sum()
+    return 1 if turn_about_y < 0 else -1
 
 
 def to_view_grid(embedding: OfficialEmbedding, assets: FlameAssets) -> LandmarkEmbedding:
@@ -150,14 +148,6 @@ def save_npz(path: Path, assets: FlameAssets, embedding: LandmarkEmbedding) -> s
         The file's sha256, which `assets.load_npz` and `embedding.load_embedding_npz` check.
     """
     return write_arrays(path, {**assets.to_arrays(), **embedding.to_arrays()})
-
-
-def _far_cheek_reach(points: Float64Array, yaw: float) -> float:
-    """How far the cheek that turns away reaches across the image, metres summed over its points."""
-    across = points[:, 0] * math.cos(yaw) + points[:, 2] * math.sin(yaw)
-    is_left_cheek = yaw > 0
-    half = NUM_CONTOUR // 2
-    return float(across[half + 1 :].sum() if is_left_cheek else -across[:half].sum())
 
 
 def _model_of(entries: dict[object, object]) -> FlameAssets:

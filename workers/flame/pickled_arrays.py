@@ -212,6 +212,11 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+def _no_bytes() -> bytes:
+    """`bytes()`, which is how Python 3 writes empty bytes in the protocols of Python 2."""
+    return b""
+
+
 def _restore_object(kind: object, base: object, state: object) -> object:
     """`copy_reg._reconstructor`: an empty object of a class, in pickles of protocol 0 and 1."""
     is_plain = isinstance(base, GlobalRef) and base.name == "object" and state is None
@@ -236,6 +241,8 @@ NUMPY_GLOBALS: GlobalTable = {
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
 }
 """Arrays, dtypes and numbers as NumPy 1 and 2 write them, from Python 2 and 3."""
 

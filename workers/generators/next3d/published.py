@@ -85,15 +85,14 @@ def volume_points(vertices_m: ArrayLike, shift_m: ArrayLike, scale: float) -> Fl
         (..., 3) volume units, not yet aligned.
     """
     shifted = np.asarray(vertices_m, np.float64) + np.asarray(shift_m, np.float64)
-    return scale / 2 * shifted + np.array([0.0, 0.0, FORWARD_SHIFT])
+    return np.asarray(scale / 2 * shifted + np.array([0.0, 0.0, FORWARD_SHIFT]))
 
 
 def to_camera(points: Float64Array, cam2world: ArrayLike) -> Float64Array:
     """(B, N, 3) volume points to the axes of each camera, (B, 4, 4)."""
     world2cam = np.linalg.inv(np.asarray(cam2world, np.float64))
-    placed: Float64Array = points @ world2cam[:, :3, :3].transpose(0, 2, 1)
-    placed += world2cam[:, None, :3, 3]
-    return placed
+    placed = points @ world2cam[:, :3, :3].transpose(0, 2, 1) + world2cam[:, None, :3, 3]
+    return np.asarray(placed)
 
 
 def project(points_cam: Float64Array, focal: ArrayLike, image_size_px: int) -> Float64Array:
