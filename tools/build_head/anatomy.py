@@ -16,12 +16,16 @@ IRIS_RADIUS = 5.9
 
 NUM_LID_SEGMENTS = 14
 UPPER_LID = [
-    (17.8, 28.4), (20.0, 30.4), (24.0, 33.7), (28.5, 35.3), (33.0, 35.4), (38.0, 34.2),
-    (42.0, 32.2), (45.3, 30.3),
+    (18.6, 28.9), (20.8, 30.5), (24.0, 33.0), (28.5, 34.7), (33.0, 34.9), (38.0, 33.9),
+    (42.0, 32.1), (45.3, 30.3),
 ]  # fmt: skip
 LOWER_LID = [
-    (17.8, 28.4), (20.6, 27.7), (24.5, 26.2), (29.0, 25.1), (34.0, 25.0), (38.5, 26.2),
+    (18.6, 28.9), (21.2, 27.9), (24.5, 26.2), (29.0, 25.1), (34.0, 25.0), (38.5, 26.2),
     (42.3, 28.2), (45.3, 30.3),
+]  # fmt: skip
+
+LID_CREASE = [
+    (17.0, 33.6), (20.5, 36.6), (25.0, 39.2), (31.0, 40.4), (37.0, 39.6), (43.0, 36.9), (48.5, 32.6),
 ]  # fmt: skip
 
 NUM_LIP_SEGMENTS = 12
@@ -38,16 +42,16 @@ LIP_CONTACT = [
     (26.4, -38.6),
 ]  # fmt: skip
 
-BROW_CENTRE = [(14.5, 49.6), (20.0, 51.2), (28.0, 53.4), (38.0, 55.2), (48.0, 53.0), (57.5, 46.0)]
-BROW_HALF_THICKNESS = [3.6, 4.0, 4.0, 3.5, 2.6, 0.9]
+BROW_CENTRE = [(14.5, 49.6), (20.0, 51.2), (28.0, 53.4), (38.0, 55.2), (48.5, 53.0), (59.5, 45.2)]
+BROW_HALF_THICKNESS = [2.7, 3.7, 4.0, 3.5, 2.7, 1.6]
 NUM_BROW_SEGMENTS = 12
 
 NOSE_OUTLINE = [
-    (0.0, 34.5), (5.5, 32.0), (8.0, 26.0), (10.0, 16.0), (12.5, 6.0), (16.0, -1.0),
-    (18.6, -7.0), (18.2, -12.0), (15.0, -15.2), (10.0, -16.0), (5.0, -17.0), (0.0, -17.4),
+    (0.0, 34.5), (6.0, 32.0), (9.0, 26.0), (11.5, 16.0), (14.0, 6.0), (16.8, -1.0),
+    (18.8, -7.0), (18.6, -12.5), (15.5, -16.2), (10.5, -17.3), (5.0, -17.9), (0.0, -18.0),
 ]  # fmt: skip
-NOSTRIL_CENTRE = np.array([7.2, -12.9])
-NOSTRIL_RADII = (3.7, 1.9)
+NOSTRIL_CENTRE = np.array([7.2, -12.7])
+NOSTRIL_RADII = (3.8, 2.1)
 NOSTRIL_TILT_DEG = -12.0
 NUM_NOSTRIL_POINTS = 12
 
@@ -70,6 +74,21 @@ def lower_lid() -> Floats:
 def lid_loop() -> Floats:
     """(2 N, 2): the upper lid from inner to outer corner, then the lower back."""
     return np.concatenate([upper_lid(), lower_lid()[1:-1][::-1]])
+
+
+def lid_ring(distance_mm: float) -> Floats:
+    """(2 N, 2): the lids' loop moved outward, rounder at the corners."""
+    loop = lid_loop()
+    tangent = np.roll(loop, -1, axis=0) - np.roll(loop, 1, axis=0)
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    out: Floats = loop + distance_mm * normal
+    return out
+
+
+def lid_crease() -> Floats:
+    """(NUM_LID_SEGMENTS + 1, 2): the fold above the upper lid, inner to outer end."""
+    return smooth_curve(LID_CREASE, NUM_LID_SEGMENTS + 1)
 
 
 def lip_half_loop(upper: list[tuple[float, float]], lower: list[tuple[float, float]]) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tools.build_head.anatomy import EAR_TILT_DEG
-from tools.build_head.spline import CubicSpline, Floats
+from tools.build_head.spline import CubicSpline, Floats, smoothstep
 
 FLARE_DEG = 24.0  # how far the ear stands off the head
 # Outline in the ear's plane, millimetres: p backward, q upward, from the middle of the ear;
@@ -33,6 +33,7 @@ RINGS = (
     ("concha", 0.30, (-4.5, -2.5, -3.0, -5.5)),
     ("concha_floor", 0.16, (-7.0, -6.5, -6.5, -7.5)),
 )
+NUM_FLUSH_RINGS = 3
 
 
 def ear_rings(attachment: Floats) -> list[Floats]:
@@ -50,6 +51,11 @@ def ear_rings(attachment: Floats) -> list[Floats]:
         if name == "back":
             ring = 0.5 * (ring + attachment) + 0.5 * height[:, None] * axes[2]
         rings.append(ring)
+    # In front the ear does not stand off: the first rings lie between the cheek and the rim.
+    is_front = smoothstep(0.0, 0.75, np.sin(angle))[:, None]
+    for k in range(NUM_FLUSH_RINGS):
+        flush = attachment + (rings[NUM_FLUSH_RINGS] - attachment) * (k + 1) / (NUM_FLUSH_RINGS + 1)
+        rings[k] = rings[k] + (flush - rings[k]) * is_front
     centre = rings[-1].mean(0) - 0.8 * axes[2]
     return [*rings, centre[None]]
 

@@ -8,7 +8,7 @@ from tools.build_head import anatomy
 from tools.build_head.fields import Fields, lid_dome, lip_arch
 from tools.build_head.spline import Floats
 
-BLINK_PER_UNIT = 0.5  # two units close the eye
+BLINK_PER_UNIT = 0.42  # about two and a half units close the eye
 LID_MEET = 0.25  # share of the opening, from below, where the lids meet
 
 
@@ -77,24 +77,24 @@ def _nose_and_mouth_sides(f: Fields) -> dict[str, Floats]:
     lips = f.lips(9.0)[:, None]
     upper = f.is_upper[:, None]
     corner = f.blob((26, -38.6, 72), (10, 9, 18))
-    smile = f.push(corner, (3.2, 3.0, -1.6)) + f.bump((40, -6, 66), (12, 12, 18), (0.6, 1.8, 1.8))
+    smile = f.push(corner, (2.6, 2.5, -1.4)) + f.bump((40, -6, 66), (12, 12, 18), (0.6, 1.8, 1.8))
     smile += f.push(f.blob((14, -38.6, 82), (9, 8, 14)) * f.lips(), (1.2, 0.7, -0.9))
     smile += f.bump((27, -20, 74), (4, 9, 12), (0.3, 0.5, -0.9))
-    raise_upper = f.push(f.blob((12, -30, 84), (9, 8, 16)), (0.2, 2.4, 0.7)) * upper
+    raise_upper = f.push(f.blob((12, -30, 84), (9, 8, 16)), (0.2, 1.8, 0.6)) * upper
     raise_upper += f.bump((20, -14, 78), (7, 9, 12), (0.2, 1.0, 0.8))
-    lower_down = f.push(f.blob((11, -46, 84), (11, 8, 16)), (0.2, -2.4, 0.4)) * (1 - upper)
+    lower_down = f.push(f.blob((11, -46, 84), (11, 8, 16)), (0.2, -1.8, 0.4)) * (1 - upper)
     return {
         "nose_wrinkle": f.bump((13, -6, 86), (7, 10, 14), (0.3, 1.8, 0.2))
         + f.bump((10, 22, 80), (7, 12, 12), (0, 0.6, 0.8))
         + f.bump((16, 46, 80), (10, 7, 20), (-0.6, -0.9, 0.3)),
         "smile": smile,
-        "frown": f.push(corner, (0.8, -3.0, -0.4)) + f.bump((28, -52, 70), (8, 8, 14), (0, -0.8, 0.6)),
+        "frown": f.push(corner, (0.6, -2.4, -0.4)) + f.bump((28, -52, 70), (8, 8, 14), (0, -0.8, 0.6)),
         "dimple": f.push(corner, (1.6, 0.3, -2.0)) + f.bump((36, -36, 66), (6, 8, 12), (0, 0, -1.0)),
-        "mouth_stretch": f.push(corner, (3.0, -0.9, -1.2))
+        "mouth_stretch": f.push(corner, (2.4, -0.8, -1.0))
         + f.push(f.blob((13, -38.6, 82), (10, 9, 14)), (1.1, 0, -0.6)) * lips,
         "upper_lip_raise": raise_upper,
         "lower_lip_depress": lower_down,
-        "cheek_puff": f.bump((45, -28, 58), (14, 16, 22), (3.2, 0, 3.0)),
+        "cheek_puff": f.bump((45, -28, 58), (14, 16, 22), (2.2, 0, 2.2)),
     }
 
 
@@ -118,8 +118,8 @@ def _mouth(f: Fields) -> dict[str, Floats]:
     jaw = jaw_share(f)
     out = {
         "lips_part": f.push(lips * low * middle, (0, -2.0, 0.2)) + f.push(lips * up * middle, (0, 0.6, 0)),
-        "pucker": _gather(f, 0.2) + f.push(lips * middle, (0, 0, 3.0)),
-        "funnel": _gather(f, 0.13) + f.push(lips * middle * up, (0, 1.4, 2.4))
+        "pucker": _gather(f, 0.15) + f.push(lips * middle, (0, 0, 3.0)),
+        "funnel": _gather(f, 0.1) + f.push(lips * middle * up, (0, 1.4, 2.4))
         + f.push(lips * middle * low, (0, -1.8, 2.0)),
         "lip_press": thin,
         "lip_tighten": 0.6 * thin + 0.5 * _gather(f, 0.1),
@@ -127,9 +127,9 @@ def _mouth(f: Fields) -> dict[str, Floats]:
         "lip_suck_lower": f.push(tight * low * middle, (0, 1.2, -2.2)),
         "chin_raise": chin + f.push(f.lips(6.0) * low * middle, (0, 1.4, 0.9))
         + f.push(tight * up * middle, (0, 0.6, 0.3)),
-        "mouth_left": lips[:, None] * np.array([3.2, 0.0, 0.0]),
+        "mouth_left": lips[:, None] * np.array([2.2, 0.0, 0.0]),
         "jaw_forward": jaw[:, None] * np.array([0.0, -0.2, 2.2]),
-        "jaw_left": jaw[:, None] * np.array([2.4, 0.0, 0.0]),
+        "jaw_left": jaw[:, None] * np.array([1.8, 0.0, 0.0]),
         "nostril_flare_both": f.bump((14, -11, 85), (5, 5, 9), (0.9, 0.6, 0.2)),
     }  # fmt: skip
     return out

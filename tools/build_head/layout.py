@@ -50,7 +50,7 @@ class EdgeLength:
     def __init__(self, chart: Chart) -> None:
         sources = [
             (anatomy.lid_loop(), 2.0),
-            (anatomy.lid_loop()[: anatomy.NUM_LID_SEGMENTS + 1] + [0.5, 5.6], 2.3),
+            (anatomy.lid_crease(), 2.4),
             (anatomy.lip_half_loop(anatomy.UPPER_LIP_BORDER, anatomy.LOWER_LIP_BORDER), 2.3),
             (anatomy.nostril_loop(), 1.6),
             (smooth_curve([(0.0, -5.0), (6.0, -6.0), (14.0, -4.0), (18.0, -9.0)], 9), 2.3),
@@ -111,6 +111,8 @@ def _seeds(chart: Chart, edge_length: EdgeLength) -> _Seeds:
     rows = [float(chart.from_plane(q)[1]) for q in (nose[0], nose[-1], lips_plane[0], lips_plane[-1])]
     seeds.add("lips", lips_plane)
     seeds.add("lids", _front(chart, anatomy.lid_loop()))
+    seeds.add("lid_ring", _front(chart, anatomy.lid_ring(2.1)))
+    seeds.add("lid_crease", _front(chart, anatomy.lid_crease()))
     seeds.add("nostril", _front(chart, anatomy.nostril_loop()))
     theta, row = chart.locate_side(anatomy.ear_hole())
     seeds.add("ear", chart.to_plane(theta, row))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.build_head import anatomy
-from tools.build_head.spline import Floats, smoothstep
+from tools.build_head.spline import Floats, resample, smoothstep
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Bump:
 
 
 BUMPS = (
-    Bump("brow ridge", 26.0, 46.0, 17.0, 5.5, 3.2, -4.0),
+    Bump("brow ridge", 27.0, 46.5, 17.0, 6.0, 2.4, -4.0),
     Bump("glabella", 0.0, 49.0, 9.0, 7.0, 1.2),
     Bump("frontal eminence", 28.0, 88.0, 16.0, 14.0, 1.6),
-    Bump("socket", 33.0, 31.0, 11.0, 8.5, -8.0),
-    Bump("inner socket", 16.0, 29.0, 6.0, 9.0, -12.0),
-    Bump("under the brow", 31.0, 40.0, 13.0, 3.6, -2.2),
-    Bump("nasal side", 15.0, 12.0, 6.0, 11.0, -5.0),
+    Bump("socket", 33.0, 31.0, 11.5, 9.0, -7.4),
+    Bump("inner socket", 17.0, 29.5, 5.5, 8.0, -8.5),
+    Bump("under the brow", 30.0, 40.5, 13.0, 4.0, -1.4),
+    Bump("nasal side", 18.0, 10.0, 6.0, 10.0, -2.2),
     Bump("tear trough", 21.0, 17.5, 7.0, 3.5, -1.6, -28.0),
     Bump("lid bag", 31.0, 17.0, 12.0, 4.5, 0.8),
     Bump("cheekbone", 45.0, 4.0, 12.0, 10.0, 4.2, -25.0),
     Bump("apple", 33.0, -4.0, 10.0, 9.0, 2.6),
-    Bump("cheek hollow", 49.0, -28.0, 9.0, 12.0, -2.4, 20.0),
+    Bump("cheek hollow", 50.0, -28.0, 9.0, 12.0, -1.4, 20.0),
     Bump("nasolabial groove", 25.0, -21.0, 2.6, 11.0, -1.5, 24.0),
     Bump("jowl side of the mouth", 36.0, -33.0, 7.0, 9.0, 1.5),
     Bump("mouth corner", 29.0, -40.0, 4.5, 4.5, -1.6),
@@ -60,7 +60,7 @@ BUMPS = (
     Bump("chin side", 20.0, -66.0, 7.0, 9.0, -1.2),
 )
 
-NOSE_BLEND_MM = 4.0
+NOSE_BLEND_MM = 5.5
 LID_BLEND_MM = 2.2
 LID_RADII = np.array([15.2, 13.5, 13.4])
 
@@ -102,12 +102,13 @@ class Ellipsoid:
 
 
 NOSE = (
-    (RoundCone((0.0, 37.0, 71.0), (0.0, 16.0, 80.0), 8.0, 8.2), 0.0),
-    (RoundCone((0.0, 16.0, 80.0), (0.0, -4.0, 92.0), 8.2, 8.6), 4.0),
-    (Ellipsoid((0.0, -6.2, 94.0), (9.6, 8.2, 9.4)), 4.0),
-    (Ellipsoid((4.2, -6.6, 95.2), (6.4, 6.6, 7.4)), 3.0),
-    (RoundCone((0.0, -9.5, 94.5), (0.0, -15.5, 83.5), 3.9, 3.6), 3.0),
-    (Ellipsoid((12.3, -8.8, 85.0), (5.6, 6.9, 9.0)), 3.5),
+    (RoundCone((0.0, 38.0, 70.5), (0.0, 16.0, 80.0), 8.6, 8.6), 0.0),
+    (RoundCone((0.0, 16.0, 80.0), (0.0, -3.0, 91.0), 8.6, 9.6), 5.0),
+    (RoundCone((0.0, 30.0, 60.0), (0.0, -8.0, 77.0), 11.5, 15.5), 5.0),  # the broad base
+    (Ellipsoid((0.0, -5.8, 93.6), (9.2, 8.6, 9.8)), 4.0),
+    (Ellipsoid((4.2, -6.4, 95.2), (6.0, 6.4, 7.2)), 3.5),
+    (RoundCone((0.0, -8.6, 94.0), (0.0, -12.6, 81.0), 3.9, 4.2), 3.0),
+    (Ellipsoid((11.9, -8.8, 84.5), (5.6, 6.4, 9.6)), 4.5),
 )
 
 
@@ -158,14 +159,16 @@ def add_lids(points: Floats) -> Floats:
 
 def crease(points: Floats, curve: Floats, sigma_mm: float, depth_mm: float) -> Floats:
     """A groove (or, with negative depth, a fold) along a frontal curve, fading at its ends."""
-    xy = np.stack([np.abs(points[:, 0]), points[:, 1]], 1)
-    gap = np.linalg.norm(xy[:, None] - curve[None], axis=2)  # (N, K)
-    nearest = gap.argmin(1)
-    along = nearest / (len(curve) - 1)
+    out = points.copy()
+    low, high = curve.min(0) - 4 * sigma_mm, curve.max(0) + 4 * sigma_mm
+    folded = np.stack([np.abs(points[:, 0]), points[:, 1]], 1)
+    near = ((folded > low) & (folded < high)).all(1)
+    fine = resample(curve, 160)
+    gap = np.linalg.norm(folded[near][:, None] - fine[None], axis=2)  # (N, K)
+    along = gap.argmin(1) / (len(fine) - 1)
     fade = smoothstep(0.0, 0.2, along) * smoothstep(0.0, 0.2, 1.0 - along)
     push = -depth_mm * fade * np.exp(-0.5 * (gap.min(1) / sigma_mm) ** 2)
-    out = points.copy()
-    out[:, 2] += push * (points[:, 2] > 30)
+    out[near, 2] += push * (points[near, 2] > 30)
     return out
 
 
@@ -177,9 +180,8 @@ def sculpt(base: Floats) -> Floats:
         p[:, 2] += bump.height(base) * is_front
     p = _sculpt_sides(p)
     p = add_lids(p)
-    upper = anatomy.upper_lid()
-    p = crease(p, upper + [0.5, 5.6], 1.2, 1.3)
-    p = crease(p, upper + [0.5, 8.6], 2.2, -0.9)
+    p = crease(p, anatomy.lid_crease(), 1.3, 1.5)
+    p = crease(p, anatomy.lid_crease() + [0.3, 2.9], 2.0, -1.0)
     p = crease(p, anatomy.lower_lid() + [0.0, -6.0], 1.6, 0.5)
     return add_nose(p)
 

@@ -23,7 +23,7 @@ BUMP_DIRECTIONS: dict[str, Bumps] = {
     "lid_hood": [((34, 38.5, 70), (14, 3.6, 12), (0, -1.1, 0.9))],
     "lid_bag": [((31, 16, 70), (11, 5, 14), (0, 0, 1.0))],
     "nose_length": [((0, -8, 92), (19, 14, 26), (0, -2.6, 0)), ((0, 12, 90), (13, 12, 20), (0, -1.0, 0))],
-    "nose_width": [((14, -9, 86), (7, 9, 14), (1.25, 0, 0))],
+    "nose_width": [((14, -9, 86), (7, 9, 14), (0.9, 0, 0))],
     "nose_protrusion": [((0, -6, 100), (13, 14, 20), (0, 0, 1.8))],
     "nose_bridge_height": [((0, 20, 88), (8, 17, 18), (0, 0, 1.3))],
     "nose_bridge_width": [((8, 17, 82), (5.5, 15, 12), (0.75, 0, 0))],
@@ -31,13 +31,13 @@ BUMP_DIRECTIONS: dict[str, Bumps] = {
     "nose_tip_height": [((0, -7, 102), (11, 8, 14), (0, 1.7, 0))],
     "nose_tip_width": [((6, -6, 100), (5, 7, 10), (0.9, 0, 0))],
     "nose_root_depth": [((0, 35, 80), (8, 8, 14), (0, 0, -1.2))],
-    "nostril_flare": [((14, -11, 85), (5, 5, 9), (0.8, 0.7, 0.3))],
+    "nostril_flare": [((14, -11, 85), (5, 5, 9), (0.6, 0.6, 0.3))],
     "cheekbone_prominence": [((46, 6, 62), (13, 12, 18), (0.7, 0, 1.8))],
     "cheekbone_width": [((66, 12, 25), (16, 15, 26), (1.9, 0, 0))],
     "cheek_fullness": [((50, -24, 48), (15, 17, 22), (1.6, 0, 1.7))],
     "nasolabial_depth": [((25, -20, 74), (4, 12, 14), (0, 0, -0.9)), ((33, -20, 70), (6, 12, 14), (0, 0, 0.6))],
     "maxilla_protrusion": [((0, -30, 82), (27, 16, 26), (0, 0, 1.6))],
-    "jaw_width": [((55, -48, 5), (19, 20, 34), (2.5, 0, 0))],
+    "jaw_width": [((55, -48, 5), (19, 20, 34), (1.9, 0, 0))],
     "jaw_angle_height": [((55, -52, 0), (17, 17, 24), (0, 2.4, 0))],
     "chin_height": [((0, -78, 72), (30, 17, 32), (0, -2.2, 0))],
     "chin_protrusion": [((0, -70, 78), (24, 15, 24), (0, 0, 2.2))],
@@ -60,9 +60,9 @@ BUMP_DIRECTIONS: dict[str, Bumps] = {
 # by sex, age and population as in the tables of docs/head.md.
 COMBINED: dict[str, dict[str, float]] = {
     "sex": {
-        "head_size": 0.65, "face_width": 0.25, "face_height": 0.35, "jaw_width": 0.8, "brow_ridge": 0.95,
+        "head_size": 0.65, "face_width": 0.25, "face_height": 0.35, "jaw_width": 0.5, "brow_ridge": 0.95,
         "glabella": 0.7, "forehead_slope": 0.5, "forehead_bulge": -0.5, "brow_height": -0.6,
-        "brow_arch": -0.5, "nose_width": 0.5, "nose_protrusion": 0.45, "nose_length": 0.35, "chin_height": 0.55,
+        "brow_arch": -0.5, "nose_width": 0.4, "nose_protrusion": 0.45, "nose_length": 0.35, "chin_height": 0.55,
         "chin_width": 0.7, "chin_protrusion": 0.3, "cheek_fullness": -0.3, "eye_opening": -0.35,
         "neck_width": 1.0, "larynx": 1.0, "upper_lip_fullness": -0.35, "lower_lip_fullness": -0.3,
         "eye_size": -0.2, "jaw_angle_height": -0.5, "lip_protrusion": -0.15, "hairline_height": 0.25,
@@ -74,7 +74,7 @@ COMBINED: dict[str, dict[str, float]] = {
         "brow_height": -0.4, "eye_opening": -0.35, "hairline_recession": 0.6, "hairline_height": 0.3, "nose_width": 0.25,
     },
     "weight": {
-        "cheek_fullness": 1.3, "double_chin": 1.3, "neck_width": 0.7, "jaw_width": 0.5, "face_width": 0.3,
+        "cheek_fullness": 1.3, "double_chin": 1.3, "neck_width": 0.7, "jaw_width": 0.3, "face_width": 0.2,
         "nape_fullness": 0.6, "lid_bag": 0.2, "cheekbone_prominence": -0.3,
     },
     "ancestry_east_asia": {
@@ -83,9 +83,9 @@ COMBINED: dict[str, dict[str, float]] = {
         "nose_root_depth": 0.5, "eye_opening": -0.35, "head_width": 0.4, "head_depth": -0.5, "eye_spacing": 0.3,
     },
     "ancestry_africa": {
-        "nose_width": 1.5, "nose_bridge_height": -0.8, "nose_bridge_width": 0.8, "nose_protrusion": -0.4,
+        "nose_width": 1.1, "nose_bridge_height": -0.8, "nose_bridge_width": 0.8, "nose_protrusion": -0.4,
         "upper_lip_fullness": 1.1, "lower_lip_fullness": 0.9, "lip_protrusion": 1.0, "maxilla_protrusion": 1.0,
-        "nostril_flare": 0.8, "mouth_width": 0.5, "nose_tip_width": 0.7, "eye_spacing": 0.35, "head_depth": 0.3,
+        "nostril_flare": 0.4, "mouth_width": 0.5, "nose_tip_width": 0.4, "eye_spacing": 0.35, "head_depth": 0.3,
         "chin_protrusion": -0.4, "ear_size": -0.3,
     },
 }  # fmt: skip
@@ -129,7 +129,7 @@ def _forehead_height(f: Fields) -> Floats:
 
 def _eye_spacing(f: Fields) -> Floats:
     weight = f.blob((31.5, 30.0, 60.0), (17.0, 15.0, 30.0))
-    return f.push(weight / weight[f.mesh.sets["eyeball"]].max(), (1.55, 0.0, 0.0))
+    return f.push(weight / weight[f.mesh.sets["eyeball"]].max(), (1.2, 0.0, 0.0))
 
 
 def _eye_size(f: Fields) -> Floats:

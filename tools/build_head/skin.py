@@ -139,7 +139,7 @@ def _lip_rings(border: Floats) -> list[tuple[str, Floats]]:
     is_upper = np.arange(len(border)) < n
     is_lower = np.arange(len(border)) > n
     open_up = 1.0 - np.clip(np.abs(contact_xy[:, 0]) / 26.4, 0, 1) ** 4  # fades into the corner
-    gap = 0.12 * (is_upper.astype(float) - is_lower) * open_up
+    gap = 0.02 * (is_upper.astype(float) - is_lower) * open_up
     front = 87.8 - lip_arch(contact_xy[:, 0])
     contact = np.stack([contact_xy[:, 0] * 0.985, contact_xy[:, 1] + gap, front - 0.5], 1)
     roll = []

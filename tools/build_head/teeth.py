@@ -39,7 +39,7 @@ def _row(widths: tuple[float, ...]) -> tuple[Floats, Floats]:
 def add_teeth(half: HalfMesh) -> None:
     """Add the left halves of both rows: closed bands with a front, an edge and a back."""
     _add_row(half, "upper", _row(UPPER_WIDTHS), 80.8, (25.5, 32.0), (-29.5, -40.6), 0.16)
-    _add_row(half, "lower", _row(LOWER_WIDTHS), 78.6, (23.5, 31.0), (-50.5, -41.0), 0.04)
+    _add_row(half, "lower", _row(LOWER_WIDTHS), 77.8, (23.5, 31.0), (-51.0, -42.3), 0.04)
 
 
 def _add_row(
