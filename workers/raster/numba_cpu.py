@@ -31,9 +31,9 @@ class NumbaRasteriser:
         bary = torch.empty((batch, height_px, width_px, 3), dtype=torch.float32)
         z = torch.empty((batch, height_px, width_px), dtype=torch.float32)
         numba_kernels.rasterise_batch(
-            np.ascontiguousarray(vertices_cam.detach().numpy()),
-            np.ascontiguousarray(faces.numpy()),
-            np.ascontiguousarray(intrinsics_px.detach().numpy(), dtype=np.float64),
+            np.ascontiguousarray(vertices_cam.detach().numpy(), np.float64),
+            np.ascontiguousarray(faces.numpy(), np.int32),
+            np.ascontiguousarray(intrinsics_px.detach().numpy(), np.float64),
             NEAR_M,
             GUARD_PX,
             SUBPIXEL_BITS,
@@ -42,6 +42,29 @@ class NumbaRasteriser:
             z.numpy(),
         )
         return Fragments(face_id=face_id, bary=bary, z=z)
+
+    def first_faces(
+        self,
+        vertices_cam: Tensor,
+        faces: Tensor,
+        intrinsics_px: Tensor,
+        height_px: int,
+        width_px: int,
+    ) -> Tensor:
+        """See `Rasteriser.first_faces`; the tensors must be on the CPU."""
+        check_meshes(vertices_cam, faces, intrinsics_px, height_px, width_px)
+        _check_on_cpu(vertices_cam)
+        face_id = torch.empty((vertices_cam.shape[0], height_px, width_px), dtype=torch.int32)
+        numba_kernels.find_faces_batch(
+            np.ascontiguousarray(vertices_cam.detach().numpy(), np.float64),
+            np.ascontiguousarray(faces.numpy(), np.int32),
+            np.ascontiguousarray(intrinsics_px.detach().numpy(), np.float64),
+            NEAR_M,
+            GUARD_PX,
+            SUBPIXEL_BITS,
+            face_id.numpy(),
+        )
+        return face_id
 
     def interpolate(self, fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
         """See `Rasteriser.interpolate`; the tensors must be on the CPU."""
@@ -52,7 +75,7 @@ class NumbaRasteriser:
         numba_kernels.interpolate_batch(
             np.ascontiguousarray(fragments.face_id.numpy()),
             np.ascontiguousarray(fragments.bary.detach().numpy()),
-            np.ascontiguousarray(faces.numpy()),
+            np.ascontiguousarray(faces.numpy(), np.int32),
             np.ascontiguousarray(per_mesh.detach().numpy()),
             out.numpy(),
         )

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from workers.raster.jit import compiled
 
-FloatArray = NDArray[np.float32] | NDArray[np.float64]
-IntArray = NDArray[np.int32] | NDArray[np.int64]
 Int64Array = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
 Float32Array = NDArray[np.float32]
@@ -25,8 +23,8 @@ FACE_MASK = 0x7FFFFFFF  # low half of a key: FACE_MASK - face; high half: the bi
 
 @compiled
 def rasterise_batch(
-    vertices: FloatArray,
-    faces: IntArray,
+    vertices: Float64Array,
+    faces: Int32Array,
     intrinsics: Float64Array,
     near: float,
     guard_px: float,
@@ -36,7 +34,7 @@ def rasterise_batch(
     z: Float32Array,
 ) -> None:
     """Fill `face_id` (B, H, W), `bary` (B, H, W, 3) and `z` (B, H, W), one mesh after another."""
-    keys = np.empty(face_id.shape[1:], np.int64)
+    keys: Int64Array = np.empty(face_id.shape[1:], np.int64)
     for b in range(vertices.shape[0]):
         grid, inverse_z = _project(vertices[b], intrinsics[b], near, guard_px, bits)
         _depth_pass(grid, inverse_z, faces, bits, keys)
@@ -44,10 +42,31 @@ def rasterise_batch(
 
 
 @compiled
+def find_faces_batch(
+    vertices: Float64Array,
+    faces: Int32Array,
+    intrinsics: Float64Array,
+    near: float,
+    guard_px: float,
+    bits: int,
+    face_id: Int32Array,
+) -> None:
+    """Fill `face_id` (B, H, W) alone: half the work."""
+    keys: Int64Array = np.empty(face_id.shape[1:], np.int64)
+    for b in range(vertices.shape[0]):
+        grid, inverse_z = _project(vertices[b], intrinsics[b], near, guard_px, bits)
+        _depth_pass(grid, inverse_z, faces, bits, keys)
+        for i in range(keys.shape[0]):
+            for j in range(keys.shape[1]):
+                key = keys[i, j]
+                face_id[b, i, j] = -1 if key == 0 else FACE_MASK - (key & FACE_MASK)
+
+
+@compiled
 def interpolate_batch(
     face_id: Int32Array,
     bary: Float32Array,
-    faces: IntArray,
+    faces: Int32Array,
     attributes: Float32Array,
     out: Float32Array,
 ) -> None:
@@ -71,7 +90,7 @@ def interpolate_batch(
 def _interpolate(
     face_id: Int32Array,
     bary: Float32Array,
-    faces: IntArray,
+    faces: Int32Array,
     values: Float32Array,
     first: int,
     second: int,
@@ -101,7 +120,7 @@ def _interpolate(
 
 @compiled
 def _project(
-    vertices: FloatArray, K: Float64Array, near: float, guard_px: float, bits: int
+    vertices: Float64Array, K: Float64Array, near: float, guard_px: float, bits: int
 ) -> tuple[Int64Array, Float64Array]:
     """Round the projected corners to the grid; 1/z is 0 for a corner that leaves its faces out."""
     num_vertices = vertices.shape[0]
@@ -109,7 +128,7 @@ def _project(
     inverse_z = np.zeros(num_vertices, np.float64)
     scale = float(1 << bits)
     for v in range(num_vertices):
-        x, y, z = np.float64(vertices[v, 0]), np.float64(vertices[v, 1]), np.float64(vertices[v, 2])
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
         px = (K[0, 0] * x + K[0, 1] * y) / z + K[0, 2]
         py = (K[1, 1] * y) / z + K[1, 2]
         if z > near and z < np.inf and abs(px) < guard_px and abs(py) < guard_px:
@@ -121,7 +140,7 @@ def _project(
 
 @compiled
 def _depth_pass(
-    grid: Int64Array, inverse_z: Float64Array, faces: IntArray, bits: int, keys: Int64Array
+    grid: Int64Array, inverse_z: Float64Array, faces: Int32Array, bits: int, keys: Int64Array
 ) -> None:
     """Find the key of the winning face at every pixel, 0 where there is none.
 
@@ -368,7 +387,7 @@ def _cut(e: int, k: int, first: int, last: int) -> tuple[int, int]:
 def _resolve(
     grid: Int64Array,
     inverse_z: Float64Array,
-    faces: IntArray,
+    faces: Int32Array,
     bits: int,
     keys: Int64Array,
     face_id: Int32Array,

@@ -58,6 +58,20 @@ class Rasteriser(Protocol):
         """
         ...
 
+    def first_faces(
+        self,
+        vertices_cam: Tensor,
+        faces: Tensor,
+        intrinsics_px: Tensor,
+        height_px: int,
+        width_px: int,
+    ) -> Tensor:
+        """Find `Fragments.face_id` alone: a supersampled picture needs no more of most samples.
+
+        Arguments and errors are those of `rasterise`.
+        """
+        ...
+
     def interpolate(self, fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
         """Interpolate corner attributes at every hit point.
 

@@ -69,6 +69,17 @@ class Pytorch3dRasteriser:
         )
         return to_fragments(pix_to_face, zbuf, bary, torch.cat(kept))
 
+    def first_faces(
+        self,
+        vertices_cam: Tensor,
+        faces: Tensor,
+        intrinsics_px: Tensor,
+        height_px: int,
+        width_px: int,
+    ) -> Tensor:
+        """See `Rasteriser.first_faces`."""
+        return self.rasterise(vertices_cam, faces, intrinsics_px, height_px, width_px).face_id
+
     def interpolate(self, fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
         """See `Rasteriser.interpolate`."""
         return self._portable.interpolate(fragments, faces, attributes)

@@ -40,19 +40,28 @@ class TorchRasteriser:
         check_meshes(vertices_cam, faces, intrinsics_px, height_px, width_px)
         meshes = _project(vertices_cam.double(), intrinsics_px.double(), faces.long())
         image = _Image(len(vertices_cam), height_px, width_px)
-        keys = torch.zeros(image.num_pixels, dtype=torch.int64, device=vertices_cam.device)
-        num_pairs = len(vertices_cam) * len(faces)
-        for start in range(0, num_pairs, FACES_PER_TILE):
-            pairs = torch.arange(start, min(start + FACES_PER_TILE, num_pairs), device=keys.device)
-            _enter(meshes, pairs, image, keys)
-        return _resolve(meshes, image, keys)
+        return _resolve(meshes, image, _find_keys(meshes, image))
+
+    def first_faces(
+        self,
+        vertices_cam: Tensor,
+        faces: Tensor,
+        intrinsics_px: Tensor,
+        height_px: int,
+        width_px: int,
+    ) -> Tensor:
+        """See `Rasteriser.first_faces`."""
+        check_meshes(vertices_cam, faces, intrinsics_px, height_px, width_px)
+        meshes = _project(vertices_cam.double(), intrinsics_px.double(), faces.long())
+        image = _Image(len(vertices_cam), height_px, width_px)
+        return _face_of(_find_keys(meshes, image)).view(image.batch, height_px, width_px)
 
     def interpolate(self, fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
         """See `Rasteriser.interpolate`."""
         check_attributes(fragments, faces, attributes)
         batch, height, width = fragments.face_id.shape
         num_channels = attributes.shape[-1]
-        values = attributes.reshape(-1, num_channels)
+        values = attributes.flatten(0, -2)
         mesh_stride = attributes.shape[1] if attributes.ndim == 3 else 0
         face_id = fragments.face_id.reshape(-1)
         bary = fragments.bary.reshape(-1, 3)
@@ -144,6 +153,20 @@ def _project(vertices: Tensor, K: Tensor, faces: Tensor) -> _Meshes:
         faces=faces,
         num_vertices=vertices.shape[1],
     )
+
+
+def _find_keys(meshes: _Meshes, image: _Image) -> Tensor:
+    """(B*H*W,) key of the winning face at every pixel, 0 where there is none."""
+    keys = torch.zeros(image.num_pixels, dtype=torch.int64, device=meshes.q.device)
+    num_pairs = image.batch * len(meshes.faces)
+    for start in range(0, num_pairs, FACES_PER_TILE):
+        pairs = torch.arange(start, min(start + FACES_PER_TILE, num_pairs), device=keys.device)
+        _enter(meshes, pairs, image, keys)
+    return keys
+
+
+def _face_of(keys: Tensor) -> Tensor:
+    return torch.where(keys == 0, -1, FACE_MASK - (keys & FACE_MASK)).int()
 
 
 def _enter(meshes: _Meshes, pairs: Tensor, image: _Image, keys: Tensor) -> None:
@@ -252,7 +275,7 @@ def _enter_pixels(
 
 def _resolve(meshes: _Meshes, image: _Image, keys: Tensor) -> Fragments:
     """Face id, barycentrics and z of the winning faces."""
-    face_id = torch.where(keys == 0, -1, FACE_MASK - (keys & FACE_MASK)).int()
+    face_id = _face_of(keys)
     bary = torch.zeros((image.num_pixels, 3), device=keys.device)
     z = torch.zeros(image.num_pixels, device=keys.device)
     for hit in _hits(keys != 0):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,8 +66,8 @@ def visibility(
     result[inside] = SEEN
     hidden = _hidden(
         np.ascontiguousarray(points[inside]),
-        cast(FloatArray, np.ascontiguousarray(vertices_cam)),
-        cast(IntArray, np.ascontiguousarray(faces)),
+        np.ascontiguousarray(vertices_cam, np.float64),
+        np.ascontiguousarray(faces, np.int32),
         SHORTENED_M,
         BOX_MARGIN,
     )
@@ -91,7 +89,7 @@ def _is_inside(
 
 @compiled
 def _hidden(
-    points: Float64Array, vertices: FloatArray, faces: IntArray, shortened: float, margin: float
+    points: Float64Array, vertices: Float64Array, faces: Int32Array, shortened: float, margin: float
 ) -> NDArray[np.bool_]:
     """Whether each point's shortened segment meets a triangle; the points lie in front."""
     num_points = points.shape[0]
@@ -100,9 +98,9 @@ def _hidden(
     down = points[:, 1] / points[:, 2]
     across = np.empty((vertices.shape[0], 2), np.float64)
     for v in range(vertices.shape[0]):
-        z = np.float64(vertices[v, 2])
-        across[v, 0] = np.float64(vertices[v, 0]) / z
-        across[v, 1] = np.float64(vertices[v, 1]) / z
+        z = vertices[v, 2]
+        across[v, 0] = vertices[v, 0] / z
+        across[v, 1] = vertices[v, 1] / z
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         x_low, x_high, y_low, y_high = -np.inf, np.inf, -np.inf, np.inf
@@ -132,13 +130,13 @@ def _hidden(
 
 @compiled
 def _meets(
-    point: Float64Array, a: FloatArray, b: FloatArray, c: FloatArray, shortened: float
+    point: Float64Array, a: Float64Array, b: Float64Array, c: Float64Array, shortened: float
 ) -> bool:
     """Whether the segment from the origin to `point`, less its last metres, meets a triangle."""
     x, y, z = point[0], point[1], point[2]
-    ax, ay, az = np.float64(a[0]), np.float64(a[1]), np.float64(a[2])
-    bx, by, bz = np.float64(b[0]), np.float64(b[1]), np.float64(b[2])
-    cx, cy, cz = np.float64(c[0]), np.float64(c[1]), np.float64(c[2])
+    ax, ay, az = a[0], a[1], a[2]
+    bx, by, bz = b[0], b[1], b[2]
+    cx, cy, cz = c[0], c[1], c[2]
     nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     weight_a = x * nx + y * ny + z * nz
     weight_b = x * (cy * az - cz * ay) + y * (cz * ax - cx * az) + z * (cx * ay - cy * ax)
