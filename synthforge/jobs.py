@@ -37,10 +37,10 @@ Annotation = Literal[
 ANNOTATIONS: Final[tuple[Annotation, ...]] = Annotation.__args__  # type: ignore[attr-defined]
 
 # Coefficients that a `coefficients` field draws, and the largest count that `per_index` reaches.
-DRAWN_SHAPE: Final[dict[str, int]] = {"builtin": 64, "next3d": 100}
-DRAWN_EXPRESSION: Final[dict[str, int]] = {"builtin": 64, "next3d": 50}
-MAX_SHAPE: Final[dict[str, int]] = {"builtin": 64, "next3d": 300}
-MAX_EXPRESSION: Final[dict[str, int]] = {"builtin": 64, "next3d": 100}
+DRAWN_SHAPE: Final[dict[str, int]] = {"builtin": 77, "next3d": 100}
+DRAWN_EXPRESSION: Final[dict[str, int]] = {"builtin": 42, "next3d": 50}
+MAX_SHAPE: Final[dict[str, int]] = {"builtin": 77, "next3d": 300}
+MAX_EXPRESSION: Final[dict[str, int]] = {"builtin": 42, "next3d": 100}
 
 # Sections and fields that one generator has and the other lacks.
 _ONLY: Final[dict[str, tuple[str, ...]]] = {

@@ -61,12 +61,27 @@ def descendants(pid: int) -> Processes:
 def end(processes: Processes) -> None:
     """Kill those that are still the ones that were seen."""
     for pid, start in processes.items():
-        fields = _stat(pid)
-        if fields and int(fields[_START_TIME]) == start:
+        if _started(pid) == start:
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 continue
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there; unknown counts as alive."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _started(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[_START_TIME]) if fields else None
 
 
 def _stat(pid: int) -> list[str]:
@@ -80,7 +95,9 @@ def _stat(pid: int) -> list[str]:
 def _watch(parent: int) -> None:
     seen: Processes = {}
     while not select.select([sys.stdin], [], [], LOOK_EVERY_S)[0]:
-        seen = descendants(parent) or seen
+        # Those whose parent ended in between hang below init now: they stay remembered.
+        seen = {pid: start for pid, start in seen.items() if _started(pid) == start}
+        seen |= descendants(parent)
     for pid in list(seen):
         seen |= descendants(pid)
     end(seen)

@@ -10,19 +10,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from synthforge.client import Client, ConflictError, NotFoundError, UnavailableError
 from synthforge.jobs import Generator, GeneratorKind
 from synthforge.leases import Heartbeat, Lease, LeaseRequest, LeaseReturn, Report
-from synthforge.shards import Fingerprint, ShardRecord
+from synthforge.shards import Fingerprint
 from synthforge.storage import StorageUnavailable
 from workers.face_stream import PlanError
-from workers.lease_source import LeaseGone, LeaseSource, SourceUnavailable
 from workers.shard_worker import Cancelled, Progress, ShardWorker, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 0.2
 WATCH_EVERY_S: Final = 0.5
 _THREADS: Final = {"make": 1, "deliver": 1, "watch": 1}
+_GONE: Final = (ConflictError, NotFoundError)  # the lease is another's, or was never there
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,14 @@ class _Work:
     cancelled_by_service: bool = False
 
 
+@dataclass(frozen=True)
+class _Untold:
+    """A result that the service has not taken yet."""
+
+    call: Callable[[], object]
+    until: float
+
+
 @dataclass
 class _Slot:
     """An actor, what it makes and what it delivers."""
@@ -89,14 +98,18 @@ class _Slot:
 
 
 class Pool:
-    """Runs leases on Ray actors until it is told to stop."""
+    """Runs leases on Ray actors until it is told to stop.
 
-    def __init__(self, settings: PoolSettings, source: LeaseSource) -> None:
+    The client must not wait by itself (`retry_for_s=0`): the pool has heartbeats to send.
+    """
+
+    def __init__(self, settings: PoolSettings, client: Client) -> None:
         """Start the actors; Ray must be connected."""
         self._settings = settings
-        self._source = source
+        self._client = client
         self._slots = [self._started(number) for number in range(settings.num_workers)]
         self._ask_again_at = 0.0
+        self._untold: list[_Untold] = []
         self._fingerprint = self._first_fingerprint()
 
     def run(self, stop: threading.Event) -> None:
@@ -107,6 +120,7 @@ class Pool:
                 self._collect()
                 self._watch()
                 self._beat()
+                self._tell_all()
         finally:
             self._leave()
 
@@ -142,8 +156,8 @@ class Pool:
             max_leases=len(free),
         )
         try:
-            grant = self._source.lease(request)
-        except SourceUnavailable as error:
+            grant = self._client.lease(request)
+        except UnavailableError as error:
             log.warning("no answer from the service: %s", error)
             self._ask_again_at = now + WATCH_EVERY_S
             return
@@ -159,17 +173,16 @@ class Pool:
         if lease.kind == "shard":
             slot.making = _call(slot.actor, "make", "make", lease)
         else:
-            shards = tuple(self._committed_shards(lease))
-            slot.making = _call(slot.actor, "summarise", "make", lease, shards)
+            self._begin_summary(slot, lease)
 
-    def _committed_shards(self, lease: Lease) -> Iterator[ShardRecord]:
-        after: str | None = None
-        while True:
-            page = self._source.shards(lease.token, after)
-            yield from page.shards
-            after = page.next
-            if after is None:
-                return
+    def _begin_summary(self, slot: _Slot, lease: Lease) -> None:
+        try:
+            shards = tuple(self._client.committed_shards(lease.token))
+        except (*_GONE, UnavailableError) as error:
+            self._give_back(slot, lease.token, LeaseReturn(reason="store", message=str(error)))
+            slot.making_token = ""
+        else:
+            slot.making = _call(slot.actor, "summarise", "make", lease, shards)
 
     def _collect(self) -> None:
         """Take in what actors have finished; waits a moment when there is nothing."""
@@ -207,10 +220,15 @@ class Pool:
             except RayTaskError as error:
                 self._give_back(slot, token, _undone(error))
             else:
-                if work is not None:
-                    work.progress = progress
-                slot.delivering[_call(slot.actor, "deliver", "deliver", token)] = token
+                self._deliver(slot, token, work, progress)
         slot.making, slot.making_token = None, ""
+
+    def _deliver(self, slot: _Slot, token: str, work: _Work | None, progress: Progress) -> None:
+        if work is None:  # the lease was lost on the way: nobody waits for this shard
+            _call(slot.actor, "discard", "deliver", token)
+            return
+        work.progress = progress
+        slot.delivering[_call(slot.actor, "deliver", "deliver", token)] = token
 
     def _finish(self, slot: _Slot, token: str, ref: Any) -> None:
         """Report what lies in the store, or give back what does not."""
@@ -219,9 +237,10 @@ class Pool:
         except RayTaskError as error:
             self._give_back(slot, token, _undone(error))
             return
-        if slot.works.pop(token, None) is None:
+        work = slot.works.pop(token, None)
+        if work is None:
             return  # the lease was lost on the way: another execution counts
-        self._tell(lambda: self._source.report(token, report))
+        self._tell(lambda: self._client.report(token, report), work.lease.lease_s)
 
     def _note_progress(self, slot: _Slot, seen: dict[str, Progress]) -> None:
         for token, progress in seen.items():
@@ -250,10 +269,10 @@ class Pool:
             num_samples=work.progress.num_samples, num_rejected=work.progress.num_rejected
         )
         try:
-            answer = self._source.heartbeat(token, beat)
-        except LeaseGone:
+            answer = self._client.heartbeat(token, beat)
+        except _GONE:
             self._abandon(slot, token)
-        except SourceUnavailable:
+        except UnavailableError:
             # Fenced by our own clock: unanswered for so long, the lease may be another's by now.
             if time.monotonic() - work.answered_at > work.lease.lease_s:
                 self._abandon(slot, token)
@@ -274,7 +293,7 @@ class Pool:
             return
         counted = undone.model_copy(update={"num_samples": work.progress.num_samples})
         log.info("lease %s comes back: %s %s", token, undone.reason, undone.message)
-        self._tell(lambda: self._source.return_(token, counted))
+        self._tell(lambda: self._client.return_(token, counted), work.lease.lease_s)
 
     def _replace_dead(self, slot: _Slot, error: RayActorError) -> None:
         """Return all that a dead actor held as lost, and start another in its place."""
@@ -290,14 +309,24 @@ class Pool:
                 self._give_back(slot, token, LeaseReturn(reason="stopping"))
             ray.kill(slot.actor)
 
-    def _tell(self, call: Any) -> None:
-        """Send a result; a lease that is gone, or a service that is, makes it void."""
-        try:
-            call()
-        except LeaseGone as error:
-            log.info("the lease was no longer ours: %s", error)
-        except SourceUnavailable as error:
-            log.warning("the service did not take a result, the lease will lapse: %s", error)
+    def _tell(self, call: Callable[[], object], lease_s: float) -> None:
+        """Send a result now, or, while the service does not answer, until the lease is over."""
+        self._untold.append(_Untold(call, time.monotonic() + lease_s))
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        waiting = []
+        for untold in self._untold:
+            try:
+                untold.call()
+            except _GONE as error:
+                log.info("the lease was no longer ours: %s", error)
+            except UnavailableError as error:
+                if time.monotonic() < untold.until:
+                    waiting.append(untold)
+                else:
+                    log.warning("the service did not take a result, its lease lapses: %s", error)
+        self._untold = waiting
 
 
 def _call(actor: Any, method: str, group: str, *arguments: object) -> Any:

@@ -129,6 +129,13 @@ class ShardWorker:
             self._executions.pop(token, None)
             made.file.path.unlink(missing_ok=True)
 
+    def discard(self, token: str) -> None:
+        """Throw away what `make` made."""
+        self._executions.pop(token, None)
+        made = self._made.pop(token, None)
+        if made is not None:
+            made.file.path.unlink(missing_ok=True)
+
     def summarise(self, lease: Lease, shards: tuple[ShardRecord, ...]) -> SummaryReport:
         """Write report, preview, card, topology and index of a job whose shards are all there."""
         self._check_fence(lease)

@@ -1,0 +1,96 @@
+"""What the commands show: a progress bar on a terminal, plain lines in a log, one-line errors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from synthforge.shards import Manifest
+
+PLAIN_LINE_EVERY_S: Final = 5.0
+_MEBIBYTE: Final = 1 << 20
+
+ShowProgress = Callable[[int, int], None]  # done, total
+
+
+def say(line: str) -> None:
+    """Print a line of results."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def note(line: str) -> None:
+    """Print a line that is no result, on standard error."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def progress(what: str) -> Iterator[ShowProgress]:
+    """Show how far a long work is: a bar on a terminal, else a line now and then."""
+    if sys.stderr.isatty():
+        with _bar(what) as show:
+            yield show
+    else:
+        yield _lines(what)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[ShowProgress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def _lines(what: str) -> ShowProgress:
+    shown: list[float] = []
+    finished: list[int] = []
+
+    def show(done: int, total: int) -> None:
+        now = time.monotonic()
+        due = not shown or now - shown[-1] >= PLAIN_LINE_EVERY_S
+        if due or (done == total and finished != [done]):
+            shown[:] = [now]
+            finished[:] = [done]
+            note(f"{what} {done}/{total}")
+
+    return show
+
+
+def manifest_lines(manifest: Manifest, url: str) -> Iterator[str]:
+    """Yield what a person wants to know of a dataset."""
+    num_bytes = sum(shard.num_bytes for shard in manifest.shards)
+    refused: dict[str, int] = {}
+    for shard in manifest.shards:
+        for reason, count in shard.rejected.items():
+            refused[reason] = refused.get(reason, 0) + count
+    yield f"url          {url}"
+    yield f"name         {manifest.job.name or '-'}"
+    yield f"digest       {manifest.digest}"
+    yield f"generator    {manifest.generator.kind}"
+    yield f"samples      {manifest.num_samples}"
+    for split, count in manifest.splits.items():
+        yield f"  {split:<10} {count}"
+    yield f"shards       {len(manifest.shards)}, {num_bytes / _MEBIBYTE:.1f} MiB"
+    size = manifest.job.image.size
+    yield f"pictures     {size} x {size} {manifest.job.image.format}"
+    yield f"annotations  {', '.join(manifest.job.annotations) or '-'}"
+    yield f"refused      {', '.join(f'{n} {reason}' for reason, n in refused.items()) or 'none'}"
+    for name, licence in manifest.generator.licences.items():
+        yield f"licence      {name}: {licence}"

@@ -1,0 +1,78 @@
+"""Makes one sample of a dataset again, byte for byte, from its manifest alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthforge.samples import members_of
+from synthforge.shards import IndexRange, Manifest, ShardPlan, ShardRecord
+from workers.encoding import EncodedSample, encode_face
+from workers.face_maker import FaceMaker
+from workers.face_stream import FaceStream
+from workers.fingerprint import cpu_model, fingerprint
+from workers.generators.registry import open_generator
+from workers.one_thread import one_thread
+from workers.raster.select import Backend, make_rasteriser
+from workers.timing import Stages
+
+
+def regenerate(
+    manifest: Manifest, index: int, *, backend: Backend = "numba"
+) -> tuple[EncodedSample, bool]:
+    """Make a sample again.
+
+    Args:
+        manifest: of the dataset.
+        index: of the sample.
+        backend: of the rasteriser; the dataset's own gives its bytes.
+
+    Returns:
+        The sample's files, and whether this machine has the fingerprint of the shard that holds
+        the sample: if so the bytes are the shard's; if not, labels agree to stated tolerances.
+
+    Raises:
+        ValueError: the dataset holds no such sample.
+    """
+    shard = shard_of(manifest, index)
+    spec = manifest.job
+    with one_thread():
+        generator = open_generator(spec.generator)
+        plan = ShardPlan(
+            split=shard.split,
+            number=shard.number,
+            indices=(IndexRange(start=index, stop=index + 1),),
+        )
+        maker = FaceMaker(spec, generator, make_rasteriser(backend), Stages())
+        faces = [face for chunk in FaceStream(maker, spec, plan, _go_on).chunks() for face in chunk]
+        sample = encode_face(faces[0], members_of(spec), jpeg_quality=spec.image.quality)
+    own = fingerprint(generator.info(), backend, cpu_model())
+    return sample, own.id == shard.fingerprint
+
+
+def shard_of(manifest: Manifest, index: int) -> ShardRecord:
+    """Return the shard that holds a sample.
+
+    Raises:
+        ValueError: no shard does.
+    """
+    for shard in manifest.shards:
+        if any(piece.start <= index < piece.stop for piece in shard.indices):
+            return shard
+    raise ValueError(
+        f"--index {index}: the dataset holds samples 0 to {manifest.num_samples - 1}"
+    )
+
+
+def write_sample(sample: EncodedSample, folder: Path) -> list[Path]:
+    """Write a sample's files into a folder, under the names that the shard gives them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, data in sample.members:
+        path = folder / f"{sample.key}.{suffix}"
+        path.write_bytes(data)
+        paths.append(path)
+    return paths
+
+
+def _go_on() -> None:
+    """Never stop."""
