@@ -36,7 +36,7 @@ from workers.generators.next3d.rays import (
     orbit_camera,
     pixel_rays,
 )
-from workers.raster.numba_cpu import NumbaRasteriser
+from workers.raster.torch_portable import TorchRasteriser
 from workers.types import Float64Array
 
 Fixture = Mapping[str, NDArray[np.float64]]
@@ -145,7 +145,7 @@ def _compare_masks(fixture: str, recorded: Fixture) -> Iterator[Check]:
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
     intrinsics[:, :2, 2] = side / 2
     faces = torch.tensor(recorded["faces"])
-    rasteriser = NumbaRasteriser()
+    rasteriser = TorchRasteriser()
     vertices = torch.tensor(recorded["verts_cam"])
     fragments = rasteriser.rasterise(vertices, faces, intrinsics, side, side)
     uv = rasteriser.interpolate(fragments, faces, torch.tensor(recorded["uvs"])).numpy()

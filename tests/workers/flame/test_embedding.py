@@ -11,13 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import workers.generators.builtin
 from workers.camera import head_rotation
-from workers.flame.assets import FlameAssets
+from workers.flame.assets import FlameAssets, load_npz
 from workers.flame.embedding import (
     LandmarkEmbedding,
     Landmarks,
     flame_contour_bin,
     flame_contour_yaw_deg,
+    load_embedding_npz,
 )
 from workers.flame.official import (
     BIN_YAW_DEG,
@@ -29,6 +31,7 @@ from workers.flame.official import (
     to_view_grid,
 )
 
+HEAD = Path(workers.generators.builtin.__file__).with_name("head.npz")
 ANGLES = st.floats(-80, 80)
 
 
@@ -119,6 +122,31 @@ def test_the_contour_runs_from_the_right_ear_over_the_chin_to_the_left(
     assert torch.equal(frontal[:17], fixed)
     thirds = tiny_head.v_template[tiny_head.faces[:51]].mean(axis=1)
     np.testing.assert_allclose(frontal[17:].numpy(), thirds, atol=1e-15)
+
+
+@pytest.mark.parametrize("yaw_deg", [-60.0, -45.0, -30.0, 30.0, 45.0, 60.0])
+def test_the_embedded_heads_far_cheek_is_the_skins_outline(yaw_deg: float) -> None:
+    """Nothing of the skin at a contour point's height reaches farther across the picture."""
+    with np.load(HEAD) as arrays:
+        skin = np.unique(arrays["faces"][arrays["face_region"] == 1])
+    head, embedding = load_npz(HEAD), load_embedding_npz(HEAD)
+    layer = Landmarks(embedding, head.faces, dtype=torch.float64)
+    vertices = torch.tensor(head.v_template).double()[None]
+    rotation = head_rotation(yaw_deg, 0, 0)
+    outwards = np.sign(yaw_deg)
+    skin_cam = head.v_template[skin] @ rotation.T
+
+    def median_gap_m(cell_yaw: float) -> float:
+        far = slice(9, 16) if yaw_deg > 0 else slice(1, 8)
+        contour = layer.points(vertices, embedding.cells([cell_yaw], [0]))[0, far].numpy()
+        gaps = []
+        for x, y, _ in contour @ rotation.T:
+            level = skin_cam[np.abs(skin_cam[:, 1] - y) < 0.004]
+            gaps.append((outwards * level[:, 0]).max() - outwards * x)
+        return float(np.median(gaps))
+
+    assert median_gap_m(yaw_deg) < 0.004
+    assert median_gap_m(-yaw_deg) > 0.008
 
 
 @given(st.lists(st.tuples(ANGLES, ANGLES), min_size=1, max_size=9))
