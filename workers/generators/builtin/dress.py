@@ -1,0 +1,238 @@
+"""Who is seen: an identity's colours, as vertex attributes and as the materials' parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workers.generators.builtin.colours import (
+    BLOOD_EXTINCTION,
+    GREY_HAIR,
+    MELANIN_EXTINCTION,
+    hair_reflectance,
+    hue_colour,
+    iris_reflectance,
+    skin_reflectance,
+)
+from workers.generators.builtin.noise import (
+    FULL,
+    NUM_LEVELS,
+    SKIN_TEXEL_M,
+    UNIT,
+    skin_texture,
+    strand_texture,
+)
+from workers.generators.builtin.shading_inputs import (
+    ClothLook,
+    EyeLook,
+    HairLook,
+    Look,
+    Maps,
+    MouthLook,
+    SkinLook,
+    triple,
+)
+from workers.generators.builtin.surface import OPEN_JAW_DEG, HeadSurface
+from workers.generators.builtin.vertex_stage import (
+    ALBEDO,
+    BROW,
+    FRECKLES,
+    LIPS,
+    NUM_ATTRIBUTES,
+    OIL,
+    REST,
+    STUBBLE,
+    WRINKLE,
+)
+from workers.types import FaceParams, Float32Array, Float64Array
+
+HAIR_TEXEL_M = 0.00037
+NUM_WAVES = 5
+WAVE_LENGTH_M = (0.035, 0.12)
+
+
+def vertex_attributes(params: FaceParams, surface: HeadSurface) -> Float32Array:
+    """Return (V, NUM_ATTRIBUTES) with all that depends on the identity alone filled in."""
+    scalars, fields = params.scalars, surface.fields
+    out = np.zeros((len(surface.rest), NUM_ATTRIBUTES), np.float32)
+    out[:, OIL], out[:, STUBBLE], out[:, BROW] = fields.oil, fields.beard, fields.brow
+    out[:, LIPS], out[:, FRECKLES] = fields.lips, fields.freckles
+    out[:, WRINKLE] = np.float32(scalars["appearance.wrinkles"]) * fields.wrinkles
+    out[:, REST : REST + 3] = surface.rest
+    out[:, ALBEDO : ALBEDO + 3] = _vertex_colours(params, surface)
+    return out
+
+
+def occlusion(params: FaceParams, surface: HeadSurface) -> Float32Array:
+    """Return (V,) share of open sky for how far this face's mouth is open."""
+    opening = float(np.rad2deg(np.linalg.norm(params.jaw_pose))) / OPEN_JAW_DEG
+    share = np.float32(min(max(opening, 0.0), 1.3))
+    closed, opened = surface.occlusion
+    return np.clip(closed + share * (opened - closed), 0.0, 1.0).astype(np.float32)
+
+
+def identity_look(
+    params: FaceParams, surface: HeadSurface, eye_turns: tuple[Float64Array, Float64Array]
+) -> Look:
+    """Return the materials of a face.
+
+    Args:
+        params: of the sample.
+        surface: of the head.
+        eye_turns: (2, 3, 3) rotations of right and left eye to the camera's and to the head's axes.
+    """
+    pixel_m = _pixel_m(params, surface)
+    level = _level(pixel_m, SKIN_TEXEL_M)
+    return Look(
+        skin=_skin(params, surface),
+        eyes=_eyes(params, pixel_m / surface.eye_radius),
+        hair=_hair(params, surface),
+        cloth=_cloth(params),
+        mouth=MouthLook(mouth_rgb=(0.17, 0.042, 0.040), teeth_rgb=_teeth(params)),
+        maps=Maps(
+            skin=skin_texture()[level],
+            brows=surface.brows.texels[min(level, len(surface.brows.texels) - 1)],
+            wrinkles=surface.wrinkles.texels,
+            fibres=strand_texture()[1],
+            strands=strand_texture()[_level(pixel_m, HAIR_TEXEL_M)],
+            eye_centres=surface.eye_centres,
+            eye_to_camera=np.ascontiguousarray(eye_turns[0]),
+            eye_to_head=np.ascontiguousarray(eye_turns[1]),
+            eye_openness=surface.eye_openness,
+        ),
+    )
+
+
+def _pixel_m(params: FaceParams, surface: HeadSurface) -> float:
+    """Width of a pixel on the face, metres."""
+    camera = params.camera
+    centre = np.append(surface.eye_centres.mean(0), 1.0)
+    depth = max(float(camera.world2cam[2] @ centre), 0.05)
+    return depth / float(camera.intrinsics_px[0, 0])
+
+
+def _level(pixel_m: float, texel_m: float) -> int:
+    return int(np.clip(np.rint(np.log2(pixel_m / texel_m)), 0, NUM_LEVELS - 1))
+
+
+def _vertex_colours(params: FaceParams, surface: HeadSurface) -> Float32Array:
+    """(V, 3) reflectances: skin by melanin and blood, hair by its tone."""
+    scalars, fields = params.scalars, surface.fields
+    u = params.streams.identity_uniforms("texture.skin", 6)
+    redness = scalars["appearance.skin_redness"]
+    base = skin_reflectance(scalars["appearance.skin_tone"], redness)
+    patches = _waves(params, surface.rest)
+    dark_skin = 1.0 - min(base[1] / 0.3, 1.0)
+    melanin = (0.20 + 0.45 * u[0]) * fields.socket + 0.10 * fields.neck + 0.05 * patches[0]
+    melanin += dark_skin * 0.25 * fields.lid_edge
+    blood = (0.22 + 0.25 * u[1] + 0.16 * redness) * fields.flush + 0.05 * patches[1]
+    blood += 0.18 * u[2] * fields.socket - 0.08
+    extinction = np.multiply.outer(melanin, MELANIN_EXTINCTION)
+    extinction += np.multiply.outer(blood, BLOOD_EXTINCTION)
+    lashes = 1.0 - (0.45 + 0.4 * u[3]) * fields.lid_edge
+    skin = base * np.exp(-extinction) * lashes[:, None]
+    hair = hair_reflectance(scalars["appearance.hair_tone"], scalars["appearance.hair_redness"])
+    colours = np.where(surface.hair_vertices[:, None] > 0, hair, skin)
+    return np.clip(colours, 0.002, 0.95).astype(np.float32)
+
+
+def _waves(params: FaceParams, rest: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Two (V,) fields of soft patches, standard deviation about 1."""
+    stream = params.streams.of_identity("texture.patches")
+    out = []
+    for _ in range(2):
+        direction = stream.standard_normal((3, NUM_WAVES))
+        direction /= np.linalg.norm(direction, axis=0)
+        low, high = WAVE_LENGTH_M
+        length = low + (high - low) * stream.random(NUM_WAVES)
+        phase = 2.0 * np.pi * stream.random(NUM_WAVES)
+        waves = np.cos((rest @ (direction * (2.0 * np.pi / length)) + phase).astype(np.float32))
+        out.append(waves.sum(1) * np.sqrt(2.0 / NUM_WAVES))
+    return out[0], out[1]
+
+
+def _skin(params: FaceParams, surface: HeadSurface) -> SkinLook:
+    scalars = params.scalars
+    u = params.streams.identity_uniforms("texture.freckles", 8)
+    base = skin_reflectance(scalars["appearance.skin_tone"], scalars["appearance.skin_redness"])
+    tone, grey = scalars["appearance.hair_tone"], scalars["appearance.hair_grey"]
+    hairs = hair_reflectance(max(tone, 0.3), scalars["appearance.hair_redness"])
+    hairs = hairs + (0.6 * GREY_HAIR - hairs) * 0.8 * grey**2
+    light_skin = min(float(base[1]) / 0.3, 1.0)
+    return SkinLook(
+        texels_per_uv=surface.texels_per_uv,
+        offset_u=512.0 * u[0],
+        offset_v=512.0 * u[1],
+        mottling_melanin=(0.03 + 0.05 * u[2]) / UNIT,
+        mottling_blood=(0.035 + 0.05 * u[3]) / UNIT,
+        freckles=1.8 * max(u[4] - 0.55, 0.0) * light_skin / FULL,
+        pores=(0.05 + 0.07 * u[5]) / UNIT,
+        stubble=scalars["appearance.stubble"],
+        stubble_rgb=triple(0.35 * hairs + 0.25 * base * np.array([0.75, 0.9, 1.0])),
+        brow_density=scalars["appearance.brow_density"],
+        brow_rgb=triple(0.55 * hairs),
+        brow_origin_right=surface.brows.origins_m[0],
+        brow_origin_left=surface.brows.origins_m[1],
+        brow_texels_per_m=1.0 / surface.brows.texel_m,
+        wrinkle_origin=surface.wrinkles.origin_m,
+        wrinkle_texels_per_m=1.0 / surface.wrinkles.texel_m,
+        lip_rgb=triple(_lips(params, base)),
+        lip_gloss=0.7 + 1.0 * u[6],
+        shine=0.35 + 0.9 * u[7],
+        roughness=0.42 + 0.12 * u[6],
+    )
+
+
+def _lips(params: FaceParams, base: Float64Array) -> Float64Array:
+    """Lips show blood through thin skin; far up the range they are painted."""
+    redness = params.scalars["appearance.lip_redness"]
+    u = params.streams.identity_uniforms("texture.lips", 3)
+    natural = base * np.exp(-(0.10 + 0.95 * redness) * BLOOD_EXTINCTION - 0.18 * MELANIN_EXTINCTION)
+    paint = hue_colour(0.96 + 0.06 * u[0], 0.8 + 0.2 * u[1], 0.05 + 0.10 * u[2])
+    share = 0.75 * np.clip((redness - 0.6) / 0.4, 0.0, 1.0)
+    return np.asarray(natural + (paint - natural) * share)
+
+
+def _eyes(params: FaceParams, pixel: float) -> EyeLook:
+    u = params.streams.identity_uniforms("texture.eyes", 5)
+    pupil = params.streams.sample_uniforms("eyes.pupil", 1)
+    iris = iris_reflectance(params.scalars["appearance.eye_tone"])
+    amber = np.array([0.26, 0.15, 0.05])
+    ring = iris + (amber - iris) * 0.55 * u[0] if iris[2] > 0.05 else 0.8 * iris
+    return EyeLook(
+        iris_rgb=triple(iris * (0.85 + 0.3 * u[2])),
+        ring_rgb=triple(ring),
+        sclera_rgb=triple(np.array([0.66, 0.62, 0.585]) * (0.86 + 0.14 * u[1])),
+        iris_radius=0.475 + 0.035 * u[3],
+        pupil_radius=0.12 + 0.13 * pupil[0],
+        pixel=pixel,
+    )
+
+
+def _hair(params: FaceParams, surface: HeadSurface) -> HairLook:
+    u = params.streams.identity_uniforms("texture.hair", 6)
+    return HairLook(
+        crown=triple(surface.crown + np.array([0.03 * (u[0] - 0.5), 0.0, 0.0])),
+        grey_share=params.scalars["appearance.hair_grey"],
+        grey_rgb=triple(GREY_HAIR),
+        contrast=0.28 + 0.22 * u[1],
+        curl=34.0 * max(u[2] - 0.35, 0.0),
+        gloss=0.5 + 1.1 * u[3],
+        offset_across=512.0 * u[4],
+        offset_along=512.0 * u[5],
+    )
+
+
+def _cloth(params: FaceParams) -> ClothLook:
+    u = params.streams.identity_uniforms("appearance.clothing", 8)
+    pattern = int(u[6] * 6.0)
+    return ClothLook(
+        first_rgb=triple(hue_colour(u[0], 0.9 * u[1], 0.02 + 0.6 * u[2] ** 2)),
+        second_rgb=triple(hue_colour(u[3], 0.9 * u[4], 0.02 + 0.6 * u[5])),
+        pattern=pattern if pattern <= 3 else 0,
+        period=0.006 + 0.03 * u[7],
+    )
+
+
+def _teeth(params: FaceParams) -> tuple[float, float, float]:
+    u = params.streams.identity_uniforms("texture.teeth", 1)
+    return triple(np.array([0.60, 0.55, 0.46]) * (0.75 + 0.3 * u[0]))

@@ -1,0 +1,182 @@
+"""The embedded default: a parametric head of our own, posed, dressed, lit and photographed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthforge.shards import GeneratorInfo
+from workers.flame.model import Flame
+from workers.generators.builtin import shading_inputs as code
+from workers.generators.builtin.background import draw_background
+from workers.generators.builtin.dress import identity_look, occlusion, vertex_attributes
+from workers.generators.builtin.hair import cut_hair, hair_shell
+from workers.generators.builtin.head import BuiltinHead, load_head
+from workers.generators.builtin.lens import draw_lens, expose
+from workers.generators.builtin.lighting import Lighting, draw_lighting, white_point
+from workers.generators.builtin.presets import preset_vectors
+from workers.generators.builtin.shading import shade
+from workers.generators.builtin.shading_inputs import Geometry, Lights, triple
+from workers.generators.builtin.surface import measure_surface
+from workers.generators.builtin.vertex_stage import light_vertices, ray_matrices
+from workers.raster.numba_cpu import NumbaRasteriser
+from workers.sampling import Rig
+from workers.types import (
+    FaceParams,
+    Float32Array,
+    Float64Array,
+    Int32Array,
+    PosedHeads,
+    Topology,
+    UInt8Array,
+)
+
+CHUNK_SIZE = 8
+NECK_JOINT = 1
+EYE_JOINTS = (4, 3)  # right, left
+SUPERSAMPLING = 2
+
+
+class BuiltinGenerator:
+    """`FaceGenerator` of the embedded head, on one CPU core.
+
+    Args:
+        head: its data; None reads the one that comes with the package.
+    """
+
+    def __init__(self, head: BuiltinHead | None = None) -> None:
+        self._head = load_head() if head is None else head
+        self._flame = Flame(self._head.assets)
+        self._rasteriser = NumbaRasteriser()
+        self._topology = self._head.topology
+        self._surface = measure_surface(self._flame, self._topology, self._rasteriser)
+        self._faces = torch.from_numpy(self._surface.faces)
+        self._shell = hair_shell(
+            self._surface.rest,
+            self._surface.faces,
+            (self._surface.face_material == code.HAIR).astype(np.uint8),
+            self._surface.fields.skin,
+        )
+        self._rig = Rig(
+            look_at_m=_look_at(self._surface.landmarks),
+            num_betas=self._flame.num_shape,
+            num_expression=self._flame.num_expression,
+            presets=preset_vectors(self._head.expression_names),
+        )
+
+    @property
+    def chunk_size(self) -> int:
+        """See `FaceGenerator.chunk_size`."""
+        return CHUNK_SIZE
+
+    @property
+    def topology(self) -> Topology:
+        """See `FaceGenerator.topology`."""
+        return self._topology
+
+    @property
+    def rig(self) -> Rig:
+        """See `FaceGenerator.rig`."""
+        return self._rig
+
+    def info(self) -> GeneratorInfo:
+        """See `FaceGenerator.info`."""
+        return GeneratorInfo(
+            kind="builtin",
+            versions={"head": self._head.sha256[:12]},
+            assets={"head": self._head.sha256},
+            licences={"head": "Apache-2.0"},
+        )
+
+    def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:
+        """See `FaceGenerator.pose`; hair is cut to `appearance.hair_length`."""
+
+        def stacked(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(face, name) for face in faces]))
+
+        poses = {
+            name: stacked(name) for name in ("neck_pose", "jaw_pose", "leye_pose", "reye_pose")
+        }
+        mesh = self._flame(stacked("betas"), stacked("expression"), **poses)
+        vertices = mesh.vertices.contiguous()
+        hair = torch.from_numpy(self._shell.vertices).long()
+        for row, face in enumerate(faces):
+            up = mesh.joint_transforms[row, NECK_JOINT, :3, 1].double().numpy()
+            cut = cut_hair(face, self._shell, vertices[row].numpy(), up)
+            vertices[row, hair] = torch.from_numpy(cut)
+        return PosedHeads(vertices, mesh.joint_transforms)
+
+    def render(self, faces: Sequence[FaceParams], heads: PosedHeads) -> Tensor:
+        """See `FaceGenerator.render`."""
+        pictures = [
+            self._draw(face, heads.vertices[row].numpy(), heads.joint_transforms[row].numpy())
+            for row, face in enumerate(faces)
+        ]
+        return torch.from_numpy(np.stack(pictures))
+
+    def _draw(
+        self, params: FaceParams, vertices: Float32Array, transforms: Float32Array
+    ) -> UInt8Array:
+        lighting = draw_lighting(params)
+        camera, surface = params.camera, self._surface
+        turn = camera.world2cam[:3, :3]
+        vertices_cam = vertices.astype(np.float64) @ turn.T + camera.world2cam[:3, 3]
+        attributes = vertex_attributes(params, surface)
+        illumination = light_vertices(
+            vertices_cam,
+            surface.faces,
+            occlusion(params, surface),
+            lighting,
+            self._rasteriser,
+            attributes,
+        )
+        head_turn = transforms[NECK_JOINT, :3, :3].astype(np.float64)
+        eye_turns = transforms[list(EYE_JOINTS), :3, :3].astype(np.float64)
+        geometry = Geometry(
+            faces=surface.faces,
+            uv_faces=self._topology.uv_faces,
+            uv=self._topology.uv,
+            face_material=surface.face_material,
+            attributes=attributes,
+            ray_matrices=ray_matrices(vertices_cam, surface.faces),
+            face_id=self._visible_faces(params, vertices_cam),
+            intrinsics=camera.intrinsics_px,
+            axes=turn @ head_turn,
+        )
+        look = identity_look(params, surface, (turn @ eye_turns, head_turn.T @ eye_turns))
+        picture = shade(geometry, _lights(lighting), look, draw_background(params))
+        return expose(
+            picture, draw_lens(params, white_point(params, lighting), illumination), params
+        )
+
+    def _visible_faces(self, params: FaceParams, vertices_cam: Float64Array) -> Int32Array:
+        camera = params.camera
+        scale = np.array([[SUPERSAMPLING], [SUPERSAMPLING], [1.0]])
+        return self._rasteriser.first_faces(
+            torch.from_numpy(vertices_cam)[None],
+            self._faces,
+            torch.from_numpy(camera.intrinsics_px * scale)[None],
+            SUPERSAMPLING * camera.height_px,
+            SUPERSAMPLING * camera.width_px,
+        )[0].numpy()
+
+
+def _look_at(landmarks: Float64Array) -> Float64Array:
+    """(3,) between the eyes and the nose's tip, a little inside the head."""
+    middle = landmarks.mean(0)
+    return np.array([0.0, middle[1] + 0.008, middle[2] - 0.05])
+
+
+def _lights(lighting: Lighting) -> Lights:
+    return Lights(
+        key=triple(lighting.key_direction),
+        key_rgb=triple(lighting.key_rgb),
+        key_cosine=float(np.cos(2.0 * lighting.key_half_angle)),
+        sky_rgb=triple(lighting.sky_rgb),
+        ground_rgb=triple(lighting.ground_rgb),
+        window=triple(lighting.window_direction),
+        window_rgb=triple(lighting.window_rgb),
+    )

@@ -1,0 +1,187 @@
+"""From linear light to the file's 8-bit sRGB: blur, vignetting, exposure, noise, tone curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.generators.builtin.noise import SENSOR_TILE_PX, Int8Array, sensor_texture
+from workers.raster.jit import compiled
+from workers.types import FaceParams, Float32Array, Float64Array, UInt8Array
+
+REFERENCE_PX = 512  # `lens.blur` is given for a picture of this width
+MIN_BLUR_PX = 0.25  # less than this changes no byte that the eye would see
+BRIGHTEST = 4.0  # linear light that the tone curve's table reaches
+TABLE_SIZE = 4096
+SHOULDER_START = 0.55  # linear light from where highlights are compressed
+MID_GREY = 0.18
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The camera of one sample.
+
+    Attributes:
+        gains: (3,) exposure and white balance.
+        blur_px: standard deviation.
+        noise: standard deviation at full scale, linear light.
+        vignetting: loss of light in the corners, 0 to 1.
+        contrast: exponent around mid grey.
+        saturation: of colours, 1 unchanged.
+    """
+
+    gains: Float64Array
+    blur_px: float
+    noise: float
+    vignetting: float
+    contrast: float
+    saturation: float
+
+
+def draw_lens(params: FaceParams, white_point: Float64Array, illumination: float) -> Lens:
+    """Return the camera of one sample, from `lens.*` and the streams `lens.*` of the sample.
+
+    Args:
+        params: of the sample.
+        white_point: (3,) gains that whiten the light.
+        illumination: mean irradiance of the face; the exposure follows it in part, as a camera's
+            automatic one does.
+    """
+    scalars = params.scalars
+    u = params.streams.sample_uniforms("lens.tone", 3)
+    automatic = 1.15 * max(illumination, 0.02) ** -0.75
+    return Lens(
+        gains=white_point * automatic * 2.0 ** scalars["lens.exposure"],
+        blur_px=scalars["lens.blur"] * params.camera.width_px / REFERENCE_PX,
+        noise=scalars["lens.noise"],
+        vignetting=0.35 * float(u[0]) ** 2,
+        contrast=0.88 + 0.42 * float(u[1]),
+        saturation=0.78 + 0.42 * float(u[2]),
+    )
+
+
+def expose(picture: Float32Array, lens: Lens, params: FaceParams) -> UInt8Array:
+    """Return the (H, W, 3) sRGB picture of (H, W, 3) linear light, which is used up."""
+    if lens.blur_px > MIN_BLUR_PX:
+        _blur(picture, _gaussian(lens.blur_px))
+    height, width = picture.shape[:2]
+    offset = params.streams.of_sample("lens.noise").integers(0, SENSOR_TILE_PX, 2)
+    out = np.empty(picture.shape, np.uint8)
+    _develop(
+        picture,
+        lens.gains,
+        lens.noise,
+        lens.vignetting / (0.25 * (height * height + width * width)),
+        lens.saturation,
+        _tone_table(lens.contrast),
+        sensor_texture(),
+        int(offset[0]),
+        int(offset[1]),
+        out,
+    )
+    return out
+
+
+def _gaussian(sigma_px: float) -> Float32Array:
+    """(N,) one half of a normalised kernel, from the centre."""
+    reach = int(np.ceil(2.6 * sigma_px))
+    half = np.exp(-0.5 * (np.arange(reach + 1) / sigma_px) ** 2)
+    return (half / (2.0 * half.sum() - half[0])).astype(np.float32)
+
+
+def _tone_table(contrast: float) -> UInt8Array:
+    """(TABLE_SIZE,) 8-bit sRGB by the square root of linear light over `BRIGHTEST`."""
+    light = BRIGHTEST * ((np.arange(TABLE_SIZE) + 0.5) / TABLE_SIZE) ** 2
+    light = MID_GREY * (light / MID_GREY) ** contrast
+    room = 1.0 - SHOULDER_START
+    over = np.maximum(light - SHOULDER_START, 0.0)
+    light = np.minimum(light, SHOULDER_START) + room * (1.0 - np.exp(-over / room))
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.clip(np.rint(255.0 * encoded), 0, 255).astype(np.uint8)
+
+
+@compiled
+def _blur(picture: Float32Array, half: Float32Array) -> None:
+    """Gaussian blur in place, rows then columns; the border's pixels are repeated."""
+    height, width, channels = picture.shape
+    reach = half.shape[0] - 1
+    row = np.empty((width + 2 * reach) * channels, np.float32)
+    num = width * channels
+    for i in range(height):
+        line = picture[i].reshape(num)
+        row[reach * channels : reach * channels + num] = line
+        for j in range(reach):
+            for c in range(channels):
+                row[j * channels + c] = line[c]
+                row[(reach + width + j) * channels + c] = line[num - channels + c]
+        for k in range(num):
+            line[k] = half[0] * row[reach * channels + k]
+        for t in range(1, reach + 1):
+            weight = half[t]
+            low, high = (reach - t) * channels, (reach + t) * channels
+            for k in range(num):
+                line[k] += weight * (row[low + k] + row[high + k])
+    ring = np.empty((2 * reach + 1, num), np.float32)
+    for r in range(2 * reach + 1):
+        ring[r] = picture[min(max(r - reach, 0), height - 1)].reshape(num)
+    for i in range(height):
+        line = picture[i].reshape(num)
+        middle = ring[(i + reach) % (2 * reach + 1)]
+        for k in range(num):
+            line[k] = half[0] * middle[k]
+        for t in range(1, reach + 1):
+            weight = half[t]
+            above = ring[(i + reach - t) % (2 * reach + 1)]
+            below = ring[(i + reach + t) % (2 * reach + 1)]
+            for k in range(num):
+                line[k] += weight * (above[k] + below[k])
+        ring[i % (2 * reach + 1)] = picture[min(i + reach + 1, height - 1)].reshape(num)
+
+
+@compiled
+def _develop(
+    picture: Float32Array,
+    gains: Float64Array,
+    noise: float,
+    vignetting: float,
+    saturation: float,
+    table: UInt8Array,
+    sensor: Int8Array,
+    noise_row: int,
+    noise_column: int,
+    out: UInt8Array,
+) -> None:
+    height, width = picture.shape[0], picture.shape[1]
+    tile = sensor.shape[0]
+    size = table.shape[0]
+    last = np.float32(size - 1)
+    per_bright = np.float32(size * size / 4.0)
+    gain_r, gain_g, gain_b = np.float32(gains[0]), np.float32(gains[1]), np.float32(gains[2])
+    spread = np.float32(noise / 32.0)
+    keep, zero = np.float32(saturation), np.float32(0.0)
+    shot, read = np.float32(0.96), np.float32(0.04)
+    wr, wg, wb = np.float32(0.2126), np.float32(0.7152), np.float32(0.0722)
+    for i in range(height):
+        dy = i + 0.5 - 0.5 * height
+        noise_line = sensor[(i + noise_row) % tile]
+        column = noise_column
+        for j in range(width):
+            dx = j + 0.5 - 0.5 * width
+            fall = np.float32(1.0 - vignetting * (dx * dx + dy * dy))
+            r = picture[i, j, 0] * gain_r * fall
+            g = picture[i, j, 1] * gain_g * fall
+            b = picture[i, j, 2] * gain_b * fall
+            grey = wr * r + wg * g + wb * b
+            r = max(grey + keep * (r - grey), zero)
+            g = max(grey + keep * (g - grey), zero)
+            b = max(grey + keep * (b - grey), zero)
+            r += spread * noise_line[column, 0] * np.sqrt(read + shot * r)
+            g += spread * noise_line[column, 1] * np.sqrt(read + shot * g)
+            b += spread * noise_line[column, 2] * np.sqrt(read + shot * b)
+            out[i, j, 0] = table[int(min(np.sqrt(max(r, zero) * per_bright), last))]
+            out[i, j, 1] = table[int(min(np.sqrt(max(g, zero) * per_bright), last))]
+            out[i, j, 2] = table[int(min(np.sqrt(max(b, zero) * per_bright), last))]
+            column += 1
+            if column == tile:
+                column = 0

@@ -1,0 +1,54 @@
+"""Named expressions as mixtures of the head's own movements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from workers.types import Float32Array
+
+# Weights of movements in standard deviations; `x` stands for `x_left` and `x_right`.
+PRESETS: Final[Mapping[str, Mapping[str, float]]] = {
+    "neutral": {},
+    "smile": {"smile": 2.4, "cheek_raise": 1.4, "lips_part": 0.8, "dimple": 0.5, "squint": 0.4},
+    "frown": {"frown": 2.2, "brow_lower": 2.0, "chin_raise": 1.0, "lip_press": 0.6},
+    "surprise": {
+        "brow_raise_inner": 2.2,
+        "brow_raise_outer": 2.2,
+        "upper_lid_raise": 2.0,
+        "lips_part": 1.5,
+        "funnel": 0.8,
+    },
+    "disgust": {
+        "nose_wrinkle": 2.4,
+        "upper_lip_raise": 1.8,
+        "brow_lower": 1.2,
+        "squint": 0.8,
+        "lower_lip_depress": 0.6,
+    },
+    "kiss": {"pucker": 2.6, "funnel": 0.6, "lip_tighten": 0.4},
+    "wink": {"blink_left": 2.6, "cheek_raise_left": 1.2, "smile_left": 0.8},
+    "shout": {
+        "lips_part": 2.2,
+        "lower_lip_depress": 1.6,
+        "upper_lip_raise": 1.2,
+        "brow_lower": 1.2,
+        "mouth_stretch": 1.0,
+    },
+}
+
+
+def preset_vectors(expression_names: Sequence[str]) -> dict[str, Float32Array]:
+    """Return each preset's (E,) coefficients; movements that the head lacks are left out."""
+    index = {name: i for i, name in enumerate(expression_names)}
+    out = {}
+    for preset, weights in PRESETS.items():
+        vector = np.zeros(len(index), np.float32)
+        for movement, weight in weights.items():
+            for name in (movement, f"{movement}_left", f"{movement}_right"):
+                if name in index:
+                    vector[index[name]] += weight
+        out[preset] = vector
+    return out
