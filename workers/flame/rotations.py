@@ -34,7 +34,7 @@ def axis_angle_to_matrix(theta: Tensor) -> Tensor:
     Returns:
         (B, N, 3, 3), column vectors are rotated by R v.
 
-    Source: Rodrigues' formula R = I + sin(a) K + (1 - cos(a)) K K; FLAME.md of the FLAME layer.
+    Source: Rodrigues' formula, R = I + sin(a) K + (1 - cos(a)) K K.
     """
     shifted = theta + ANGLE_EPSILON
     squared = shifted * shifted

@@ -155,11 +155,12 @@ class _Machine:
         return self.take(self.number(layout))
 
     def line(self) -> bytes:
+        """Bytes up to the next line feed, looked for a block at a time."""
         end = self._at
-        while end < len(self._data) and self._data[end] != _NEWLINE:
-            end += 1
-        taken = bytes(self.take(end - self._at))
-        self.take(1)
+        while (block := bytes(self._data[end : end + _BLOCK_BYTES])) and b"\n" not in block:
+            end += len(block)
+        taken = bytes(self.take(end + max(block.find(b"\n"), 0) - self._at))
+        self.take(1)  # the line feed, or the error that the file ends before it
         return taken
 
     def text(self, raw: memoryview | bytes, encoding: str = "utf-8") -> str:
@@ -339,8 +340,8 @@ class _Machine:
             raise self.error(f"protocol {protocol} is newer than {HIGHEST_PROTOCOL}")
 
 
-_NEWLINE = ord("\n")
 _STOP = ord(".")
+_BLOCK_BYTES = 4096
 _MAX_DIGITS = 1000
 _MAX_NAME = 200
 
