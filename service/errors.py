@@ -111,6 +111,7 @@ PROBLEMS: Final[dict[type[ServiceError], ProblemKind]] = {
     StorageUnavailableError: ProblemKind(
         503, "storage-unavailable", "The object store is not there"
     ),
+    NotReadyError: ProblemKind(503, "not-ready", "The service is not ready"),
 }
 
 

@@ -33,7 +33,7 @@ SUMMARY_NAMES: Final = (
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FingerprintId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # exact in every JSON reader
 
 
 class IndexRange(BaseModel):

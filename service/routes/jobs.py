@@ -18,7 +18,10 @@ from synthforge.jobs import JobSpec, JobState, JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-JobId = Annotated[str, Path(description="as POST /v1/jobs answered it", max_length=64)]
+VISIBLE_ASCII = r"^[!-~]+$"
+JobId = Annotated[
+    str, Path(description="as POST /v1/jobs answered it", pattern=VISIBLE_ASCII, max_length=64)
+]
 MAX_PAGE = 500
 _MAX_CURSOR = 2**62
 _CHANGE = TypeAdapter(JobChange)

@@ -14,7 +14,7 @@ from service.context import InContext
 from service.documents import answers as documented
 from service.documents import json_body
 from service.messages import PoolList, ReportAnswer, ReturnAnswer
-from service.routes.jobs import json_response
+from service.routes.jobs import VISIBLE_ASCII, json_response
 from synthforge.leases import (
     Heartbeat,
     HeartbeatAnswer,
@@ -29,7 +29,7 @@ from synthforge.leases import (
 
 router = APIRouter(prefix="/v1", tags=["leases"])
 
-Token = Annotated[str, Path(description="of the lease", max_length=64)]
+Token = Annotated[str, Path(description="of the lease", pattern=VISIBLE_ASCII, max_length=64)]
 _REQUEST = TypeAdapter(LeaseRequest)
 _HEARTBEAT = TypeAdapter(Heartbeat)
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)

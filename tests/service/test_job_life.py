@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from service.app import storage_under
+import pytest
+
+from service import execution, planning
+from service.app import create_app, storage_under
 from service.loops import Committer
+from service.messages import JobPage, PoolList
 from service.settings import Settings
 from synthforge.jobs import JobStatus
-from synthforge.leases import Lease, LeaseGrant
+from synthforge.leases import Lease, LeaseGrant, ShardPage
 from synthforge.shards import Manifest
 from synthforge.storage import open_storage
 from tests.service import driver
@@ -67,3 +72,158 @@ def test_a_job_becomes_a_dataset(http: TestClient, settings: Settings) -> None:
     storage = storage_under(settings.output_prefixes)(job.output_url)
     assert storage.get_bytes("manifest.json") == content == manifest.to_json()
     assert storage.get_bytes(f"manifests/{done.digest}.json") == content
+
+
+def test_the_loops_finish_a_job_by_themselves(settings: Settings) -> None:
+    with TestClient(create_app(replace(settings, reap_interval_s=0.01))) as http:
+        job = submitted(http)
+        while status(http, job.id).state != "succeeded":
+            for lease in leased(http, max_leases=9):
+                carry_out(http, lease)
+
+
+def test_a_repeated_report_is_accepted_and_changes_nothing(http: TestClient) -> None:
+    job = submitted(http)
+    (lease,) = leased(http)
+    carry_out(http, lease)
+    assert carry_out(http, lease).json() == {"accepted": True, "repeated": True}
+    assert status(http, job.id).shards.done == 1
+
+
+def test_a_lease_tells_all_that_a_worker_needs(http: TestClient) -> None:
+    job = submitted(http)
+    (lease,) = leased(http)
+    assert (lease.job_id, lease.spec, lease.output_url) == (job.id, job.spec, job.output_url)
+    assert lease.plan == planning.shard_plan(job.spec, "train", 0)
+    assert (lease.lease_s, lease.heartbeat_s) == (30, 5)
+
+
+def test_a_pool_without_work_is_told_when_to_ask_again(http: TestClient) -> None:
+    answer = posted(http, "/v1/leases", driver.request().model_dump_json())
+    assert answer.json() == {"leases": [], "retry_after_s": 1.0}
+
+
+def test_a_heartbeat_tells_whether_to_go_on(http: TestClient) -> None:
+    job = submitted(http)
+    (lease,) = leased(http)
+    path = f"/v1/leases/{lease.token}/heartbeat"
+    assert posted(http, path, '{"num_samples": 3}').json() == {"lease_s": 30, "cancelled": False}
+    assert http.post(f"/v1/jobs/{job.id}/cancel").json()["state"] == "cancelling"
+    assert posted(http, path, '{"num_samples": 4}').json()["cancelled"] is True
+    answer = posted(http, f"/v1/leases/{lease.token}/return", '{"reason": "cancelled"}')
+    assert answer.json() == {"outcome": "open"}
+    again = posted(http, f"/v1/leases/{lease.token}/return", '{"reason": "cancelled"}')
+    assert again.json() == {"outcome": "returned_before"}
+    assert status(http, job.id).state == "cancelled"
+    assert http.post(f"/v1/jobs/{job.id}/cancel").status_code == 200
+
+
+def test_a_summary_reads_the_records_of_its_job(http: TestClient) -> None:
+    submitted(http)
+    for lease in leased(http, max_leases=9):
+        refused = http.get(f"/v1/leases/{lease.token}/shards")
+        assert refused.json()["type"] == "urn:synthforge:problem:not-a-summary"
+        carry_out(http, lease)
+    (summary,) = leased(http)
+    page = ShardPage.model_validate_json(http.get(f"/v1/leases/{summary.token}/shards").content)
+    assert [(record.split, record.number) for record in page.shards] == [
+        ("train", 0),
+        ("train", 1),
+        ("val", 0),
+    ]
+    assert page.next is None
+
+
+def test_records_come_a_page_at_a_time(http: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "RECORDS_A_PAGE", 2)
+    submitted(http)
+    for lease in leased(http, max_leases=9):
+        carry_out(http, lease)
+    (summary,) = leased(http)
+    path = f"/v1/leases/{summary.token}/shards"
+    first = ShardPage.model_validate_json(http.get(path).content)
+    rest = ShardPage.model_validate_json(http.get(path, params={"after": first.next}).content)
+    assert (len(first.shards), first.next, len(rest.shards), rest.next) == (2, "1", 1, None)
+
+
+def test_the_same_idempotency_key_gives_the_same_job(http: TestClient) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    first = http.post("/v1/jobs", json=SPEC, headers=headers)
+    reordered = dict(reversed(SPEC.items())) | {"seed": 0}  # the same spec, written otherwise
+    again = http.post("/v1/jobs", json=reordered, headers=headers)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json()
+    other = http.post("/v1/jobs", json=SPEC | {"seed": 1}, headers=headers)
+    assert other.status_code == 422
+    assert other.json()["type"] == "urn:synthforge:problem:idempotency-key-reused"
+
+
+def test_a_key_is_replayed_after_its_dataset_is_there(http: TestClient, settings: Settings) -> None:
+    spec = SPEC | {"output": {"url": f"{settings.output_prefixes[0]}/faces"}}
+    headers = {"Idempotency-Key": "k1"}
+    first = http.post("/v1/jobs", json=spec, headers=headers).json()
+    open_storage(first["output_url"]).put_bytes("manifest.json", b"{}")
+    again = http.post("/v1/jobs", json=spec, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, first["id"])
+
+
+def test_jobs_are_listed_by_cursor(http: TestClient) -> None:
+    made = [submitted(http).id for _ in range(5)]
+    seen, cursor = [], None
+    while True:
+        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = JobPage.model_validate_json(http.get("/v1/jobs", params=query).content)
+        seen += [job.id for job in page.jobs]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+    http.post(f"/v1/jobs/{made[0]}/cancel")
+    found = http.get("/v1/jobs", params={"state": ["cancelled", "failed"]}).json()["jobs"]
+    assert [job["id"] for job in found] == [made[0]]
+
+
+def test_a_priority_is_changed_and_told(http: TestClient) -> None:
+    job = submitted(http)
+    changed = http.patch(f"/v1/jobs/{job.id}", json={"priority": 7})
+    assert JobStatus.model_validate_json(changed.content).priority == 7
+    http.post(f"/v1/jobs/{job.id}/cancel")
+    refused = http.patch(f"/v1/jobs/{job.id}", json={"priority": 8})
+    assert refused.status_code == 409
+    assert "is cancelled" in refused.json()["detail"]
+
+
+def test_pools_are_listed(http: TestClient) -> None:
+    submitted(http)
+    leased(http, pool="pool-b", max_leases=2)
+    pools = PoolList.model_validate_json(http.get("/v1/pools").content).pools
+    assert [(pool.name, pool.num_leased) for pool in pools] == [("pool-b", 2)]
+
+
+def test_metrics_count_what_happened(http: TestClient) -> None:
+    submitted(http)
+    for lease in leased(http, max_leases=2):
+        carry_out(http, lease)
+    text = http.get("/metrics").text
+    assert 'synthforge_jobs{state="running"} 1.0' in text
+    assert "synthforge_shards_waiting 1.0" in text
+    assert "synthforge_jobs_submitted_total 1.0" in text
+    assert 'synthforge_leases_granted_total{kind="shard"} 2.0' in text
+    assert "synthforge_samples_committed_total 20.0" in text
+    assert 'synthforge_samples_rejected_total{reason="too_dark"} 2.0' in text
+    assert 'route="/v1/jobs",status="202"' in text
+
+
+def test_health_is_told(http: TestClient) -> None:
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ok"}
+    http.app.state.context.store.database.migrate("base")
+    answer = http.get("/readyz")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert http.get("/healthz").status_code == 200
+
+
+def test_a_request_keeps_its_callers_id(http: TestClient) -> None:
+    assert http.get("/healthz", headers={"X-Request-Id": "r-1"}).headers["x-request-id"] == "r-1"
+    made = http.get("/healthz", headers={"X-Request-Id": "not one\x7f"}).headers["x-request-id"]
+    assert len(made) == 16

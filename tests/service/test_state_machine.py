@@ -1,0 +1,276 @@
+"""Any order of leases, beats, reports, returns, lapses and cancels, against a model of the rules.
+
+The model is plain dictionaries. After each step every row and every counter is compared with it:
+no shard is lost, none committed twice, and no committed record ever changes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select
+
+from service import execution
+from service.database import Database
+from service.errors import StaleLeaseError, StateConflictError
+from service.leasing import DEATHS_TO_SET_ASIDE, Terms
+from service.store import Store
+from service.store.rows import Granted
+from service.tables import shards
+from synthforge.jobs import JobState
+from synthforge.leases import Heartbeat, LeaseReturn, SummaryReport
+from synthforge.shards import StoredFile
+from tests.service import driver
+from tests.service.test_store import submit
+
+TERMS = Terms(lease_s=1e6, heartbeat_s=5, stall_s=1e7)  # nothing lapses but by the rule below
+BACK_OFF_IS_OVER_S = 61
+NUM_SHARDS = 2
+LEASABLE = {JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING}
+FILES = SummaryReport(files=(StoredFile(name="README.md", num_bytes=1, sha256="0" * 64),))
+
+
+@dataclass
+class Piece:
+    """A shard, or the summary, that was leased at least once."""
+
+    state: str
+    token: str
+    deaths: tuple[int, int] = (0, 0)
+    record: str | None = None
+
+
+@dataclass
+class ModelJob:
+    """What a job should be."""
+
+    state: JobState = JobState.QUEUED
+    pieces: dict[int, Piece] = field(default_factory=dict)
+
+    def count(self, state: str) -> int:
+        return sum(
+            piece.state == state for position, piece in self.pieces.items() if position < NUM_SHARDS
+        )
+
+    def settle(self) -> None:
+        """Take the step that follows from the shards alone."""
+        if self.state is JobState.CANCELLING and not self.count("leased"):
+            self.state = JobState.CANCELLED
+        if self.state is JobState.RUNNING and self.count("done") == NUM_SHARDS:
+            self.state = JobState.FINALIZING
+
+    def available(self) -> list[int]:
+        """Positions that may be leased, those given back first."""
+        if self.state not in LEASABLE:
+            return []
+        stop = NUM_SHARDS + (self.state is JobState.FINALIZING)
+        again = [at for at, piece in sorted(self.pieces.items()) if piece.state == "open"]
+        return again + [at for at in range(stop) if at not in self.pieces]
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The real store on the left, the model on the right."""
+
+    tokens = Bundle("tokens")
+    template: Path
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name) / "service.db"
+        shutil.copy(self.template, path)
+        self.path = path
+        self.store = Store(Database(f"sqlite:///{path}"))
+        self.model: dict[str, ModelJob] = {}
+        self.granted: dict[str, Granted] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.database.close()
+            self.folder.cleanup()
+
+    @rule()
+    def submit(self) -> None:
+        if len(self.model) < 3:
+            job_id = f"job{len(self.model)}"
+            submit(self.store, job_id)
+            self.model[job_id] = ModelJob()
+
+    @rule(target=tokens, limit=st.integers(1, 4))
+    def lease(self, limit: int) -> Any:
+        granted = execution.grant(self.store, driver.request(max_leases=limit), TERMS)
+        expected = [
+            (job_id, position) for job_id, job in self.model.items() for position in job.available()
+        ][:limit]
+        assert [(lease.job.id, lease.position) for lease in granted] == expected
+        for lease in granted:
+            job = self.model[lease.job.id]
+            held = job.pieces.get(lease.position)
+            deaths = held.deaths if held else (0, 0)
+            job.pieces[lease.position] = Piece("leased", lease.token, deaths)
+            if job.state is JobState.QUEUED:
+                job.state = JobState.RUNNING
+            self.granted[lease.token] = lease
+        return multiple(*(lease.token for lease in granted))
+
+    def held(self, token: str) -> tuple[ModelJob, Piece | None]:
+        """The model's job of a token, and its piece if the token is the last that it had."""
+        lease = self.granted[token]
+        job = self.model[lease.job.id]
+        piece = job.pieces[lease.position]
+        return job, piece if piece.token == token else None
+
+    @rule(token=tokens, num_samples=st.integers(0, 3))
+    def beat(self, token: str, num_samples: int) -> None:
+        job, piece = self.held(token)
+        beat = Heartbeat(num_samples=num_samples)
+        if piece is None or piece.state != "leased":
+            with pytest.raises(StaleLeaseError):
+                self.store.leases.heartbeat(token, beat, TERMS)
+        else:
+            ends = job.state in {JobState.CANCELLING, JobState.CANCELLED, JobState.FAILED}
+            assert self.store.leases.heartbeat(token, beat, TERMS) == ends
+
+    @rule(token=tokens)
+    def report(self, token: str) -> None:
+        lease = self.granted[token]
+        job, piece = self.held(token)
+        made: Any = FILES
+        if lease.kind == "shard":
+            made = driver.shard_report(execution.plan_of(lease.job, lease.position))
+        if piece is not None and piece.state == "done":
+            assert not execution.report(self.store, token, made)
+        elif piece is None or piece.state != "leased":
+            with pytest.raises(StaleLeaseError):
+                execution.report(self.store, token, made)
+        else:
+            assert execution.report(self.store, token, made)
+            piece.state, piece.record = "done", token
+            job.settle()
+
+    @rule(
+        token=tokens,
+        reason=st.sampled_from(["lost", "lost", "stopping", "cancelled", "failed", "store"]),
+        num_samples=st.integers(0, 1),
+    )
+    def give_back(self, token: str, reason: str, num_samples: int) -> None:
+        returned = LeaseReturn.model_validate({"reason": reason, "num_samples": num_samples})
+        job, piece = self.held(token)
+        if piece is None or piece.state == "done":
+            with pytest.raises(StaleLeaseError):
+                execution.give_back(self.store, token, returned)
+            return
+        verdict = execution.give_back(self.store, token, returned)
+        if piece.state != "leased":
+            assert verdict is None
+            return
+        if reason == "lost":
+            count, where = piece.deaths
+            piece.deaths = (count + 1 if count and where == num_samples else 1, num_samples)
+        fails = reason == "failed" or (reason == "lost" and piece.deaths[0] >= DEATHS_TO_SET_ASIDE)
+        piece.state = "set_aside" if fails else "open"
+        if fails and job.state in {JobState.RUNNING, JobState.FINALIZING}:
+            job.state = JobState.FAILED
+        job.settle()
+        driver.age(self.store, BACK_OFF_IS_OVER_S)
+
+    @rule()
+    def silence(self) -> None:
+        driver.age(self.store, TERMS.stall_s + 1)
+        leased = [
+            piece
+            for job in self.model.values()
+            for piece in job.pieces.values()
+            if piece.state == "leased"
+        ]
+        assert self.store.leases.lapse() == len(leased)
+        for piece in leased:
+            piece.state = "open"
+        for job in self.model.values():
+            job.settle()
+
+    @rule(number=st.integers(0, 2))
+    def cancel(self, number: int) -> None:
+        job = self.model.get(f"job{number}")
+        if job is None:
+            return
+        if job.state is JobState.FINALIZING or (
+            job.state.is_final and job.state is not JobState.CANCELLED
+        ):
+            with pytest.raises(StateConflictError):
+                self.store.jobs.cancel(f"job{number}")
+            return
+        self.store.jobs.cancel(f"job{number}")
+        if job.state is not JobState.CANCELLED:
+            job.state = JobState.CANCELLING
+        job.settle()
+
+    @rule()
+    def finish(self) -> None:
+        due = {job.id: job.num for job in self.store.datasets.awaiting_manifest()}
+        expected = [
+            job_id
+            for job_id, job in self.model.items()
+            if job.state is JobState.FINALIZING
+            and NUM_SHARDS in job.pieces
+            and job.pieces[NUM_SHARDS].state == "done"
+        ]
+        assert list(due) == expected
+        for job_id in expected:
+            assert self.store.datasets.succeed(due[job_id], "0" * 64)
+            assert not self.store.datasets.succeed(due[job_id], "1" * 64)
+            self.model[job_id].state = JobState.SUCCEEDED
+
+    @rule()
+    def restart(self) -> None:
+        self.store.database.close()
+        self.store = Store(Database(f"sqlite:///{self.path}"))
+
+    @invariant()
+    def the_store_is_as_the_model_says(self) -> None:
+        for job_id, job in getattr(self, "model", {}).items():
+            row = self.store.jobs.get(job_id)
+            assert row.state == job.state
+            assert (row.num_done, row.num_leased, row.num_set_aside) == (
+                job.count("done"),
+                job.count("leased"),
+                job.count("set_aside"),
+            )
+            assert row.num_completed == 10 * job.count("done")
+            with self.store.database.read() as connection:
+                query = select(shards).where(shards.c.job_num == row.num)
+                held = {found.position: found for found in connection.execute(query)}
+            assert {at: (piece.state, piece.token) for at, piece in job.pieces.items()} == {
+                at: (found.state, found.token) for at, found in held.items()
+            }
+            assert all((found.record is not None) == (found.state == "done")
+                       for found in held.values())  # fmt: skip
+
+
+def test_nothing_is_lost_and_nothing_committed_twice(migrated_sqlite: Path) -> None:
+    StoreMachine.template = migrated_sqlite
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        StoreMachine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,190 @@
+"""The client on a wire that breaks: what is tried again, what is not, and how errors read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from synthforge.client import (
+    ApiError,
+    Client,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    StaleLeaseError,
+    UnavailableError,
+)
+from synthforge.jobs import JobSpec
+from synthforge.leases import Heartbeat, LeaseRequest
+from synthforge.shards import Fingerprint
+
+REQUEST = LeaseRequest(
+    pool="p",
+    generators=("builtin",),
+    fingerprint=Fingerprint(code="1", backend="b", device="d", libraries={}, assets={}),
+)
+STATUS = {
+    "id": "job-1",
+    "state": "queued",
+    "spec": {"count": 1},
+    "counts": {"total": 1, "completed": 0, "rejected": 0},
+    "shards": {"total": 1, "done": 0, "leased": 0, "set_aside": 0},
+    "created_at": "2026-01-01T00:00:00+00:00",
+    "output_url": "s3://bucket/job-1",
+}
+
+Answer = httpx.Response | Exception
+
+
+class Wire:
+    """Answers requests from a list, remembers them, and lets time pass only when waited for."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+        self.now = 0.0
+
+    def client(self, **options: Any) -> Client:
+        return Client(
+            "http://service",
+            transport=httpx.MockTransport(self._answer),
+            sleep=self._sleep,
+            clock=lambda: self.now,
+            **options,
+        )
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def ok(body: Any = STATUS) -> httpx.Response:
+    return httpx.Response(200, json=body)
+
+
+def problem(status: int, name: str = "x", **fields: Any) -> httpx.Response:
+    body = {"type": f"urn:synthforge:problem:{name}", "title": "t", "status": status}
+    return httpx.Response(status, json=body | {"detail": "what and why", "errors": []} | fields)
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_key() -> None:
+    wire = Wire(httpx.ReadError("cut"), httpx.ConnectError("down"), problem(503), ok())
+    assert wire.client().submit({"count": 1}).id == "job-1"
+    keys = {request.headers["Idempotency-Key"] for request in wire.requests}
+    assert len(wire.requests) == 4
+    assert len(keys) == 1
+    assert 0.1 < wire.now < 1
+
+
+def test_the_client_gives_up_when_the_time_is_over() -> None:
+    wire = Wire(httpx.ConnectError("connection refused"))
+    with pytest.raises(UnavailableError, match=r"http://service.* cannot be reached: connection"):
+        wire.client(retry_for_s=60).get("job-1")
+    assert 60 <= wire.now < 66
+    assert len(wire.requests) < 30  # it waits longer and longer
+
+
+def test_a_client_that_does_not_retry_tries_once() -> None:
+    wire = Wire(problem(503))
+    with pytest.raises(UnavailableError) as refused:
+        wire.client(retry_for_s=0).get("job-1")
+    assert (refused.value.status, len(wire.requests)) == (503, 1)
+
+
+def test_a_lease_whose_answer_was_lost_is_not_asked_for_again() -> None:
+    wire = Wire(httpx.ReadError("cut"), ok({"leases": []}))
+    with pytest.raises(UnavailableError, match="cut"):
+        wire.client().lease(REQUEST)
+    assert len(wire.requests) == 1
+
+
+def test_a_lease_that_was_never_asked_for_is_asked_for_again() -> None:
+    wire = Wire(httpx.ConnectError("down"), problem(503), ok({"leases": []}))
+    assert wire.client().lease(REQUEST).leases == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "kind"),
+    [
+        (404, "unknown-job", NotFoundError),
+        (409, "state-conflict", ConflictError),
+        (409, "stale-lease", StaleLeaseError),
+        (413, "body-too-large", InvalidRequestError),
+        (422, "invalid-request", InvalidRequestError),
+        (500, "bug", ApiError),
+    ],
+)
+def test_a_refusal_is_raised_by_kind_and_not_repeated(
+    status: int, name: str, kind: type[ApiError]
+) -> None:
+    wire = Wire(problem(status, name, errors=[{"field": "count", "message": "m", "value": "0"}]))
+    with pytest.raises(kind) as refused:
+        wire.client().heartbeat("token", Heartbeat(num_samples=1))
+    assert type(refused.value) is kind
+    assert str(refused.value) == "what and why"
+    assert refused.value.errors[0].field == "count"
+    assert len(wire.requests) == 1
+
+
+def test_a_proxys_error_page_is_told_by_its_status() -> None:
+    wire = Wire(httpx.Response(403, text="<html>no</html>"))
+    with pytest.raises(ApiError, match="403 Forbidden"):
+        wire.client().get("job-1")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda spec: spec, lambda spec: json.loads(spec.canonical_json()), JobSpec.canonical_json],
+)
+def test_a_spec_may_be_given_in_any_form(form: Callable[[JobSpec], Any]) -> None:
+    wire = Wire(ok())
+    spec = JobSpec(count=3)
+    wire.client().submit(form(spec), idempotency_key="mine")
+    assert JobSpec.model_validate_json(wire.requests[0].content) == spec
+    assert wire.requests[0].headers["Idempotency-Key"] == "mine"
+
+
+def _event(number: int, state: str) -> str:
+    data = {
+        "job_id": "job-1",
+        "at": 1.5,
+        "state": state,
+        "counts": STATUS["counts"],
+        "shards": STATUS["shards"],
+    }
+    return f"id: {number}\nevent: state\ndata: {json.dumps(data)}\n\n"
+
+
+def test_a_broken_event_stream_is_taken_up_where_it_broke() -> None:
+    wire = Wire(
+        httpx.Response(200, text=_event(1, "queued") + ": still here\n\n" + _event(2, "running")),
+        httpx.ReadError("cut"),
+        problem(503),
+        httpx.Response(200, text=_event(3, "succeeded")),
+    )
+    events = list(wire.client().events("job-1"))
+    assert [(event.id, event.state) for event in events] == [
+        (1, "queued"),
+        (2, "running"),
+        (3, "succeeded"),
+    ]
+    seen = [request.headers["Last-Event-ID"] for request in wire.requests]
+    assert seen == ["0", "2", "2", "2"]
+
+
+def test_an_event_stream_that_never_comes_back_is_given_up() -> None:
+    wire = Wire(httpx.Response(200, text=_event(1, "queued")), httpx.ConnectError("down"))
+    with pytest.raises(UnavailableError):
+        list(wire.client(retry_for_s=5).events("job-1"))
+    assert wire.now >= 5
