@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -14,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import click
 import typer
 
 from synthforge import __version__
@@ -37,7 +37,6 @@ DEFAULT_SERVICE: Final = "http://127.0.0.1:8000"
 app = typer.Typer(
     name="synthforge",
     help="Annotated synthetic face datasets on demand.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -108,6 +107,7 @@ def work(
 ) -> None:
     """Run a pool of workers alone, on this machine or on a Ray cluster."""
     prefixes = _settings(output, None).output_prefixes
+    _log_warnings()
     with _stop_on_signals() as stop:
         _run_pool(service, prefixes, workers, stop, ray_address=ray, gpus=gpus)
 
@@ -207,12 +207,16 @@ def regenerate(
 
 @contextmanager
 def _service(settings: Settings) -> Iterator[str]:
-    from service.logs import log_as_json  # noqa: PLC0415
     from service.server import serving  # noqa: PLC0415
 
-    log_as_json()
+    _log_warnings()
     with serving(settings) as url:
         yield url
+
+
+def _log_warnings() -> None:
+    """Show what goes wrong, a line each; what goes well is shown by the command itself."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
 
 def _settings(output: str | None, port: int | None) -> Settings:
@@ -277,7 +281,8 @@ class _PoolThread:
         self.stop.set()
         self._thread.join()
         if self.error is not None:
-            raise self.error
+            first_line = (str(self.error) or type(self.error).__name__).splitlines()[0]
+            raise CommandError(f"the workers' pool failed: {first_line}") from self.error
 
     def _run(self) -> None:
         try:
@@ -395,12 +400,9 @@ def main() -> None:
     """Run a command; errors are one line on standard error, exit code 1 failed, 2 usage."""
     try:
         app(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        say(error.format_message())
-        sys.exit(USAGE)
-    except click.ClickException as error:
+    except typer.TyperException as error:
         _fail(f"{error.format_message()} (see --help)", USAGE)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", 128 + signal.SIGINT)
     except CommandError as error:
         _fail(str(error), error.code)

@@ -15,7 +15,6 @@ from typing import Final
 
 from synthforge.client import Client
 from workers.orphans import is_alive
-from workers.pool import Pool, PoolSettings
 from workers.raster.select import Backend
 from workers.ray_runtime import ray_cluster
 from workers.shard_worker import WorkerSettings
@@ -59,6 +58,9 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
             backend=options.backend,
             chunks_in_flight=options.chunks_in_flight,
         )
+        # Imports Ray, which reads its environment then: only now does it stand.
+        from workers.pool import Pool, PoolSettings  # noqa: PLC0415
+
         settings = PoolSettings(
             name=f"{socket.gethostname()}-{os.getpid()}",
             num_workers=options.num_workers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -123,7 +124,7 @@ class ShardWorker:
         """
         made = self._made.pop(token)
         try:
-            with self.stages.timed("upload"):
+            with self.stages.timed("upload", time.perf_counter):
                 return self._deliver(made)
         finally:
             self._executions.pop(token, None)

@@ -63,13 +63,13 @@ def load_head(path: Path = HEAD_PATH) -> BuiltinHead:
         if len(arrays[name]) != num_faces:
             raise ValueError(f"{path.name}: {name} has {len(arrays[name])} rows for {num_faces} faces")
     topology = Topology(
-        faces=np.ascontiguousarray(assets.faces, dtype=np.int32),
-        uv=np.ascontiguousarray(arrays["uv"], dtype=np.float32),
-        uv_faces=np.ascontiguousarray(arrays["uv_faces"], dtype=np.int32),
-        face_region=np.ascontiguousarray(arrays["face_region"], dtype=np.uint8),
-        face_part=np.ascontiguousarray(arrays["face_part"], dtype=np.uint8),
+        faces=np.array(assets.faces, dtype=np.int32),
+        uv=np.array(arrays["uv"], dtype=np.float32),
+        uv_faces=np.array(arrays["uv_faces"], dtype=np.int32),
+        face_region=np.array(arrays["face_region"], dtype=np.uint8),
+        face_part=np.array(arrays["face_part"], dtype=np.uint8),
         part_names=tuple(arrays["part_names"].tolist()),
-        mirror=np.ascontiguousarray(arrays["mirror"], dtype=np.int32),
+        mirror=np.array(arrays["mirror"], dtype=np.int32),
         landmarks=load_embedding_npz(path),
     )
     return BuiltinHead(
