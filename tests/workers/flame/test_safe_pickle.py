@@ -222,6 +222,28 @@ def test_a_bogus_array_is_refused_before_it_is_made(state: tuple[object, ...], s
         (b"e.", "mark"),
         (b"h\x05.", "memo 5"),
         (b"", "torn"),
+        (b"Ixyz\n.", "not decimal"),
+        (b"Fxyz\n.", "not a float"),
+        (b"Sabc\n.", "not quoted"),
+        (b"S'\\x0'\n.", "broken escape"),
+        (b"X\x01\x00\x00\x00\xff.", "not utf-8"),
+        (b"}(K\x01u.", "without its value"),
+        (b"}(K\x01e.", "a list that is none"),
+        (b"](K\x01\x90.", "a set that is none"),
+        (b"\x8f(]\x90.", "a key is a list"),
+        (b"K\x01K\x02\x93.", "not named by two strings"),
+        (b"(0.", "stack is empty"),
+        (b"cnumpy\ndtype\n(S'f8'\ntR(I3\nS'<'\ntb.", "state of a dtype is malformed"),
+        (b"cnumpy\ndtype\n(S'f8'\ntR(I3\nS'<'\nNI1\nNtb.", "dtype with fields"),
+        (b"cchumpy.ch\nCh\n)R}b.", "holds no 'x'"),
+        (b"cnumpy.core.multiarray\n_reconstruct\n(cchumpy.ch\nCh\ntR.", "only a plain ndarray"),
+        (
+            b"ccopy_reg\n_reconstructor\n(cchumpy.ch\nCh\ncchumpy.ch\nCh\nNtR.",
+            "only a plain object",
+        ),
+        (b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.", "only latin-1"),
+        (b"cnumpy.core.multiarray\nscalar\n(S'f8'\nS'a'\ntR.", "dtype of a number"),
+        (b"c__builtin__\nset\n((]ltR.", "a set of names or numbers"),
     ],
 )
 def test_malformed_instructions_are_refused(data: bytes, says: str | None) -> None:
@@ -230,6 +252,12 @@ def test_malformed_instructions_are_refused(data: bytes, says: str | None) -> No
         return
     with pytest.raises(BadPickleError, match=says):
         _read(data)
+
+
+def test_another_reader_may_take_persistent_ids() -> None:
+    data = b"(Pstorage 7\nK\x05Ql."
+    found = loads(data, {}, source="some.pkl", persistent_load=lambda key: ("kept", key))
+    assert found == [("kept", "storage 7"), ("kept", 5)]
 
 
 def test_a_stand_in_cannot_be_altered_by_a_file() -> None:
