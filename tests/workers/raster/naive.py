@@ -1,4 +1,4 @@
-"""Slow twins of the rasteriser and of the visibility test, and meshes to try them on."""
+"""Slow twins of the rasteriser and of the visibility test."""
 
 from __future__ import annotations
 
@@ -82,24 +82,3 @@ def hidden_naive(points: Floats, vertices: Floats, faces: Ints) -> NDArray[np.bo
             meets = (u >= 0) & (v >= 0) & (u + v <= 1) & (t >= 0) & (t <= length - 0.003)
         hidden.append(bool((meets & (determinant != 0)).any()))
     return np.array(hidden, bool)
-
-
-def egg(num_rows: int = 50) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """A closed mesh of the size of a head, 1.08 m before the camera; 4 * num_rows^2 faces.
-
-    Faces run clockwise as seen from outside... in camera axes, as a head's do after the turn.
-    """
-    num_columns = 2 * num_rows
-    polar = np.linspace(0, np.pi, num_rows + 1)[:, None]
-    azimuth = np.linspace(0, 2 * np.pi, num_columns, endpoint=False)[None]
-    x = 0.085 * np.sin(polar) * np.cos(azimuth)
-    y = 0.13 * np.cos(polar) + 0 * azimuth
-    z = 0.10 * np.sin(polar) * np.sin(azimuth)
-    vertices = np.stack([x, -y, 1.08 - z], -1).reshape(-1, 3).astype(np.float32)
-    row, column = np.meshgrid(np.arange(num_rows), np.arange(num_columns), indexing="ij")
-    here = row * num_columns + column
-    beside = row * num_columns + (column + 1) % num_columns
-    upper = np.stack([here, beside, here + num_columns], -1)
-    lower = np.stack([beside, beside + num_columns, here + num_columns], -1)
-    faces = np.stack([upper, lower], 2).reshape(-1, 3).astype(np.int32)
-    return vertices, faces

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.workers.raster.naive import egg
+from benchmarks.raster import head_like_mesh
 from workers.raster import torch_portable
 from workers.raster.numba_cpu import NumbaRasteriser
 from workers.raster.protocol import Fragments
@@ -19,7 +19,7 @@ Scene = tuple[Tensor, Tensor, Tensor, int, int]
 
 
 def head_scene(size: int, num_rows: int = 50) -> Scene:
-    vertices, faces = egg(num_rows)
+    vertices, faces = head_like_mesh(num_rows)
     moved = torch.tensor(vertices).repeat(2, 1, 1) + torch.tensor([[[0.0]], [[0.0123]]])
     K = torch.tensor([[4.7 * size, 0, size / 2], [0, 4.7 * size, size / 2], [0, 0, 1]])
     return moved, torch.tensor(faces), K.repeat(2, 1, 1), size, size

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workers.raster.naive import egg, hidden_naive
+from benchmarks.raster import head_like_mesh
+from tests.workers.raster.naive import hidden_naive
 from workers.raster.numba_cpu import NumbaRasteriser
 from workers.raster.visibility import HIDDEN, OUTSIDE, SEEN, visibility
 
@@ -41,7 +42,7 @@ def test_visibility_is_the_naive_twins(seed: int, scale: float) -> None:
 
 def test_the_skins_own_points_are_seen_on_its_near_side_and_hidden_on_the_far() -> None:
     """On a head-like mesh: as the normal says, but for a rim; and as the depth image says."""
-    vertices, faces = egg(50)
+    vertices, faces = head_like_mesh(50)
     points = vertices[faces].astype(np.float64).mean(1)
     intrinsics = np.array([[2000.0, 0, 256], [0, 2000, 256], [0, 0, 1]])
     result = visibility(points, vertices, faces, intrinsics, height_px=512, width_px=512)
