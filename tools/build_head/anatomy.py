@@ -50,8 +50,8 @@ NOSE_OUTLINE = [
     (0.0, 34.5), (6.0, 32.0), (9.0, 26.0), (11.5, 16.0), (14.0, 6.0), (16.8, -1.0),
     (18.8, -7.0), (18.6, -12.5), (15.5, -16.2), (10.5, -17.3), (5.0, -17.9), (0.0, -18.0),
 ]  # fmt: skip
-NOSTRIL_CENTRE = np.array([7.2, -12.7])
-NOSTRIL_RADII = (3.8, 2.1)
+NOSTRIL_CENTRE = np.array([7.2, -13.0])
+NOSTRIL_RADII = (3.8, 1.7)
 NOSTRIL_TILT_DEG = -12.0
 NUM_NOSTRIL_POINTS = 12
 

@@ -17,8 +17,8 @@ def _lid_weights(f: Fields) -> tuple[Floats, Floats, Floats]:
     above, below, along = f.lid_gap()
     near = (f.at[:, 2] > 40) & (np.abs(f.at[:, 1] - 30) < 22) & f.is_skin
     inside = np.clip(4.4 * along * (1 - along), 0.0, 1.0) ** 0.35
-    upper = np.where(near & (above > -3.5) & (above > -below), 1.0, 0.0)
-    lower = np.where(near & (below > -3.5) & (below >= -above), 1.0, 0.0)
+    upper = np.where(near & (above > -3.5) & (above > below), 1.0, 0.0)
+    lower = np.where(near & (below > -3.5) & (below >= above), 1.0, 0.0)
     upper *= np.clip(1.0 - np.maximum(above, 0.0) / 9.0, 0.0, 1.0) ** 1.2
     lower *= np.clip(1.0 - np.maximum(below, 0.0) / 9.0, 0.0, 1.0) ** 1.2
     n = anatomy.NUM_LID_SEGMENTS

@@ -18,7 +18,7 @@ Vector = tuple[float, float, float]
 
 MOUTH_Y = -38.6
 MOUTH_HALF_WIDTH = 26.4
-LIP_RINGS = ("lip_roll", "lip_wet", "lip_contact", "mouth_inner", "mouth_vestibule", "mouth_deep")
+LIP_RINGS = ("lip_edge", "lip_roll", "lip_wet", "lip_contact", "mouth_inner", "mouth_vestibule", "mouth_deep")
 
 
 class Fields:
@@ -57,7 +57,6 @@ class Fields:
         softness = 0.8 + np.maximum(self.fold - 21.0, 0.0) * 0.7
         upper = smoothstep(-1.0, 1.0, y / softness)
         n = anatomy.NUM_LIP_SEGMENTS
-        ramp = np.zeros(2 * n + 1)
         index = np.arange(2 * n + 1)
         corner = np.clip((n - index) / 2.0, -1.0, 1.0)
         ramp = 0.5 + 0.5 * np.sin(0.5 * np.pi * corner)

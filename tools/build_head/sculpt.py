@@ -180,7 +180,7 @@ def sculpt(base: Floats) -> Floats:
         p[:, 2] += bump.height(base) * is_front
     p = _sculpt_sides(p)
     p = add_lids(p)
-    p = crease(p, anatomy.lid_crease(), 1.3, 1.5)
+    p = crease(p, anatomy.lid_crease(), 1.5, 1.2)
     p = crease(p, anatomy.lid_crease() + [0.3, 2.9], 2.0, -1.0)
     p = crease(p, anatomy.lower_lid() + [0.0, -6.0], 1.6, 0.5)
     return add_nose(p)

@@ -143,8 +143,8 @@ def _eye_size(f: Fields) -> Floats:
 def _eye_opening(f: Fields) -> Floats:
     above, below, along = f.lid_gap()
     arch = np.sqrt(np.clip(4.0 * along * (1 - along), 0.0, 1.0)) * f.is_skin
-    upper = np.exp(-np.maximum(above, 0.0) / 5.0) * (above > -4.0) * (above > -below)
-    lower = np.exp(-np.maximum(below, 0.0) / 5.0) * (below > -4.0) * (below >= -above)
+    upper = np.exp(-np.maximum(above, 0.0) / 5.0) * (above > -4.0) * (above > below)
+    lower = np.exp(-np.maximum(below, 0.0) / 5.0) * (below > -4.0) * (below >= above)
     near = (f.at[:, 2] > 40) * (np.abs(f.at[:, 1] - 30) < 30)
     return f.push(arch * near * (0.55 * upper - 0.35 * lower), (0.0, 1.0, 0.0))
 
@@ -228,12 +228,12 @@ def _hair(f: Fields) -> dict[str, Floats]:
     temple = f.blob((44.0, 92.0, 55.0), (14.0, 16.0, 22.0))
     up_scalp = np.stack([0 * edge, 0.75 * edge, -0.65 * edge], 1)
     return {
-        "hair_volume": 0.28 * is_hair[:, None] * thickness,
-        "hair_top_volume": f.push(is_hair * high * np.linalg.norm(thickness, axis=1) / 11, (0, 4.0, 0)),
-        "hair_front_volume": f.push(is_hair * high * front * np.linalg.norm(thickness, axis=1) / 11, (0, 2.5, 2.5)),
+        "hair_volume": 0.12 * is_hair[:, None] * thickness,
+        "hair_top_volume": f.push(is_hair * high * np.linalg.norm(thickness, axis=1) / 11, (0, 1.6, 0)),
+        "hair_front_volume": f.push(is_hair * high * front * np.linalg.norm(thickness, axis=1) / 11, (0, 1.1, 1.3)),
         "hairline_height": 4.0 * is_hair[:, None] * up_scalp,
         "hairline_recession": 4.5 * (is_hair * temple)[:, None] * [0, 0.7, -0.72],
-        "asymmetry_hair_part": (is_hair * high * np.clip(f.at[:, 0] / 40, -1, 1) * np.linalg.norm(thickness, axis=1) / 11)[:, None] * [0.6, 2.0, 0],
+        "asymmetry_hair_part": (is_hair * high * np.clip(f.at[:, 0] / 40, -1, 1) * np.linalg.norm(thickness, axis=1) / 11)[:, None] * [0.3, 1.0, 0],
     }  # fmt: skip
 
 

@@ -22,11 +22,12 @@ from tools.build_head.half_mesh import (
 )
 from tools.build_head.layout import HalfSkin
 from tools.build_head.sculpt import sculpt
-from tools.build_head.spline import Floats
+from tools.build_head.spline import Floats, smoothstep
 from tools.build_head.triangulate import inside
 from tools.build_head.uv import mouth_uv, skin_uv
 
 LIP_ARCH_DROP_MM = 16.5  # how far the mouth's corners lie behind its middle
+NUM_FAIRINGS = 2
 
 
 def lip_arch(x: Floats) -> Floats:
@@ -47,6 +48,7 @@ def _lip_border() -> Floats:
 def add_skin(half: HalfMesh, chart: Chart, layout: HalfSkin) -> None:
     """Add the skin, its rings and bags to the half mesh."""
     points = sculpt(chart.loft(layout.theta, layout.row))
+    points = _fair(points, layout)
     points = _meet_lips(points, layout.curves["lips"])
     points[np.abs(layout.plane[:, 0]) < 1e-12, 0] = 0.0
     ids = half.add_points("skin", points)
@@ -68,6 +70,26 @@ def add_skin(half: HalfMesh, chart: Chart, layout: HalfSkin) -> None:
     flat = np.stack([uv[bottom[1:]], uv[bottom[:-1]], uv[bottom[:-1]] - [0.0, 0.01]], 1)
     flat = flat[:, [2, 0, 1]]
     half.add_triangles(triangles, flat, NECK, "skin")
+
+
+def _fair(points: Floats, layout: HalfSkin) -> Floats:
+    """The front's heights smoothed a little: steep slopes meet the mesh's edges in ripples.
+
+    Taubin's pair of steps (one in, one out) takes ripples away and leaves the form.
+    """
+    held = np.zeros(len(points), bool)
+    for name in ("lids", "lips", "nostril", "ear", "midline_back", "bottom"):
+        held[layout.curves[name]] = True
+    weight = np.where(held, 0.0, smoothstep(20.0, 45.0, points[:, 2]))
+    a, b = layout.triangles.ravel(), layout.triangles[:, [1, 2, 0]].ravel()
+    num = len(points)
+    count = np.bincount(a, minlength=num) + np.bincount(b, minlength=num)
+    out = points.copy()
+    for step in (0.5, -0.52) * NUM_FAIRINGS:
+        z = out[:, 2]
+        near = np.bincount(a, z[b], num) + np.bincount(b, z[a], num)
+        out[:, 2] = z + step * weight * (near / count - z)
+    return out
 
 
 def _meet_lips(points: Floats, loop: Ints) -> Floats:
@@ -143,12 +165,11 @@ def _lip_rings(border: Floats) -> list[tuple[str, Floats]]:
     front = 87.8 - lip_arch(contact_xy[:, 0])
     contact = np.stack([contact_xy[:, 0] * 0.985, contact_xy[:, 1] + gap, front - 0.5], 1)
     roll = []
-    for t, upper_bulge, lower_bulge in ((0.38, 2.0, 2.9), (0.75, 2.1, 2.7)):
+    for t, upper_bulge, lower_bulge in ((0.2, 1.2, 1.6), (0.46, 2.1, 2.8), (0.74, 2.0, 2.5)):
         ring = border + (contact - border) * t
         bulge = np.where(is_upper, upper_bulge, 0.0) + np.where(is_lower, lower_bulge, 0.0)
         ring[:, 2] += bulge * np.sqrt(np.clip(open_up, 0, 1))
         roll.append(ring)
-    # The cupid's tubercle hangs a little in the middle of the upper lip.
     side = (is_upper.astype(float) - is_lower) * open_up
     inner = contact * [0.97, 1, 1] + np.stack([0 * side, 1.4 * side, -3.0 + 0 * side], 1)
     vestibule = inner * [0.95, 1, 1] + np.stack([0 * side, 11.0 * side, -5.5 + 0 * side], 1)
@@ -156,8 +177,9 @@ def _lip_rings(border: Floats) -> list[tuple[str, Floats]]:
         [np.abs(contact_xy[:, 0]) * 0.98, -40.0 + 15.5 * side, np.full(len(side), 58.0)], 1
     )
     return [
-        ("lip_roll", roll[0]),
-        ("lip_wet", roll[1]),
+        ("lip_edge", roll[0]),
+        ("lip_roll", roll[1]),
+        ("lip_wet", roll[2]),
         ("lip_contact", contact),
         ("mouth_inner", inner),
         ("mouth_vestibule", vestibule),
@@ -177,18 +199,18 @@ def _add_mouth(half: HalfMesh, layout: HalfSkin, uv: Floats) -> None:
     loop_uv = uv[layout.curves["lips"]]
     contact_uv = _contact_uv(loop_uv, n)
     uv_of: dict[int, Floats] = {}
-    for ring, t in zip(rings[:4], (0.0, 0.38, 0.75, 1.0), strict=True):
+    for ring, t in zip(rings[:5], (0.0, 0.2, 0.46, 0.74, 1.0), strict=True):
         uv_of |= dict(zip(ring.tolist(), loop_uv + (contact_uv - loop_uv) * t, strict=True))
-    for outer, inner in zip(rings[:3], rings[1:4], strict=True):
+    for outer, inner in zip(rings[:4], rings[1:5], strict=True):
         triangles = strip(outer, inner, is_closed=False)
         is_upper = np.isin(triangles, np.concatenate([r[:n] for r in rings])).any(1)
         region = np.where(is_upper, UPPER_LIP, LOWER_LIP)
         half.add_triangles(triangles, _ring_uv(triangles, uv_of), region, "skin")
     inside_uv: dict[int, Floats] = {int(end[0]): mouth_uv(0.0, 0.0)}
-    for ring, radius in zip(rings[3:], (1.0, 0.8, 0.6, 0.35), strict=True):
+    for ring, radius in zip(rings[4:], (1.0, 0.8, 0.6, 0.35), strict=True):
         angle = np.linspace(0.0, np.pi, len(ring))
         inside_uv |= {int(v): mouth_uv(radius, float(a)) for v, a in zip(ring, angle, strict=True)}
-    for outer, inner in zip(rings[3:-1], rings[4:], strict=True):
+    for outer, inner in zip(rings[4:-1], rings[5:], strict=True):
         triangles = strip(outer, inner, is_closed=False)
         half.add_triangles(triangles, _ring_uv(triangles, inside_uv), INNER_MOUTH, "mouth")
     triangles = fan(rings[-1], int(end[0]), is_closed=False)

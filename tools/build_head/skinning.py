@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tools.build_head import anatomy
-from tools.build_head.fields import MOUTH_Y, Fields
+from tools.build_head.fields import LIP_RINGS, MOUTH_Y, Fields
 from tools.build_head.spline import Floats, smoothstep
 
 PARENTS = np.array([-1, 0, 1, 1, 1], np.int32)
@@ -13,6 +13,7 @@ ROOT, NECK_JOINT, JAW, LEFT_EYE_JOINT, RIGHT_EYE_JOINT = range(5)
 ROOT_AT = np.array([0.0, -140.0, -34.0])
 NECK_AT = np.array([0.0, -72.0, -30.0])
 JAW_AT = np.array([0.0, 3.0, -3.0])  # between the condyles, 13 mm before and below the ear canal
+CORNER_SEGMENTS = 7.0
 
 
 def jaw_weight(f: Fields) -> Floats:
@@ -20,21 +21,18 @@ def jaw_weight(f: Fields) -> Floats:
     y, z = f.at[:, 1], f.at[:, 2]
     behind = np.clip(72.0 - z, 0.0, 90.0)
     line = MOUTH_Y + behind / 75.0 * 41.0
-    softness = 1.2 + 0.30 * behind + np.maximum(f.fold - 17.0, 0.0) * 0.35
+    softness = 1.2 + 0.30 * behind + np.maximum(f.fold - 8.0, 0.0) * 0.5
     weight = smoothstep(-softness, softness, line - y)
     weight = weight * smoothstep(-30.0, 8.0, z)
     below = np.maximum(smoothstep(28.0, 64.0, z), smoothstep(-90.0, -60.0, y))
     weight = weight * below
-    lips = f.members("lips")
-    for name in ("lip_roll", "lip_wet", "lip_contact", "mouth_inner", "mouth_vestibule", "mouth_deep"):
-        ids = f.members(name)
-        weight[ids] = 1.0 - f.is_upper[ids]
+    # Towards its corner the slit's two sides share the way: the mouth opens to an oval.
     n = anatomy.NUM_LIP_SEGMENTS
-    index = np.arange(2 * n + 1)
-    ramp = 0.5 - 0.5 * np.sin(0.5 * np.pi * np.clip((n - index) / 2.6, -1.0, 1.0))
-    for ids in (f.mesh.sets["lips"], f.mesh.right("lips")):
-        weight[ids] = ramp
-    del lips
+    past_corner = np.arange(2 * n + 1) - n
+    ramp = 0.5 + 0.5 * np.sin(0.5 * np.pi * np.clip(past_corner / CORNER_SEGMENTS, -1.0, 1.0))
+    for name in ("lips", *LIP_RINGS):
+        for ids in (f.mesh.sets[name], f.mesh.right(name)):
+            weight[ids] = ramp
     weight[f.members("mouth_end")] = 0.5
     for part in ("hair", "clothing", "left_eye", "right_eye"):
         weight[f.of_parts(part)] = 0.0
@@ -50,7 +48,7 @@ def jaw_weight(f: Fields) -> Floats:
 def skinning_weights(f: Fields) -> Floats:
     """(V, 5) rows that sum to 1."""
     weights = np.zeros((len(f.at), 5))
-    lean = f.at[:, 1] - 0.25 * np.maximum(f.at[:, 2], -30.0)
+    lean = f.at[:, 1] + 0.25 * np.maximum(f.at[:, 2], -30.0)
     head = smoothstep(-150.0, -84.0, lean)
     head[f.of_parts("hair", "teeth", "left_eye", "right_eye", "mouth")] = 1.0
     head[f.of_parts("clothing")] = 0.0

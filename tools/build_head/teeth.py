@@ -7,7 +7,6 @@ import numpy as np
 from tools.build_head.half_mesh import INNER_MOUTH, HalfMesh, strip
 from tools.build_head.spline import Floats
 
-NUM_COLUMNS = 17
 # Widths (mm) of one side's teeth from the midline: two incisors, canine, premolars, molars.
 UPPER_WIDTHS = (8.5, 6.6, 7.6, 7.0, 6.8, 10.0)
 LOWER_WIDTHS = (5.4, 5.9, 6.9, 7.0, 7.1, 11.0)
@@ -18,6 +17,7 @@ def _arch(length: Floats, front_z: float, half_width: float, depth: float) -> tu
     x = np.linspace(0.0, half_width, 400)
     z = front_z - depth * (x / half_width) ** 2
     along = np.r_[0.0, np.cumsum(np.hypot(np.diff(x), np.diff(z)))]
+    length = length * min(1.0, 0.99 * along[-1] / length[-1])
     px = np.interp(length, along, x)
     pz = np.interp(length, along, z)
     slope = -2 * depth * px / half_width**2
@@ -75,12 +75,11 @@ def _add_row(
         uv_of |= {int(a): np.array([x, high]) for a, x in zip(other, u, strict=True)}
         uv = np.array([[uv_of[int(c)] for c in t] for t in triangles])
         half.add_triangles(triangles, _to_island(uv), INNER_MOUTH, "teeth")
-    first, last = rings[0][-1], [int(r[-1]) for r in rings]
+    last = [int(r[-1]) for r in rings]
     cap = np.array([[last[0], last[i], last[i + 1]] for i in range(1, 4)], np.int32)
     if toward < 0:
         cap = cap[:, ::-1]
-    del first
-    corner = {last[i]: np.array([0.57, v + 0.012 * i]) for i in range(5)}
+    corner = {last[i]: np.array([0.57 + 0.01 * (i % 3), v + 0.012 * i]) for i in range(5)}
     half.add_triangles(
         cap, _to_island(np.array([[corner[int(c)] for c in t] for t in cap])), INNER_MOUTH, "teeth"
     )
