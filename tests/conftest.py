@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tools.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder of recorded fixtures beside the checkout; skips where there is none, fails in CI."""
+    """The folder of recorded fixtures beside the checkout; skips without one, fails in CI."""
     path = Path(os.environ.get("SYNTHFORGE_SHARED", REPOSITORY.parent / "shared"))
     if path.is_dir():
         return path
@@ -20,3 +26,20 @@ def shared_dir() -> Path:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A real S3-compatible server, one for the whole session; starts when first asked for."""
+    from tools.s3_server import serve_s3  # noqa: PLC0415 - boto3 is slow to import
+
+    with serve_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a fresh bucket; the AWS_* variables lead to its server during the test."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server.make_bucket(f"test-{secrets.token_hex(6)}")

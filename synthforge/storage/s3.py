@@ -42,6 +42,7 @@ _TRANSFER: Final = TransferConfig(
     multipart_threshold=2 * _PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4
 )
 _NUM_PUTS: Final = 3  # a put that reads back wrong is put again
+_PAGE_KEYS: Final = 1000  # of a listing: the most that S3 gives
 _NUM_READS: Final = 5  # a stream that breaks off goes on from where it was
 MAX_LINK_S: Final = 7 * 24 * 3600  # of a signature, version 4
 
@@ -114,7 +115,9 @@ class S3Storage:
         prefix = f"{base}{check_key(folder)}/" if folder else base
         with typed_s3_errors(self.url, folder):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.location.bucket, Prefix=prefix
+                Bucket=self.location.bucket,
+                Prefix=prefix,
+                PaginationConfig={"PageSize": _PAGE_KEYS},
             )
             for page in pages:
                 for found in page.get("Contents", ()):
@@ -143,7 +146,8 @@ class S3Storage:
     @property
     def _client(self) -> S3Client:
         # Sockets must not be shared with a forked process (loader workers are forked).
-        return _client_of(os.getpid())
+        settings = tuple(item for item in os.environ.items() if item[0].startswith("AWS_"))
+        return _client_of(os.getpid(), settings)
 
     def _key(self, key: str) -> str:
         return "/".join((*self.location.segments, check_key(key)))
@@ -197,11 +201,12 @@ class S3Storage:
         return found["Body"], found["ETag"]
 
 
-@lru_cache(maxsize=1)
-def _client_of(process_id: int) -> S3Client:  # noqa: ARG001
-    """Return the process' client, made from the environment once."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+@lru_cache(maxsize=4)
+def _client_of(process_id: int, settings: tuple[tuple[str, str], ...]) -> S3Client:  # noqa: ARG001
+    """Return the client of a process and its AWS_* variables, made once."""
+    named = dict(settings)
+    endpoint = named.get("AWS_ENDPOINT_URL_S3") or named.get("AWS_ENDPOINT_URL")
+    region = named.get("AWS_REGION") or named.get("AWS_DEFAULT_REGION")
     config = Config(
         connect_timeout=10,
         read_timeout=60,

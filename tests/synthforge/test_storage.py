@@ -12,8 +12,10 @@ from synthforge.storage import NotFound, Storage, StorageRefused, open_storage
 from synthforge.urls import UrlError
 
 
-@pytest.fixture(params=["file"])
+@pytest.fixture(params=["file", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "s3":
+        return open_storage(f"{request.getfixturevalue('s3_url')}/some/prefix")
     return open_storage(f"file://{tmp_path}/store/prefix")
 
 

@@ -1,0 +1,1 @@
+"""Programs that build or serve what the repository needs; none is installed."""
