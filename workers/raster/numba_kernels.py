@@ -17,6 +17,7 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
 TILE_PX = 8
+LANES = 8  # rows of keys are this much longer than the image's, for whole vectors at the edge
 SMALL_PX = 64  # edge functions of smaller faces, in units of 2^-16 px^2, fit 32 bits
 FACE_MASK = 0x7FFFFFFF  # low half of a key: FACE_MASK - face; high half: the bits of q as float32
 
@@ -34,7 +35,7 @@ def rasterise_batch(
     z: Float32Array,
 ) -> None:
     """Fill `face_id` (B, H, W), `bary` (B, H, W, 3) and `z` (B, H, W), one mesh after another."""
-    keys: Int64Array = np.empty(face_id.shape[1:], np.int64)
+    keys = np.empty((face_id.shape[1], face_id.shape[2] + LANES), np.int64)
     for b in range(vertices.shape[0]):
         grid, inverse_z = _project(vertices[b], intrinsics[b], near, guard_px, bits)
         _depth_pass(grid, inverse_z, faces, bits, keys)
@@ -52,12 +53,12 @@ def find_faces_batch(
     face_id: Int32Array,
 ) -> None:
     """Fill `face_id` (B, H, W) alone: half the work."""
-    keys: Int64Array = np.empty(face_id.shape[1:], np.int64)
+    keys = np.empty((face_id.shape[1], face_id.shape[2] + LANES), np.int64)
     for b in range(vertices.shape[0]):
         grid, inverse_z = _project(vertices[b], intrinsics[b], near, guard_px, bits)
         _depth_pass(grid, inverse_z, faces, bits, keys)
-        for i in range(keys.shape[0]):
-            for j in range(keys.shape[1]):
+        for i in range(face_id.shape[1]):
+            for j in range(face_id.shape[2]):
                 key = keys[i, j]
                 face_id[b, i, j] = -1 if key == 0 else FACE_MASK - (key & FACE_MASK)
 
@@ -190,7 +191,7 @@ def _bounds(
 @compiled
 def _tile_floor(keys: Int64Array) -> Int64Array:
     """Bits of the smallest q in every tile of the image."""
-    height, width = keys.shape
+    height, width = keys.shape[0], keys.shape[1] - LANES
     rows, columns = (height + TILE_PX - 1) // TILE_PX, (width + TILE_PX - 1) // TILE_PX
     floor = np.empty((rows, columns), np.int64)
     smallest = np.empty(columns * TILE_PX, np.int64)
@@ -219,7 +220,7 @@ def _is_hidden(
     floor: Int64Array,
 ) -> bool:
     """Whether every tile that the face may touch is nearer all over than its nearest corner."""
-    first_column, last_column = _bounds(grid, 0, a, b, c, bits, keys.shape[1])
+    first_column, last_column = _bounds(grid, 0, a, b, c, bits, keys.shape[1] - LANES)
     first_row, last_row = _bounds(grid, 1, a, b, c, bits, keys.shape[0])
     nearest = np.float32(max(inverse_z[a], inverse_z[b], inverse_z[c]))
     nearest_bits = np.int64(nearest.view(np.int32))
@@ -243,7 +244,7 @@ def _draw(
     keys: Int64Array,
 ) -> None:
     """Enter one face into `keys` wherever it is nearer than what stands there."""
-    first_column, last_column = _bounds(grid, 0, a, b, c, bits, keys.shape[1])
+    first_column, last_column = _bounds(grid, 0, a, b, c, bits, keys.shape[1] - LANES)
     first_row, last_row = _bounds(grid, 1, a, b, c, bits, keys.shape[0])
     if first_column > last_column or first_row > last_row:
         return
@@ -319,7 +320,10 @@ def _enter_small(
     first_column: int,
     num_columns: int,
 ) -> None:
-    """Test every pixel of the bounding box, in 32-bit lanes.
+    """Test every pixel of the bounding box, in whole vectors of 32-bit lanes.
+
+    The box grows to the right to a multiple of `LANES` columns: the test keeps them out, and the
+    image's right edge has spare keys that nobody reads.
 
     A step of one pixel is a multiple of 2^bits, so the low bits of an edge function never change
     its sign on the way and are dropped.
@@ -327,14 +331,15 @@ def _enter_small(
     (e0, ex0, ey0), (e1, ex1, ey1), (e2, ex2, ey2) = edges
     origin, gx, gy, low, high = plane
     step, q_low, q_high = np.float32(gx), np.float32(low), np.float32(high)
+    whole = (num_columns + LANES - 1) & -LANES
     k0, k1, k2 = np.int32(-ey0), np.int32(-ey1), np.int32(-ey2)
     for i in range(rows.shape[0]):
-        row = rows[i, first_column : first_column + num_columns]
+        row = rows[i, first_column : first_column + whole]
         at_row = np.float32(origin + gy * float(i))
         row0 = np.int32((e0 >> bits) + ex0 * i)
         row1 = np.int32((e1 >> bits) + ex1 * i)
         row2 = np.int32((e2 >> bits) + ex2 * i)
-        for j in range(np.int32(num_columns)):
+        for j in range(np.int32(whole)):
             n = np.int32(j)
             q = np.float32(at_row + step * np.float32(n))
             q = np.float32(min(max(q, q_low), q_high))
