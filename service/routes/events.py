@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +16,15 @@ from service.errors import invalid
 from service.routes.jobs import JobId
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+EVENT_SCHEMA: Final = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"enum": ["state", "progress"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _SEQUENCE = re.compile(r"[0-9]{1,9}")
 
 
@@ -26,7 +35,7 @@ _SEQUENCE = re.compile(r"[0-9]{1,9}")
     responses={
         200: {
             "description": "Events: `id` a sequence a job, `event` state or progress, `data` JSON",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
         },
         **problem_answers((404, 422)),
     },

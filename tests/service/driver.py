@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 from sqlalchemy import update
 
 from service.store import Store
 from service.tables import jobs, pools, shards
-from synthforge.leases import Lease, LeaseRequest, ShardReport, SummaryReport
+from synthforge.leases import Lease, LeaseGrant, LeaseRequest, ShardReport, SummaryReport
 from synthforge.shards import (
     SUMMARY_NAMES,
     Fingerprint,
@@ -20,7 +21,7 @@ from synthforge.shards import (
     ShardRecord,
     shard_key,
 )
-from synthforge.storage import Storage
+from synthforge.storage import Storage, open_storage
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it would rather have httpx2
@@ -84,6 +85,31 @@ def carry_out(lease: Lease, storage: Storage) -> ShardReport | SummaryReport:
     report = shard_report(lease.plan)
     storage.put_bytes(report.record.name, shard_bytes(lease.plan))
     return report
+
+
+def post_json(http: TestClient, path: str, content: str | bytes) -> httpx.Response:
+    """Post JSON text as it is."""
+    return http.post(path, content=content, headers={"Content-Type": "application/json"})
+
+
+def lease(http: TestClient, **options: Any) -> tuple[Lease, ...]:
+    """Ask for work over HTTP; options as of `request`."""
+    answer = post_json(http, "/v1/leases", request(**options).model_dump_json())
+    assert answer.status_code == 200, answer.text
+    return LeaseGrant.model_validate_json(answer.content).leases
+
+
+def report(http: TestClient, lease: Lease) -> httpx.Response:
+    """Carry a lease's work out and report it over HTTP."""
+    made = carry_out(lease, open_storage(lease.output_url))
+    return post_json(http, f"/v1/leases/{lease.token}/report", made.model_dump_json())
+
+
+def work_until_empty(http: TestClient) -> None:
+    """Carry out and report all the work there is."""
+    while work := lease(http, max_leases=9):
+        for piece in work:
+            assert report(http, piece).status_code == 200
 
 
 def age(store: Store, seconds: float) -> None:

@@ -13,7 +13,7 @@ from service.loops import Committer
 from service.messages import JobPage, PoolList
 from service.settings import Settings
 from synthforge.jobs import JobStatus
-from synthforge.leases import Lease, LeaseGrant, ShardPage
+from synthforge.leases import ShardPage
 from synthforge.shards import Manifest
 from synthforge.storage import open_storage
 from tests.service import driver
@@ -29,25 +29,6 @@ def submitted(http: TestClient, spec: dict[str, Any] | None = None) -> JobStatus
     return JobStatus.model_validate_json(answer.content)
 
 
-def leased(http: TestClient, **options: Any) -> tuple[Lease, ...]:
-    answer = http.post(
-        "/v1/leases",
-        content=driver.request(**options).model_dump_json(),
-        headers={"Content-Type": "application/json"},
-    )
-    assert answer.status_code == 200, answer.text
-    return LeaseGrant.model_validate_json(answer.content).leases
-
-
-def posted(http: TestClient, path: str, content: str) -> Any:
-    return http.post(path, content=content, headers={"Content-Type": "application/json"})
-
-
-def carry_out(http: TestClient, lease: Lease) -> Any:
-    report = driver.carry_out(lease, open_storage(lease.output_url))
-    return posted(http, f"/v1/leases/{lease.token}/report", report.model_dump_json())
-
-
 def status(http: TestClient, job_id: str) -> JobStatus:
     return JobStatus.model_validate_json(http.get(f"/v1/jobs/{job_id}").content)
 
@@ -56,9 +37,9 @@ def test_a_job_becomes_a_dataset(http: TestClient, settings: Settings) -> None:
     job = submitted(http)
     assert job.state == "queued"
     assert job.output_url == f"{settings.output_prefixes[0]}/{job.id}"
-    while work := leased(http, max_leases=2):
+    while work := driver.lease(http, max_leases=2):
         for lease in work:
-            assert carry_out(http, lease).json() == {"accepted": True, "repeated": False}
+            assert driver.report(http, lease).json() == {"accepted": True, "repeated": False}
     assert status(http, job.id).state == "finalizing"
     assert http.get(f"/v1/jobs/{job.id}/manifest").status_code == 409
     assert Committer(http.app.state.context).step() == 1
@@ -78,41 +59,44 @@ def test_the_loops_finish_a_job_by_themselves(settings: Settings) -> None:
     with TestClient(create_app(replace(settings, reap_interval_s=0.01))) as http:
         job = submitted(http)
         while status(http, job.id).state != "succeeded":
-            for lease in leased(http, max_leases=9):
-                carry_out(http, lease)
+            for lease in driver.lease(http, max_leases=9):
+                driver.report(http, lease)
 
 
 def test_a_repeated_report_is_accepted_and_changes_nothing(http: TestClient) -> None:
     job = submitted(http)
-    (lease,) = leased(http)
-    carry_out(http, lease)
-    assert carry_out(http, lease).json() == {"accepted": True, "repeated": True}
+    (lease,) = driver.lease(http)
+    driver.report(http, lease)
+    assert driver.report(http, lease).json() == {"accepted": True, "repeated": True}
     assert status(http, job.id).shards.done == 1
 
 
 def test_a_lease_tells_all_that_a_worker_needs(http: TestClient) -> None:
     job = submitted(http)
-    (lease,) = leased(http)
+    (lease,) = driver.lease(http)
     assert (lease.job_id, lease.spec, lease.output_url) == (job.id, job.spec, job.output_url)
     assert lease.plan == planning.shard_plan(job.spec, "train", 0)
     assert (lease.lease_s, lease.heartbeat_s) == (30, 5)
 
 
 def test_a_pool_without_work_is_told_when_to_ask_again(http: TestClient) -> None:
-    answer = posted(http, "/v1/leases", driver.request().model_dump_json())
+    answer = driver.post_json(http, "/v1/leases", driver.request().model_dump_json())
     assert answer.json() == {"leases": [], "retry_after_s": 1.0}
 
 
 def test_a_heartbeat_tells_whether_to_go_on(http: TestClient) -> None:
     job = submitted(http)
-    (lease,) = leased(http)
+    (lease,) = driver.lease(http)
     path = f"/v1/leases/{lease.token}/heartbeat"
-    assert posted(http, path, '{"num_samples": 3}').json() == {"lease_s": 30, "cancelled": False}
+    assert driver.post_json(http, path, '{"num_samples": 3}').json() == {
+        "lease_s": 30,
+        "cancelled": False,
+    }
     assert http.post(f"/v1/jobs/{job.id}/cancel").json()["state"] == "cancelling"
-    assert posted(http, path, '{"num_samples": 4}').json()["cancelled"] is True
-    answer = posted(http, f"/v1/leases/{lease.token}/return", '{"reason": "cancelled"}')
+    assert driver.post_json(http, path, '{"num_samples": 4}').json()["cancelled"] is True
+    answer = driver.post_json(http, f"/v1/leases/{lease.token}/return", '{"reason": "cancelled"}')
     assert answer.json() == {"outcome": "open"}
-    again = posted(http, f"/v1/leases/{lease.token}/return", '{"reason": "cancelled"}')
+    again = driver.post_json(http, f"/v1/leases/{lease.token}/return", '{"reason": "cancelled"}')
     assert again.json() == {"outcome": "returned_before"}
     assert status(http, job.id).state == "cancelled"
     assert http.post(f"/v1/jobs/{job.id}/cancel").status_code == 200
@@ -120,11 +104,11 @@ def test_a_heartbeat_tells_whether_to_go_on(http: TestClient) -> None:
 
 def test_a_summary_reads_the_records_of_its_job(http: TestClient) -> None:
     submitted(http)
-    for lease in leased(http, max_leases=9):
+    for lease in driver.lease(http, max_leases=9):
         refused = http.get(f"/v1/leases/{lease.token}/shards")
         assert refused.json()["type"] == "urn:synthforge:problem:not-a-summary"
-        carry_out(http, lease)
-    (summary,) = leased(http)
+        driver.report(http, lease)
+    (summary,) = driver.lease(http)
     page = ShardPage.model_validate_json(http.get(f"/v1/leases/{summary.token}/shards").content)
     assert [(record.split, record.number) for record in page.shards] == [
         ("train", 0),
@@ -137,9 +121,9 @@ def test_a_summary_reads_the_records_of_its_job(http: TestClient) -> None:
 def test_records_come_a_page_at_a_time(http: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "RECORDS_A_PAGE", 2)
     submitted(http)
-    for lease in leased(http, max_leases=9):
-        carry_out(http, lease)
-    (summary,) = leased(http)
+    for lease in driver.lease(http, max_leases=9):
+        driver.report(http, lease)
+    (summary,) = driver.lease(http)
     path = f"/v1/leases/{summary.token}/shards"
     first = ShardPage.model_validate_json(http.get(path).content)
     rest = ShardPage.model_validate_json(http.get(path, params={"after": first.next}).content)
@@ -195,15 +179,15 @@ def test_a_priority_is_changed_and_told(http: TestClient) -> None:
 
 def test_pools_are_listed(http: TestClient) -> None:
     submitted(http)
-    leased(http, pool="pool-b", max_leases=2)
+    driver.lease(http, pool="pool-b", max_leases=2)
     pools = PoolList.model_validate_json(http.get("/v1/pools").content).pools
     assert [(pool.name, pool.num_leased) for pool in pools] == [("pool-b", 2)]
 
 
 def test_metrics_count_what_happened(http: TestClient) -> None:
     submitted(http)
-    for lease in leased(http, max_leases=2):
-        carry_out(http, lease)
+    for lease in driver.lease(http, max_leases=2):
+        driver.report(http, lease)
     text = http.get("/metrics").text
     assert 'synthforge_jobs{state="running"} 1.0' in text
     assert "synthforge_shards_waiting 1.0" in text

@@ -1,0 +1,92 @@
+"""The schema and its history, the clock, and how two processes share a database."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select, text
+from sqlalchemy.dialects import postgresql
+
+from service.database import Database, database_now
+from service.store import Store
+from service.tables import metadata
+from tests.service.test_store import submit
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(sqlite_store: Store) -> None:
+    with sqlite_store.database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_schema_goes_down_and_up_again(sqlite_store: Store) -> None:
+    database = sqlite_store.database
+    assert database.is_ready()
+    database.migrate("base")
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    assert not database.is_ready()
+    database.migrate()
+    database.migrate()  # there already: changes nothing
+    assert database.is_ready()
+
+
+def test_the_clock_is_the_databases(sqlite_store: Store) -> None:
+    with sqlite_store.database.read() as connection:
+        now = connection.scalar(select(database_now()))
+    assert now == pytest.approx(time.time(), abs=5)
+
+
+def test_postgresql_reads_its_own_clock() -> None:
+    statement = select(database_now()).compile(dialect=postgresql.dialect())
+    assert "clock_timestamp()" in str(statement)
+
+
+def test_sqlite_keeps_a_log_ahead_and_its_foreign_keys(sqlite_store: Store) -> None:
+    with sqlite_store.database.read() as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+        assert connection.scalar(text("PRAGMA synchronous")) == 1
+
+
+def test_a_power_cut_can_be_paid_for(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}", sqlite_synchronous="full")
+    with database.read() as connection:
+        assert connection.scalar(text("PRAGMA synchronous")) == 2
+    database.close()
+
+
+def test_what_fails_half_way_is_not_kept(sqlite_store: Store) -> None:
+    submit(sqlite_store, "a")
+
+    def fail() -> None:
+        with sqlite_store.database.write() as tx:
+            tx.connection.execute(text("DELETE FROM jobs"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert sqlite_store.jobs.get("a").id == "a"
+
+
+def test_two_processes_share_one_file(sqlite_store: Store) -> None:
+    other = Store(Database(str(sqlite_store.database.engine.url)))
+    submit(sqlite_store, "a")
+    submit(other, "b")
+    assert [job.id for job in sqlite_store.jobs.page(9)] == ["b", "a"]
+    other.database.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name"])
+def test_a_database_that_would_not_do_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="database_url"):
+        Database(url)
+
+
+def test_no_secret_of_a_url_is_in_its_refusal() -> None:
+    with pytest.raises(ValueError, match="mysql") as refused:
+        Database("mysql://user:secret@host/name")
+    assert "secret" not in str(refused.value)

@@ -1,0 +1,143 @@
+"""The OpenAPI document is true: whatever is sent by it gets an answer that it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.app import create_app
+from service.loops import Committer
+from service.settings import Settings
+from service.store import Store
+from synthforge.jobs import JobSpec
+from tests.service import driver
+from tests.service.driver import TestClient
+
+EXAMPLES = 25
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    allow_header_conformance,
+]
+OPERATIONS = [
+    "submit_job",
+    "list_jobs",
+    "get_job",
+    "change_job",
+    "cancel_job",
+    "get_manifest",
+    "watch_job",
+    "lease",
+    "heartbeat",
+    "report",
+    "return_lease",
+    "list_committed_shards",
+    "list_pools",
+    "healthz",
+    "readyz",
+    "metrics",
+]
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A service that has seen some life.
+
+    Attributes:
+        ended: ids of jobs that have ended.
+        live: ids of jobs that have not.
+        tokens: of leases, held and not.
+    """
+
+    http: TestClient
+    schema: Any
+    ended: list[str]
+    live: list[str]
+    tokens: list[str]
+
+
+@pytest.fixture
+def seeded(settings: Settings, sqlite_store: Store) -> Seeded:
+    app = create_app(settings, sqlite_store)
+    http = TestClient(app)
+    spec = {"count": 4, "output": {"samples_per_shard": 2}}
+    done = http.post("/v1/jobs", json=spec).json()["id"]
+    driver.work_until_empty(http)
+    Committer(app.state.context).step()
+    live = [http.post("/v1/jobs", json=spec).json()["id"] for _ in range(3)]
+    tokens = [lease.token for lease in driver.lease(http, max_leases=3)]
+    schema = schemathesis.openapi.from_dict(app.openapi())
+    schema.app = app
+    return Seeded(http, schema, [done], live, [*tokens, "never"])
+
+
+def _with_real_ids(case: Case, seeded: Seeded, pick: int) -> None:
+    """Put ids that exist in place of most generated ones."""
+    if pick % 3 == 0 or not case.path_parameters:
+        return
+    if "job_id" in case.path_parameters:
+        watches = case.operation.definition.raw["operationId"] == "watch_job"
+        known = seeded.ended if watches else seeded.ended + seeded.live
+        case.path_parameters["job_id"] = known[pick % len(known)]
+    if "token" in case.path_parameters:
+        case.path_parameters["token"] = seeded.tokens[pick % len(seeded.tokens)]
+
+
+@pytest.mark.parametrize("operation_id", OPERATIONS)
+def test_no_request_makes_a_5xx_or_an_answer_that_is_not_documented(
+    seeded: Seeded, operation_id: str
+) -> None:
+    operation = seeded.schema.find_operation_by_id(operation_id)
+    strategy = st.one_of(
+        operation.as_strategy(generation_mode=GenerationMode.POSITIVE),
+        operation.as_strategy(generation_mode=GenerationMode.NEGATIVE),
+    )
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=strategy, pick=st.integers(0, 30))
+    def check(case: Case, pick: int) -> None:
+        _with_real_ids(case, seeded, pick)
+        case.call_and_validate(checks=CHECKS)
+
+    check()
+
+
+def test_every_operation_is_tried(seeded: Seeded) -> None:
+    document = seeded.http.get("/openapi.json").json()
+    named = [
+        operation["operationId"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    ]
+    assert sorted(named) == sorted(OPERATIONS)
+
+
+def test_the_document_holds_the_whole_contract_of_a_job(seeded: Seeded) -> None:
+    document = seeded.http.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    assert set(schemas["JobSpec"]["properties"]) == set(JobSpec.model_fields)
+    body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"] == {"$ref": "#/components/schemas/JobSpec"}
