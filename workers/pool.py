@@ -298,6 +298,8 @@ class Pool:
     def _replace_dead(self, slot: _Slot, error: RayActorError) -> None:
         """Return all that a dead actor held as lost, and start another in its place."""
         reason = str(error).strip().splitlines()[0]
+        if error.actor_init_failed:
+            raise RuntimeError(f"a worker cannot start: {reason}") from error
         log.warning("actor %d died: %s", slot.number, reason)
         for token in list(slot.works):
             self._give_back(slot, token, LeaseReturn(reason="lost", message=reason[:500]))
