@@ -9,7 +9,7 @@ from tools.build_head.loft import Loft
 from tools.build_head.sculpt import sculpt
 from tools.build_head.spline import Floats
 
-NUM_COLUMNS = 18
+NUM_COLUMNS = 16
 UV_LEFT, UV_WIDTH = 0.94, 0.055
 # Shoulders below the collar, mm: half width, front z, back z, y in front, at the side, behind.
 SHOULDERS = (

@@ -52,8 +52,8 @@ def lids_moved(f: Fields, upper_share: float, lower_share: float) -> Floats:
 def _eyes(f: Fields) -> dict[str, Floats]:
     full = lids_moved(f, 1.0 - LID_MEET, LID_MEET)
     raised = -lids_moved(f, 0.16, 0.0)
-    squint = lids_moved(f, 0.12, 0.22) + f.bump((31, 19, 70), (12, 5, 14), (0, 0.8, 0.7))
-    cheek = f.bump((38, 6, 66), (14, 11, 20), (0.4, 2.2, 1.5)) + lids_moved(f, 0.0, 0.08)
+    squint = lids_moved(f, 0.08, 0.13) + f.bump((31, 19, 70), (12, 5, 14), (0, 0.8, 0.7))
+    cheek = f.bump((38, 6, 66), (14, 11, 20), (0.4, 2.2, 1.5)) + lids_moved(f, 0.0, 0.06)
     return {
         "blink": BLINK_PER_UNIT * full,
         "upper_lid_raise": raised,
@@ -88,8 +88,10 @@ def _nose_and_mouth_sides(f: Fields) -> dict[str, Floats]:
         + f.bump((10, 22, 80), (7, 12, 12), (0, 0.6, 0.8))
         + f.bump((16, 46, 80), (10, 7, 20), (-0.6, -0.9, 0.3)),
         "smile": smile,
-        "frown": f.push(corner, (0.6, -2.4, -0.4)) + f.bump((28, -52, 70), (8, 8, 14), (0, -0.8, 0.6)),
-        "dimple": f.push(corner, (1.6, 0.3, -2.0)) + f.bump((36, -36, 66), (6, 8, 12), (0, 0, -1.0)),
+        "frown": f.push(corner, (0.6, -2.4, -0.4))
+        + f.bump((28, -52, 70), (8, 8, 14), (0, -0.8, 0.6)),
+        "dimple": f.push(corner, (1.6, 0.3, -2.0))
+        + f.bump((36, -36, 66), (6, 8, 12), (0, 0, -1.0)),
         "mouth_stretch": f.push(corner, (2.4, -0.8, -1.0))
         + f.push(f.blob((13, -38.6, 82), (10, 9, 14)), (1.1, 0, -0.6)) * lips,
         "upper_lip_raise": raise_upper,

@@ -18,7 +18,15 @@ Vector = tuple[float, float, float]
 
 MOUTH_Y = -38.6
 MOUTH_HALF_WIDTH = 26.4
-LIP_RINGS = ("lip_edge", "lip_roll", "lip_wet", "lip_contact", "mouth_inner", "mouth_vestibule", "mouth_deep")
+LIP_RINGS = (
+    "lip_edge",
+    "lip_roll",
+    "lip_wet",
+    "lip_contact",
+    "mouth_inner",
+    "mouth_vestibule",
+    "mouth_deep",
+)
 
 
 class Fields:

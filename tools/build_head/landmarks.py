@@ -134,11 +134,17 @@ def inner_landmarks(locator: Locator) -> list[OnMesh]:
     point |= {42: locator.along(upper, 0.0), 45: locator.along(upper, 1.0)}
     point |= {43: locator.along(upper, 0.33), 44: locator.along(upper, 0.67)}
     point |= {46: locator.along(lower, 0.33), 47: locator.along(lower, 0.67)}
-    for ring, ids in (("lips", (51, 52, 53, 54, 55, 56, 57)), ("lip_contact", (62, 63, 64, 65, 66))):
+    for ring, ids in (
+        ("lips", (51, 52, 53, 54, 55, 56, 57)),
+        ("lip_contact", (62, 63, 64, 65, 66)),
+    ):
         loop = sets[ring]
         top, bottom = loop[: m + 1], loop[m:][::-1]
         if ring == "lips":
-            mids, sides = (0, m), {52: (top, 6.6), 53: (top, 18.3), 55: (bottom, 17.9), 56: (bottom, 9.5)}
+            mids, sides = (
+                (0, m),
+                {52: (top, 6.6), 53: (top, 18.3), 55: (bottom, 17.9), 56: (bottom, 9.5)},
+            )
         else:
             mids, sides = (0, m), {63: (top, 8.8), 65: (bottom, 8.8)}
         point[ids[0]] = locator.along(top, 0.0)
@@ -165,7 +171,17 @@ SLIDES: dict[int, tuple[tuple[str, float, float], tuple[str, float, float]]] = {
     9: (("side", -80.5, 64.0), ("front", 8.0, -58.0)),
     8: (("front", 0.0, -80.0), ("front", 0.0, -56.0)),
 }
-OUTWARD_DEG = {16: 0.0, 15: 0.0, 14: -8.0, 13: -16.0, 12: -30.0, 11: -46.0, 10: -60.0, 9: -76.0, 8: -90.0}
+OUTWARD_DEG = {
+    16: 0.0,
+    15: 0.0,
+    14: -8.0,
+    13: -16.0,
+    12: -30.0,
+    11: -46.0,
+    10: -60.0,
+    9: -76.0,
+    8: -90.0,
+}
 NUM_SLIDE_POINTS = 28
 CHIN_ROW = 15.35
 YAW_GRID_DEG = np.arange(-90.0, 91.0, 5.0)

@@ -15,8 +15,8 @@ from tools.build_head.sculpt import sculpt
 from tools.build_head.spline import Floats, resample, smooth_curve
 from tools.build_head.triangulate import Ints, delaunay, flip_to_space, inside
 
-FACE_EDGE_MM = 5.0
-SKULL_EDGE_MM = 12.5
+FACE_EDGE_MM = 5.2
+SKULL_EDGE_MM = 15.0
 GRADING = 0.25
 NUM_RELAXATIONS = 48
 
@@ -70,7 +70,7 @@ class EdgeLength:
         # How far behind the face: edges grow towards the back of the head and down the neck.
         behind = np.maximum(25.0 - base[:, 2], 0.0) + np.maximum(base[:, 1] - 75.0, 0.0)
         below = np.maximum(-78.0 - base[:, 1], 0.0)
-        wide = FACE_EDGE_MM + 0.12 * behind + 0.12 * below
+        wide = FACE_EDGE_MM + 0.14 * behind + 0.12 * below
         edge = np.where(base[:, 2] > 20, np.minimum(near, wide), wide)
         to_ear = np.linalg.norm(base[:, None] - self._ear[None], axis=2).min(1)
         edge = np.minimum(edge, 4.5 + 0.3 * to_ear)
@@ -108,7 +108,9 @@ def _seeds(chart: Chart, edge_length: EdgeLength) -> _Seeds:
     lips_plane = _front(chart, lips)
     outline = smooth_curve(anatomy.NOSE_OUTLINE, 26)
     nose = _front(chart, outline)
-    rows = [float(chart.from_plane(q)[1]) for q in (nose[0], nose[-1], lips_plane[0], lips_plane[-1])]
+    rows = [
+        float(chart.from_plane(q)[1]) for q in (nose[0], nose[-1], lips_plane[0], lips_plane[-1])
+    ]
     seeds.add("lips", lips_plane)
     seeds.add("lids", _front(chart, anatomy.lid_loop()))
     seeds.add("lid_ring", _front(chart, anatomy.lid_ring(2.1)))
@@ -120,7 +122,9 @@ def _seeds(chart: Chart, edge_length: EdgeLength) -> _Seeds:
     upper, lower = anatomy.brow_outline()
     seeds.add("brow_upper", _front(chart, upper[:-1]))
     seeds.add("brow_lower", _front(chart, lower[:-1]))
-    seeds.add("midline_top", _midline(chart, edge_length, 0.0, [0.0, rows[0], rows[1], rows[2]])[:-1])
+    seeds.add(
+        "midline_top", _midline(chart, edge_length, 0.0, [0.0, rows[0], rows[1], rows[2]])[:-1]
+    )
     chin = [rows[3], ROW_JAW_BORDER, LAST_ROW]
     seeds.add("midline_chin", _midline(chart, edge_length, 0.0, chin)[1:])
     back = _midline(chart, edge_length, np.pi, [0.0, ROW_JAW_BORDER - 0.8, LAST_ROW])[1:]
@@ -202,11 +206,15 @@ def _triangles(plane: Floats, holes: list[Floats]) -> Ints:
 
 
 def _edges(triangles: Ints) -> Ints:
-    pairs = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]))
+    pairs = np.sort(
+        np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    )
     return np.unique(pairs, axis=0)
 
 
-def _relax(chart: Chart, edge_length: EdgeLength, plane: Floats, num_fixed: int, holes: list[Floats]) -> Floats:
+def _relax(
+    chart: Chart, edge_length: EdgeLength, plane: Floats, num_fixed: int, holes: list[Floats]
+) -> Floats:
     """Springs that push along edges shorter than wanted, in space, until points lie evenly."""
     radius = float(chart.radius(np.array(LAST_ROW)))
     edges = _edges(_triangles(plane, holes))
@@ -266,11 +274,16 @@ def lay_out(chart: Chart) -> HalfSkin:
         [centre[:1], curves["brow_upper"], tail, curves["brow_lower"][::-1]]
     )
     top, chin = curves["midline_top"], curves["midline_chin"]
-    nose_ends = [_nearest(plane, top, q) for q in _front(chart, np.array([anatomy.NOSE_OUTLINE[0], anatomy.NOSE_OUTLINE[-1]]))]
+    nose_ends = [
+        _nearest(plane, top, q)
+        for q in _front(chart, np.array([anatomy.NOSE_OUTLINE[0], anatomy.NOSE_OUTLINE[-1]]))
+    ]
     curves["nose_loop"] = np.r_[nose_ends[0], curves["nose"], nose_ends[1]].astype(np.int32)
     jaw_front = _nearest(plane, chin, chart.to_plane(np.array(0.0), np.array(ROW_JAW_BORDER)))
     back = curves["midline_back"]
-    jaw_back = _nearest(plane, back, chart.to_plane(np.array(np.pi), np.array(ROW_JAW_BORDER - 0.8)))
+    jaw_back = _nearest(
+        plane, back, chart.to_plane(np.array(np.pi), np.array(ROW_JAW_BORDER - 0.8))
+    )
     curves["jaw_loop"] = np.r_[jaw_front, curves["jaw_border"], jaw_back].astype(np.int32)
     curves["bottom_loop"] = np.r_[chin[-1], curves["bottom"], back[-1]].astype(np.int32)
     closed = {"lids": True, "nostril": True, "ear": True, "brow_loop": True}

@@ -25,7 +25,9 @@ def flips_to_face_outward(points: Floats, triangles: Ints) -> NDArray[np.bool_]:
             owners.setdefault((min(u, v), max(u, v)), []).append(i)
     odd = [edge for edge, who in owners.items() if len(who) != 2]
     if odd:
-        raise ValueError(f"the surface is not closed: {len(odd)} edges as {odd[0]} lack a neighbour")
+        raise ValueError(
+            f"the surface is not closed: {len(odd)} edges as {odd[0]} lack a neighbour"
+        )
     flip = np.zeros(len(triangles), bool)
     component = np.full(len(triangles), -1)
     directed = [{(a, b), (b, c), (c, a)} for a, b, c in triangles.tolist()]

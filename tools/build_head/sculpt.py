@@ -60,6 +60,7 @@ BUMPS = (
     Bump("chin side", 20.0, -66.0, 7.0, 9.0, -1.2),
 )
 
+ALAR_GROOVE = [(11.0, -1.5), (15.0, -1.2), (18.3, -4.5), (19.3, -9.0), (18.3, -13.5), (16.5, -16.0)]
 NOSE_BLEND_MM = 5.5
 LID_BLEND_MM = 2.2
 LID_RADII = np.array([15.2, 13.5, 13.4])
@@ -148,7 +149,9 @@ def add_lids(points: Floats) -> Floats:
     v = (points[:, 1] - c[1]) / LID_RADII[1]
     inside = 1.0 - u * u - v * v
     # Below the rim the ellipsoid is continued by a steep slope: the fillet needs a value there.
-    dome = np.where(inside > 0.05, np.sqrt(np.maximum(inside, 0.05)), 0.2236 + 2.236 * (inside - 0.05))
+    dome = np.where(
+        inside > 0.05, np.sqrt(np.maximum(inside, 0.05)), 0.2236 + 2.236 * (inside - 0.05)
+    )
     lid = c[2] + LID_RADII[2] * dome
     out = points.copy()
     raised = -smooth_min(-points[:, 2], -lid, LID_BLEND_MM)
@@ -183,7 +186,8 @@ def sculpt(base: Floats) -> Floats:
     p = crease(p, anatomy.lid_crease(), 1.5, 1.2)
     p = crease(p, anatomy.lid_crease() + [0.3, 2.9], 2.0, -1.0)
     p = crease(p, anatomy.lower_lid() + [0.0, -6.0], 1.6, 0.5)
-    return add_nose(p)
+    p = add_nose(p)
+    return crease(p, np.array(ALAR_GROOVE), 1.5, 1.5)
 
 
 @dataclass(frozen=True)

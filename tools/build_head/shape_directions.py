@@ -171,7 +171,9 @@ def _lower_lip_fullness(f: Fields) -> Floats:
 
 
 def _cupids_bow(f: Fields) -> Floats:
-    peak = f.blob((6.0, -28.8, 88.0), (3.2, 3.0, 9.0)) - 0.8 * f.blob((0.0, -30.2, 88.0), (2.4, 3, 9))
+    peak = f.blob((6.0, -28.8, 88.0), (3.2, 3.0, 9.0)) - 0.8 * f.blob(
+        (0.0, -30.2, 88.0), (2.4, 3, 9)
+    )
     return f.push(peak * f.is_upper * f.lips(4.0), (0.0, 0.7, 0.2))
 
 

@@ -236,10 +236,13 @@ def _add_nostril(half: HalfMesh, layout: HalfSkin, uv: Floats) -> None:
     loop_uv = uv[layout.curves["nostril"]]
     centre = loop_uv.mean(0)
     rings, factors = [loop], (1.0, 0.75, 0.45)
-    for name, lift, size in (("nostril_in", 2.6, 0.9), ("nostril_deep", 7.5, 0.8)):
-        points = middle + (rim - middle) * size + [0.3, lift, -0.45 * lift]
+    # The floor runs back before the passage turns up: from the front one sees into the dark.
+    for name, size, shift in (
+        ("nostril_in", 0.85, (0.2, 1.0, -2.8)), ("nostril_deep", 0.75, (0.3, 5.5, -6.5)),
+    ):  # fmt: skip
+        points = middle + (rim - middle) * size + shift
         rings.append(half.add_points(name, points))
-    end = half.add_points("nostril_end", (middle + [0.0, 11.0, -6.0])[None])
+    end = half.add_points("nostril_end", (middle + [0.0, 8.5, -9.5])[None])
     uv_of: dict[int, Floats] = {int(end[0]): centre}
     for ring, factor in zip(rings, factors, strict=True):
         uv_of |= dict(zip(ring.tolist(), _shrunk(loop_uv, centre, factor), strict=True))

@@ -31,7 +31,11 @@ def _row(widths: tuple[float, ...]) -> tuple[Floats, Floats]:
     length: list[float] = []
     groove: list[float] = []
     for start, end in zip(borders[:-1], borders[1:], strict=True):
-        length += [float(start), float(start + 0.25 * (end - start)), float(end - 0.25 * (end - start))]
+        length += [
+            float(start),
+            float(start + 0.25 * (end - start)),
+            float(end - 0.25 * (end - start)),
+        ]
         groove += [1.0, 0.0, 0.0]
     return np.array([*length, borders[-1]]), np.array([*groove, 1.0])
 

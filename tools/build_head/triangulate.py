@@ -109,9 +109,7 @@ def flip_to_space(
     """
     out = triangles.copy()
     for _ in range(12):
-        owner = {
-            (int(t[e]), int(t[(e + 1) % 3])): i for i, t in enumerate(out) for e in range(3)
-        }
+        owner = {(int(t[e]), int(t[(e + 1) % 3])): i for i, t in enumerate(out) for e in range(3)}
         is_fresh = np.ones(len(out), bool)
         num_flips = 0
         for (a, b), i in owner.items():

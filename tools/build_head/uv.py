@@ -36,6 +36,4 @@ def mouth_uv(radius: float, angle: float) -> Floats:
 def eye_uv(polar: Floats, angle: Floats) -> Floats:
     """(..., 2) of the left eyeball: the pupil in the middle, equal angles at equal distances."""
     r = EYE_RADIUS * polar / np.pi
-    return np.stack(
-        [EYE_CENTRE[0] + r * np.cos(angle), EYE_CENTRE[1] + r * np.sin(angle)], -1
-    )
+    return np.stack([EYE_CENTRE[0] + r * np.cos(angle), EYE_CENTRE[1] + r * np.sin(angle)], -1)

@@ -122,14 +122,18 @@ def test_lids_stay_outside_the_eyeball_all_the_way_down(head: Arrays) -> None:
     ids, centre = _eye_edges(head)
     blink = _names(head, "expression_names").index("blink_left")
     for amount in np.linspace(0, 2.4, 13):
-        v = head["v_template"].astype(float) + amount * head["expressiondirs"][..., blink].astype(float)
+        v = head["v_template"].astype(float) + amount * head["expressiondirs"][..., blink].astype(
+            float
+        )
         assert np.linalg.norm(v[ids] * 1000 - centre, axis=1).min() > anatomy.EYE_RADIUS + 0.1
 
 
 def test_a_full_blink_closes_the_eye(head: Arrays) -> None:
     blink = _names(head, "expression_names").index("blink_left")
     v = head["v_template"].astype(float) + 2.38 * head["expressiondirs"][..., blink].astype(float)
-    point = (v[head["faces"][head["landmark_face"]]] * head["landmark_bary"][..., None]).sum(1) * 1000
+    point = (v[head["faces"][head["landmark_face"]]] * head["landmark_bary"][..., None]).sum(
+        1
+    ) * 1000
     for upper, lower in ((43, 47), (44, 46)):
         assert abs(point[upper - 17, 1] - point[lower - 17, 1]) < 0.8
 

@@ -47,7 +47,7 @@ def test_points_mirror_to_their_twins(points: Floats) -> None:
 def test_low_numbers_lie_on_the_subjects_right(points: Floats) -> None:
     right = [0, 7, 17, 21, 31, 36, 39, 48, 60]
     assert (points[right, 0] < 0).all()
-    assert (points[[27, 28, 29, 30, 33, 51, 57, 62, 66, 8], 0] == pytest.approx(0, abs=0.01))
+    assert points[[27, 28, 29, 30, 33, 51, 57, 62, 66, 8], 0] == pytest.approx(0, abs=0.01)
 
 
 def test_points_run_in_ibug_order(points: Floats) -> None:
@@ -109,7 +109,9 @@ def test_the_far_outline_moves_towards_the_nose(head: Arrays) -> None:
     level = int(np.abs(head["contour_pitch_deg"]).argmin())
     at = {
         deg: _points_mm(
-            head, head["contour_face"][yaw.index(deg), level], head["contour_bary"][yaw.index(deg), level]
+            head,
+            head["contour_face"][yaw.index(deg), level],
+            head["contour_bary"][yaw.index(deg), level],
         )
         for deg in (0.0, 40.0, -40.0)
     }

@@ -103,7 +103,9 @@ def test_uv_stays_in_range_and_no_two_faces_of_a_part_overlap(head: Arrays) -> N
         assert covered.max() <= 1, head["part_names"][part]
 
 
-def _strictly_inside(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _strictly_inside(
+    points: NDArray[np.float64], corners: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     a, b, c = (corners[:, i] for i in range(3))
 
     def side(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
