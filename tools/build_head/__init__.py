@@ -1,4 +1,4 @@
-"""Builds the embedded parametric head from anthropometric proportions: `python -m tools.build_head`.
+"""Builds the embedded parametric head from proportions of people: `python -m tools.build_head`.
 
 Nothing here is scanned or fitted: a loft of cross-sections gives the bulk, named sculpting fields
 the features, a graded triangulation the mesh. All lengths inside this package are millimetres in

@@ -10,46 +10,99 @@ import numpy as np
 
 from tools.build_head.spline import Floats, smooth_curve
 
+Curve = list[tuple[float, float]]
+
 EYE_CENTRE = np.array([31.5, 30.0, 56.5])
 EYE_RADIUS = 12.0
 IRIS_RADIUS = 5.9
 
 NUM_LID_SEGMENTS = 14
-UPPER_LID = [
-    (18.6, 28.9), (20.8, 30.5), (24.0, 33.0), (28.5, 34.7), (33.0, 34.9), (38.0, 33.9),
-    (42.0, 32.1), (45.3, 30.3),
-]  # fmt: skip
-LOWER_LID = [
-    (18.6, 28.9), (21.2, 27.9), (24.5, 26.2), (29.0, 25.1), (34.0, 25.0), (38.5, 26.2),
-    (42.3, 28.2), (45.3, 30.3),
-]  # fmt: skip
+UPPER_LID: Curve = [
+    (18.6, 28.9),
+    (20.8, 30.5),
+    (24.0, 33.0),
+    (28.5, 34.7),
+    (33.0, 34.9),
+    (38.0, 33.9),
+    (42.0, 32.1),
+    (45.3, 30.3),
+]
+LOWER_LID: Curve = [
+    (18.6, 28.9),
+    (21.2, 27.9),
+    (24.5, 26.2),
+    (29.0, 25.1),
+    (34.0, 25.0),
+    (38.5, 26.2),
+    (42.3, 28.2),
+    (45.3, 30.3),
+]
 
-LID_CREASE = [
-    (17.0, 33.6), (20.5, 36.6), (25.0, 39.2), (31.0, 40.4), (37.0, 39.6), (43.0, 36.9), (48.5, 32.6),
-]  # fmt: skip
+LID_CREASE: Curve = [
+    (17.0, 33.6),
+    (20.5, 36.6),
+    (25.0, 39.2),
+    (31.0, 40.4),
+    (37.0, 39.6),
+    (43.0, 36.9),
+    (48.5, 32.6),
+]
 
 NUM_LIP_SEGMENTS = 12
-UPPER_LIP_BORDER = [
-    (0.0, -30.4), (2.8, -29.7), (6.0, -28.6), (9.0, -29.1), (13.0, -30.8), (18.0, -33.3),
-    (23.0, -36.2), (26.4, -38.6),
-]  # fmt: skip
-LOWER_LIP_BORDER = [
-    (0.0, -48.0), (5.0, -47.9), (10.0, -47.1), (15.0, -45.4), (20.0, -42.7), (24.0, -40.1),
+UPPER_LIP_BORDER: Curve = [
+    (0.0, -30.4),
+    (2.8, -29.7),
+    (6.0, -28.6),
+    (9.0, -29.1),
+    (13.0, -30.8),
+    (18.0, -33.3),
+    (23.0, -36.2),
     (26.4, -38.6),
-]  # fmt: skip
-LIP_CONTACT = [
-    (0.0, -39.3), (4.0, -38.5), (8.0, -38.2), (13.0, -38.5), (19.0, -38.9), (24.0, -38.8),
+]
+LOWER_LIP_BORDER: Curve = [
+    (0.0, -48.0),
+    (5.0, -47.9),
+    (10.0, -47.1),
+    (15.0, -45.4),
+    (20.0, -42.7),
+    (24.0, -40.1),
     (26.4, -38.6),
-]  # fmt: skip
+]
+LIP_CONTACT: Curve = [
+    (0.0, -39.3),
+    (4.0, -38.5),
+    (8.0, -38.2),
+    (13.0, -38.5),
+    (19.0, -38.9),
+    (24.0, -38.8),
+    (26.4, -38.6),
+]
 
-BROW_CENTRE = [(14.5, 49.6), (20.0, 51.2), (28.0, 53.4), (38.0, 55.2), (48.5, 53.0), (59.5, 45.2)]
+BROW_CENTRE: Curve = [
+    (14.5, 49.6),
+    (20.0, 51.2),
+    (28.0, 53.4),
+    (38.0, 55.2),
+    (48.5, 53.0),
+    (59.5, 45.2),
+]
 BROW_HALF_THICKNESS = [2.7, 3.7, 4.0, 3.5, 2.7, 1.6]
 NUM_BROW_SEGMENTS = 12
 
-NOSE_OUTLINE = [
-    (0.0, 34.5), (6.0, 32.0), (9.0, 26.0), (11.5, 16.0), (14.0, 6.0), (16.8, -1.0),
-    (18.8, -7.0), (18.6, -12.5), (15.5, -16.2), (10.5, -17.3), (5.0, -17.9), (0.0, -18.0),
-]  # fmt: skip
+NOSE_OUTLINE: Curve = [
+    (0.0, 34.5),
+    (6.0, 32.0),
+    (9.0, 26.0),
+    (11.5, 16.0),
+    (14.0, 6.0),
+    (16.8, -1.0),
+    (18.8, -7.0),
+    (18.6, -12.5),
+    (15.5, -16.2),
+    (10.5, -17.3),
+    (5.0, -17.9),
+    (0.0, -18.0),
+]
 NOSTRIL_CENTRE = np.array([7.2, -13.0])
 NOSTRIL_RADII = (3.8, 1.7)
 NOSTRIL_TILT_DEG = -12.0
@@ -91,7 +144,7 @@ def lid_crease() -> Floats:
     return smooth_curve(LID_CREASE, NUM_LID_SEGMENTS + 1)
 
 
-def lip_half_loop(upper: list[tuple[float, float]], lower: list[tuple[float, float]]) -> Floats:
+def lip_half_loop(upper: Curve, lower: Curve) -> Floats:
     """(2 N + 1, 2): from the upper midline over the corner to the lower midline."""
     top = smooth_curve(upper, NUM_LIP_SEGMENTS + 1)
     bottom = smooth_curve(lower, NUM_LIP_SEGMENTS + 1)
@@ -128,11 +181,11 @@ def nostril_loop() -> Floats:
 
 
 def ear_hole() -> Floats:
-    """(NUM_EAR_POINTS, 2) of (y, z): where the left ear grows out of the head; starts at the top,
-    then forward, down, back."""
+    """(NUM_EAR_POINTS, 2) of (y, z): where the left ear grows out; top, forward, down, back."""
     angle = 2 * np.pi * np.arange(NUM_EAR_POINTS) / NUM_EAR_POINTS
     tilt = np.deg2rad(EAR_TILT_DEG)
     up, forward = EAR_HOLE_RADII[0] * np.cos(angle), EAR_HOLE_RADII[1] * np.sin(angle)
     y = up * np.cos(tilt) + forward * np.sin(tilt)
     z = -up * np.sin(tilt) + forward * np.cos(tilt)
-    return EAR_CENTRE_YZ + np.stack([y, z], 1)
+    out: Floats = EAR_CENTRE_YZ + np.stack([y, z], 1)
+    return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tools.build_head.half_mesh import CLOTHING, HalfMesh, fan, strip
@@ -49,7 +51,7 @@ def add_clothing(half: HalfMesh, loft: Loft) -> None:
     bottom = half.add_points("clothing_bottom", np.array([[0.0, -246.0, -30.0]]))
     half.sets["clothing"] = np.concatenate([*rings, top, bottom])
     pieces = [fan(rings[0], int(top[0]), is_closed=False)[:, ::-1]]
-    pieces += [strip(a, b, is_closed=False) for a, b in zip(rings[:-1], rings[1:], strict=True)]
+    pieces += [strip(a, b, is_closed=False) for a, b in itertools.pairwise(rings)]
     pieces.append(fan(rings[-1], int(bottom[0]), is_closed=False))
     triangles = np.concatenate(pieces)
     u = UV_LEFT + UV_WIDTH * theta / np.pi

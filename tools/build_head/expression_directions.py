@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tools.build_head import anatomy
-from tools.build_head.fields import Fields, lid_dome, lip_arch
+from tools.build_head.fields import Fields, lid_dome
+from tools.build_head.skin import lip_arch
+from tools.build_head.skinning import jaw_weight
 from tools.build_head.spline import Floats
 
 BLINK_PER_UNIT = 0.42  # about two and a half units close the eye
@@ -34,7 +36,7 @@ def _lid_weights(f: Fields) -> tuple[Floats, Floats, Floats]:
 
 def lids_moved(f: Fields, upper_share: float, lower_share: float) -> Floats:
     """(V, 3): the lids' edges moved over the eyeball by shares of the lids' opening (+ closes)."""
-    upper, lower, along = _lid_weights(f)
+    upper, lower, _along = _lid_weights(f)
     top, bottom = anatomy.upper_lid(), anatomy.lower_lid()
     x = np.clip(f.fold, top[0, 0], top[-1, 0])
     opening = np.interp(x, top[:, 0], top[:, 1]) - np.interp(x, bottom[:, 0], bottom[:, 1])
@@ -117,31 +119,26 @@ def _mouth(f: Fields) -> dict[str, Floats]:
     toward = -np.sign(y) * np.minimum(np.abs(y), 9.0)
     thin = np.stack([0 * y, 0.22 * toward * tight, -0.9 * tight * middle], 1)
     chin = f.bump((0, -66, 82), (14, 10, 16), (0, 2.2, 0.8))
-    jaw = jaw_share(f)
-    out = {
-        "lips_part": f.push(lips * low * middle, (0, -2.0, 0.2)) + f.push(lips * up * middle, (0, 0.6, 0)),
+    jaw = jaw_weight(f)
+    return {
+        "lips_part": f.push(lips * low * middle, (0, -2.0, 0.2))
+        + f.push(lips * up * middle, (0, 0.6, 0)),
         "pucker": _gather(f, 0.15) + f.push(lips * middle, (0, 0, 3.0)),
-        "funnel": _gather(f, 0.1) + f.push(lips * middle * up, (0, 1.4, 2.4))
+        "funnel": _gather(f, 0.1)
+        + f.push(lips * middle * up, (0, 1.4, 2.4))
         + f.push(lips * middle * low, (0, -1.8, 2.0)),
         "lip_press": thin,
         "lip_tighten": 0.6 * thin + 0.5 * _gather(f, 0.1),
         "lip_suck_upper": f.push(tight * up * middle, (0, -1.2, -2.2)),
         "lip_suck_lower": f.push(tight * low * middle, (0, 1.2, -2.2)),
-        "chin_raise": chin + f.push(f.lips(6.0) * low * middle, (0, 1.4, 0.9))
+        "chin_raise": chin
+        + f.push(f.lips(6.0) * low * middle, (0, 1.4, 0.9))
         + f.push(tight * up * middle, (0, 0.6, 0.3)),
         "mouth_left": lips[:, None] * np.array([2.2, 0.0, 0.0]),
         "jaw_forward": jaw[:, None] * np.array([0.0, -0.2, 2.2]),
         "jaw_left": jaw[:, None] * np.array([1.8, 0.0, 0.0]),
         "nostril_flare_both": f.bump((14, -11, 85), (5, 5, 9), (0.9, 0.6, 0.2)),
-    }  # fmt: skip
-    return out
-
-
-def jaw_share(f: Fields) -> Floats:
-    """(V,) how much each vertex goes along with the jaw."""
-    from tools.build_head.skinning import jaw_weight
-
-    return jaw_weight(f)
+    }
 
 
 def expression_directions(f: Fields) -> dict[str, Floats]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tools.build_head import anatomy
-from tools.build_head.half_mesh import LEFT_EYE, HalfMesh, fan, strip
+from tools.build_head.half_mesh import LEFT_EYE, HalfMesh, Ints, fan, strip
+from tools.build_head.spline import Floats
 from tools.build_head.uv import eye_uv
 
 NUM_MERIDIANS = 18
@@ -35,13 +36,16 @@ def add_eyeball(half: HalfMesh) -> None:
     half.sets["eyeball"] = np.concatenate([front, *rings, back])
     step = np.pi / NUM_MERIDIANS
 
-    def add(triangles, polar_angles, turns):  # type: ignore[no-untyped-def]
+    def add(triangles: Ints, polar_angles: Floats, turns: Floats) -> None:
         half.add_triangles(triangles, eye_uv(polar_angles, turns), LEFT_EYE, "left_eye")
 
     k = np.arange(NUM_MERIDIANS)
     here, there = angle[k], angle[k] + 2 * step
-    add(fan(rings[0], int(front[0]), is_closed=True), np.array([[polar[0], polar[0], 0.0]] * len(k)),
-        np.stack([here, there, here], 1))  # fmt: skip
+    add(
+        fan(rings[0], int(front[0]), is_closed=True),
+        np.array([[polar[0], polar[0], 0.0]] * len(k)),
+        np.stack([here, there, here], 1),
+    )
     for i in range(len(rings) - 1):
         triangles = strip(rings[i + 1], rings[i], is_closed=True)
         far, near = polar[i + 1], polar[i]
@@ -49,5 +53,8 @@ def add_eyeball(half: HalfMesh) -> None:
         turns = np.stack([here, there, here, there, there, here], 1).reshape(-1, 3)
         add(triangles, polar_angles, turns)
     last = fan(rings[-1], int(back[0]), is_closed=True)[:, ::-1]
-    add(last, np.array([[np.pi, polar[-1], polar[-1]]] * len(k)),
-        np.stack([0.5 * (here + there), there, here], 1))  # fmt: skip
+    add(
+        last,
+        np.array([[np.pi, polar[-1], polar[-1]]] * len(k)),
+        np.stack([0.5 * (here + there), there, here], 1),
+    )

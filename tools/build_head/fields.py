@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.build_head import anatomy
 from tools.build_head.half_mesh import PART, WholeMesh
 from tools.build_head.sculpt import LID_RADII
-from tools.build_head.skin import lip_arch
 from tools.build_head.spline import Floats, smoothstep
 
 Ints = NDArray[np.int32]
@@ -125,8 +122,3 @@ def lid_dome(at: Floats) -> Floats:
     inside = np.maximum(1.0 - u * u - v * v, 0.0)
     out: Floats = c[2] + LID_RADII[2] * np.sqrt(inside)
     return out
-
-
-Direction = tuple[str, Callable[[Fields], Floats]]
-
-__all__ = ["Direction", "Fields", "lid_dome", "lip_arch"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tools.build_head.half_mesh import HAIR, HalfMesh, Ints, fan, strip
@@ -67,12 +69,12 @@ def add_hair(half: HalfMesh, loft: Loft) -> None:
         surface[[0, -1], 0] = 0.0
         rings.append(half.add_points(f"hair_{k}", points, rooted=surface))
     top = np.array([[0.0, 146.0, -12.0]])
-    crown = half.add_points("hair_crown", top + [0.0, 11.6, 0.0], rooted=top)
+    crown = half.add_points("hair_crown", top + np.array([0.0, 11.6, 0.0]), rooted=top)
     inside = half.add_points("hair_inside", INSIDE)
     half.sets["hair"] = np.concatenate([*rings, crown, inside])
     uv_of = _uv(rings, int(crown[0]), int(inside[0]), theta)
     pieces = [fan(rings[0], int(crown[0]), is_closed=False)[:, ::-1]]
-    pieces += [strip(a, b, is_closed=False) for a, b in zip(rings[:-1], rings[1:], strict=True)]
+    pieces += [strip(a, b, is_closed=False) for a, b in itertools.pairwise(rings)]
     pieces.append(fan(rings[-1], int(inside[0]), is_closed=False))
     triangles = np.concatenate(pieces)
     uv = np.array([[uv_of[int(c)] for c in t] for t in triangles])

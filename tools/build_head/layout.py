@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numba
@@ -12,7 +13,7 @@ from tools.build_head import anatomy
 from tools.build_head.chart import Chart
 from tools.build_head.loft import LAST_ROW, ROW_JAW_BORDER
 from tools.build_head.sculpt import sculpt
-from tools.build_head.spline import Floats, resample, smooth_curve
+from tools.build_head.spline import Floats, smooth_curve
 from tools.build_head.triangulate import Ints, delaunay, flip_to_space, inside
 
 FACE_EDGE_MM = 5.2
@@ -74,13 +75,14 @@ class EdgeLength:
         edge = np.where(base[:, 2] > 20, np.minimum(near, wide), wide)
         to_ear = np.linalg.norm(base[:, None] - self._ear[None], axis=2).min(1)
         edge = np.minimum(edge, 4.5 + 0.3 * to_ear)
-        return np.clip(edge, 1.2, SKULL_EDGE_MM)
+        out: Floats = np.clip(edge, 1.2, SKULL_EDGE_MM)
+        return out
 
 
 def _midline(chart: Chart, edge_length: EdgeLength, angle: float, rows: list[float]) -> Floats:
     """Graded points of a midline through the given rows, ends included: (N, 2) plane."""
-    pieces = []
-    for first, last in zip(rows[:-1], rows[1:], strict=True):
+    pieces: list[Floats] = []
+    for first, last in itertools.pairwise(rows):
         fine = np.linspace(first, last, 200)
         points = chart.loft(np.full(200, angle), fine)
         shape = sculpt(points)
@@ -192,7 +194,8 @@ def _interior(chart: Chart, edge_length: EdgeLength, fixed: Floats, holes: list[
     keep = ~_is_outside(plane, holes, radius)
     base = chart.loft(theta[keep], row[keep])
     chosen = _thin_out(sculpt(base), edge_length(base), sculpt(chart.surface(fixed)), 0.72)
-    return plane[keep][chosen]
+    out: Floats = plane[keep][chosen]
+    return out
 
 
 def _triangles(plane: Floats, holes: list[Floats]) -> Ints:
@@ -316,6 +319,3 @@ def _respect(
 
 def _nearest(plane: Floats, among: Ints, q: Floats) -> int:
     return int(among[np.argmin(((plane[among] - q) ** 2).sum(1))])
-
-
-__all__ = ["EdgeLength", "HalfSkin", "lay_out", "resample"]

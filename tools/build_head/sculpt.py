@@ -184,8 +184,8 @@ def sculpt(base: Floats) -> Floats:
     p = _sculpt_sides(p)
     p = add_lids(p)
     p = crease(p, anatomy.lid_crease(), 1.5, 1.2)
-    p = crease(p, anatomy.lid_crease() + [0.3, 2.9], 2.0, -1.0)
-    p = crease(p, anatomy.lower_lid() + [0.0, -6.0], 1.6, 0.5)
+    p = crease(p, anatomy.lid_crease() + np.array([0.3, 2.9]), 2.0, -1.0)
+    p = crease(p, anatomy.lower_lid() + np.array([0.0, -6.0]), 1.6, 0.5)
     p = add_nose(p)
     return crease(p, np.array(ALAR_GROOVE), 1.5, 1.5)
 

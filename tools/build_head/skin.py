@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tools.build_head import anatomy
 from tools.build_head.chart import Chart
+from tools.build_head.ear import ear_rings
 from tools.build_head.half_mesh import (
     INNER_MOUTH,
     LEFT_BROW,
@@ -28,6 +31,7 @@ from tools.build_head.uv import mouth_uv, skin_uv
 
 LIP_ARCH_DROP_MM = 16.5  # how far the mouth's corners lie behind its middle
 NUM_FAIRINGS = 2
+NOSTRIL_END_MM = np.array([0.0, 8.5, -9.5])  # from the nostril's rim to the passage's end
 
 
 def lip_arch(x: Floats) -> Floats:
@@ -147,7 +151,7 @@ def _add_lids(half: HalfMesh, layout: HalfSkin, uv: Floats) -> None:
     uv_of: dict[int, Floats] = {int(end[0]): centre}
     for ring, factor in zip(rings, (1.0, 0.88, 0.4), strict=True):
         uv_of |= dict(zip(ring.tolist(), _shrunk(loop_uv, centre, factor), strict=True))
-    for outer, inner in zip(rings[:-1], rings[1:], strict=True):
+    for outer, inner in itertools.pairwise(rings):
         triangles = strip(outer, inner, is_closed=True)
         half.add_triangles(triangles, _ring_uv(triangles, uv_of), SKIN, "skin")
     triangles = fan(rings[-1], int(end[0]), is_closed=True)
@@ -201,7 +205,7 @@ def _add_mouth(half: HalfMesh, layout: HalfSkin, uv: Floats) -> None:
     uv_of: dict[int, Floats] = {}
     for ring, t in zip(rings[:5], (0.0, 0.2, 0.46, 0.74, 1.0), strict=True):
         uv_of |= dict(zip(ring.tolist(), loop_uv + (contact_uv - loop_uv) * t, strict=True))
-    for outer, inner in zip(rings[:4], rings[1:5], strict=True):
+    for outer, inner in itertools.pairwise(rings[:5]):
         triangles = strip(outer, inner, is_closed=False)
         is_upper = np.isin(triangles, np.concatenate([r[:n] for r in rings])).any(1)
         region = np.where(is_upper, UPPER_LIP, LOWER_LIP)
@@ -210,7 +214,7 @@ def _add_mouth(half: HalfMesh, layout: HalfSkin, uv: Floats) -> None:
     for ring, radius in zip(rings[4:], (1.0, 0.8, 0.6, 0.35), strict=True):
         angle = np.linspace(0.0, np.pi, len(ring))
         inside_uv |= {int(v): mouth_uv(radius, float(a)) for v, a in zip(ring, angle, strict=True)}
-    for outer, inner in zip(rings[4:-1], rings[5:], strict=True):
+    for outer, inner in itertools.pairwise(rings[4:]):
         triangles = strip(outer, inner, is_closed=False)
         half.add_triangles(triangles, _ring_uv(triangles, inside_uv), INNER_MOUTH, "mouth")
     triangles = fan(rings[-1], int(end[0]), is_closed=False)
@@ -242,19 +246,17 @@ def _add_nostril(half: HalfMesh, layout: HalfSkin, uv: Floats) -> None:
     ):  # fmt: skip
         points = middle + (rim - middle) * size + shift
         rings.append(half.add_points(name, points))
-    end = half.add_points("nostril_end", (middle + [0.0, 8.5, -9.5])[None])
+    end = half.add_points("nostril_end", (middle + NOSTRIL_END_MM)[None])
     uv_of: dict[int, Floats] = {int(end[0]): centre}
     for ring, factor in zip(rings, factors, strict=True):
         uv_of |= dict(zip(ring.tolist(), _shrunk(loop_uv, centre, factor), strict=True))
-    pieces = [strip(a, b, is_closed=True) for a, b in zip(rings[:-1], rings[1:], strict=True)]
+    pieces = [strip(a, b, is_closed=True) for a, b in itertools.pairwise(rings)]
     pieces.append(fan(rings[-1], int(end[0]), is_closed=True))
     triangles = np.concatenate(pieces)[:, ::-1]
     half.add_triangles(triangles, _ring_uv(triangles, uv_of), NOSE, "skin")
 
 
 def _add_ear(half: HalfMesh, layout: HalfSkin, uv: Floats, points: Floats) -> None:
-    from tools.build_head.ear import ear_rings
-
     loop = half.sets["ear"]
     loop_uv = uv[layout.curves["ear"]]
     centre = loop_uv.mean(0)
@@ -267,7 +269,7 @@ def _add_ear(half: HalfMesh, layout: HalfSkin, uv: Floats, points: Floats) -> No
     factors = np.linspace(1.0, 0.12, len(rings))
     for ring, factor in zip(rings, factors, strict=True):
         uv_of |= dict(zip(ring.tolist(), _shrunk(loop_uv, centre, float(factor)), strict=True))
-    pieces = [strip(a, b, is_closed=True) for a, b in zip(rings[:-1], rings[1:], strict=True)]
+    pieces = [strip(a, b, is_closed=True) for a, b in itertools.pairwise(rings)]
     pieces.append(fan(rings[-1], int(end[0]), is_closed=True))
     triangles = np.concatenate(pieces)
     half.add_triangles(triangles, _ring_uv(triangles, uv_of), LEFT_EAR, "skin")

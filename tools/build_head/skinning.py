@@ -76,7 +76,7 @@ def joint_regressor(f: Fields) -> Floats:
     for joint, region, target in (
         (ROOT, near_root, ROOT_AT), (NECK_JOINT, near_neck, NECK_AT), (JAW, near_jaw, JAW_AT),
     ):  # fmt: skip
-        ids = np.nonzero(region)[0]
+        ids = np.nonzero(region)[0].astype(np.int32)
         out[joint, ids] = _affine_mix(points[ids], target)
     for joint, ids in (
         (LEFT_EYE_JOINT, f.mesh.sets["eyeball"]), (RIGHT_EYE_JOINT, f.mesh.right("eyeball")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,8 @@ class CubicSpline:
         if is_flat:
             A[0, :2] = 2 * h[0], h[0]
             b[0] = 6 * slope[0]
-        return np.linalg.solve(A, b)
+        out: Floats = np.linalg.solve(A, b).astype(np.float64)
+        return out
 
     def __call__(self, at: Floats) -> Floats:
         """Values at (...,) parameters, clamped to the knots' range: (..., C)."""
@@ -54,7 +57,7 @@ class CubicSpline:
         return out
 
 
-def smooth_curve(points: list[tuple[float, ...]] | Floats, num_points: int) -> Floats:
+def smooth_curve(points: Sequence[tuple[float, ...]] | Floats, num_points: int) -> Floats:
     """Points at equal arc length on the spline through `points`, ends included: (num_points, D)."""
     anchors = np.asarray(points, dtype=np.float64)
     chord = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(anchors, axis=0), axis=1))]
@@ -69,7 +72,7 @@ def resample(polyline: Floats, num_points: int) -> Floats:
     return np.stack([np.interp(at, length, polyline[:, d]) for d in range(polyline.shape[1])], 1)
 
 
-def smoothstep(low: float, high: float, x: Floats) -> Floats:
+def smoothstep(low: float | Floats, high: float | Floats, x: Floats) -> Floats:
     """0 below `low`, 1 above `high`, with continuous slope between."""
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
     out: Floats = t * t * (3.0 - 2.0 * t)

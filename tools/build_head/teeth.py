@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tools.build_head.half_mesh import INNER_MOUTH, HalfMesh, strip
@@ -30,7 +32,7 @@ def _row(widths: tuple[float, ...]) -> tuple[Floats, Floats]:
     borders = np.r_[0.0, np.cumsum(widths)]
     length: list[float] = []
     groove: list[float] = []
-    for start, end in zip(borders[:-1], borders[1:], strict=True):
+    for start, end in itertools.pairwise(borders):
         length += [
             float(start),
             float(start + 0.25 * (end - start)),

@@ -12,7 +12,7 @@ Ints = NDArray[np.int32]
 
 
 @numba.njit(cache=True)
-def _insert_all(points, order):  # type: ignore[no-untyped-def]
+def _insert_all(points, order):  # type: ignore[no-untyped-def]  # noqa: C901 - one compiled loop
     """Bowyer and Watson: each new point replaces the triangles whose circumcircle holds it."""
     n = len(points) - 3
     triangles = np.empty((16 * len(points), 3), np.int32)
@@ -102,7 +102,7 @@ def _turns_left(a: Floats, b: Floats, c: Floats) -> bool:
 def flip_to_space(
     triangles: Ints, plane: Floats, space: Floats, kept_edges: set[tuple[int, int]]
 ) -> Ints:
-    """Flip edges until every pair of triangles is Delaunay in space (3D), as far as the plane allows.
+    """Flip edges until neighbours are Delaunay in space (3D), as far as the plane allows.
 
     `kept_edges` (sorted pairs) stay. An edge is flipped when the two angles facing it add up to
     more than 180 degrees.

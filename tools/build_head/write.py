@@ -67,7 +67,7 @@ def build_arrays() -> Arrays:
 
 def write(path: Path) -> None:
     """Build the head and write it; the same sources give the same bytes."""
-    np.savez_compressed(path, allow_pickle=False, **build_arrays())  # type: ignore[arg-type]
+    np.savez_compressed(path, allow_pickle=False, **build_arrays())
 
 
 def _stack(directions: dict[str, Floats]) -> NDArray[np.float16]:

@@ -1,4 +1,4 @@
-"""The embedded head's 68 points: iBUG order, subject's sides, and an outline that follows the view."""
+"""The embedded head's 68 points: iBUG order, true sides, an outline that follows the view."""
 
 from __future__ import annotations
 
