@@ -162,8 +162,7 @@ def _decode_png(encoding: Encoding, data: bytes) -> Array:
     _check_sides(width, height)
     flags = cv2.IMREAD_COLOR_RGB if encoding == "png8_rgb" else cv2.IMREAD_UNCHANGED
     array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    # OpenCV fills what a torn file lacks with zeros: the end mark tells whether all is there.
-    if array is None or data[-8:-4] != b"IEND":
+    if array is None:
         raise CodecError("a png that is torn")
     return array
 
@@ -181,8 +180,6 @@ def _decode_jpeg(data: bytes) -> Array:
         raise
     except ValueError as error:
         raise CodecError(f"no jpg: {error}") from None
-    if data[-2:] != b"\xff\xd9":
-        raise CodecError("a jpg that is torn")
     return decoded
 
 
