@@ -1,6 +1,6 @@
-"""Makes labelled faces: draw, pose, rasterise, judge; then, of the accepted, picture and labels.
+"""Makes labelled faces: draw, pose, rasterise, judge; then, of the accepted, labels and picture.
 
-The gate stands before the renderer, so a refused draw costs a mesh and a raster, no picture.
+The gate stands before labels and renderer, so a refused draw costs a mesh and a raster, no picture.
 Everything runs in chunks of the generator's fixed size, the last one padded, on one thread:
 a face's bytes depend on nothing but its own draw.
 """
@@ -16,25 +16,19 @@ import torch
 from torch import Tensor
 
 from synthforge.jobs import JobSpec
-from workers.annotate.depth import quantise_depth
 from workers.annotate.landmarks import FaceLandmarks, locate_landmarks
 from workers.annotate.meta import sample_meta
-from workers.annotate.normals import (
-    VertexNormals,
-    encode_normals,
-    faces_seen_from_outside,
-    pixel_rays,
-)
-from workers.annotate.segmentation import segment
-from workers.annotate.uv import quantise_uv
+from workers.annotate.pixels import PixelLabels
+from workers.annotate.select import make_labeller
 from workers.encoding import LabelledFace
 from workers.flame.embedding import Landmarks
 from workers.generators.protocol import FaceGenerator
 from workers.quality import Accepted, Rejected, judge, measure
-from workers.raster.protocol import Fragments, Rasteriser
+from workers.raster.protocol import Fragments
+from workers.raster.select import Backend, make_rasteriser
 from workers.sampling import sample_face
 from workers.timing import Stages
-from workers.types import FaceParams, Float64Array, PosedHeads, UInt8Array, UInt16Array
+from workers.types import FaceParams, Float64Array, PosedHeads, UInt8Array
 
 T = TypeVar("T")
 
@@ -50,13 +44,23 @@ class Draw:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A face that passed the gate: its mesh and what the camera hits; leading axis 1 everywhere."""
+    """A face that passed the gate, with all its labels: what is left is the picture.
+
+    Attributes:
+        face: the draw.
+        heads: its mesh; leading axis 1, as of `vertices_cam`.
+        vertices_cam: (1, V, 3) camera axes.
+        segmentation: (H, W) class ids.
+        labels: the other label pictures that the job asks for.
+        landmarks: the 68 points.
+        verdict: of the gate.
+    """
 
     face: FaceParams
     heads: PosedHeads
     vertices_cam: Tensor
-    fragments: Fragments
     segmentation: UInt8Array
+    labels: PixelLabels
     landmarks: FaceLandmarks
     verdict: Accepted
 
@@ -73,20 +77,16 @@ class FaceMaker:
     """Makes the faces of one job."""
 
     def __init__(
-        self, spec: JobSpec, generator: FaceGenerator, rasteriser: Rasteriser, stages: Stages
+        self, spec: JobSpec, generator: FaceGenerator, backend: Backend, stages: Stages
     ) -> None:
         self._spec = spec
         self._generator = generator
-        self._rasteriser = rasteriser
         self._stages = stages
-        topology = generator.topology
-        self._topology = topology
-        self._faces = torch.from_numpy(topology.faces)
-        self._uv = torch.from_numpy(topology.uv)
-        self._uv_faces = torch.from_numpy(topology.uv_faces)
-        self._face_region = torch.from_numpy(topology.face_region)
-        self._landmarks = Landmarks(topology.landmarks, topology.faces)
-        self._vertex_normals = VertexNormals(topology.faces, len(topology.mirror))
+        self._topology = generator.topology
+        self._faces = torch.from_numpy(self._topology.faces)
+        self._rasteriser = make_rasteriser(backend)
+        self._labeller = make_labeller(backend, self._topology)
+        self._landmarks = Landmarks(self._topology.landmarks, self._topology.faces)
 
     @property
     def chunk_size(self) -> int:
@@ -94,7 +94,7 @@ class FaceMaker:
         return self._generator.chunk_size
 
     def propose(self, draws: Sequence[Draw]) -> list[Candidate | Refusal]:
-        """Draw, pose, rasterise and judge up to `chunk_size` faces."""
+        """Draw, pose, rasterise and judge up to `chunk_size` faces, and label those that pass."""
         with self._stages.timed("parameters"):
             drawn = [
                 sample_face(self._spec, self._generator.rig, draw.index, draw.attempt, draw.split)
@@ -107,20 +107,16 @@ class FaceMaker:
         with self._stages.timed("raster"):
             fragments = self._rasterise(vertices_cam, faces)
         with self._stages.timed("annotate"):
-            segmentation = segment(fragments.face_id, self._face_region)
+            segmentation = self._labeller.segment(fragments.face_id)
             return [
                 self._judged(
-                    face,
-                    PosedHeads(heads.vertices[[i]], heads.joint_transforms[[i]]),
-                    vertices_cam[[i]],
-                    Fragments(fragments.face_id[[i]], fragments.bary[[i]], fragments.z[[i]]),
-                    segmentation[i].numpy(),
+                    face, _row(heads, i), vertices_cam[i : i + 1], _cut(fragments, i), classes
                 )
-                for i, face in enumerate(drawn)
+                for i, (face, classes) in enumerate(zip(drawn, segmentation, strict=False))
             ]
 
     def finish(self, candidates: Sequence[Candidate]) -> list[LabelledFace]:
-        """Draw the pictures of up to `chunk_size` accepted faces and label them."""
+        """Draw the pictures of up to `chunk_size` accepted faces."""
         padded = _padded(candidates, self.chunk_size)
         with self._stages.timed("shade"):
             heads = PosedHeads(
@@ -130,7 +126,7 @@ class FaceMaker:
             images = self._generator.render([candidate.face for candidate in padded], heads)
         with self._stages.timed("annotate"):
             return [
-                self._labelled(candidate, images[i].numpy())
+                self._labelled(candidate, images[i].cpu().numpy())
                 for i, candidate in enumerate(candidates)
             ]
 
@@ -138,7 +134,11 @@ class FaceMaker:
         intrinsics = torch.stack([torch.from_numpy(face.camera.intrinsics_px) for face in faces])
         size_px = self._spec.image.size
         return self._rasteriser.rasterise(
-            vertices_cam, self._faces, intrinsics.float(), size_px, size_px
+            vertices_cam,
+            self._faces.to(vertices_cam.device),
+            intrinsics.to(vertices_cam.device),
+            size_px,
+            size_px,
         )
 
     def _judged(
@@ -149,62 +149,51 @@ class FaceMaker:
         fragments: Fragments,
         segmentation: UInt8Array,
     ) -> Candidate | Refusal:
+        landmarks = self._located(face, vertices_cam.cpu())
+        verdict = judge(measure(landmarks.xy_px, segmentation), self._spec.quality)
+        if isinstance(verdict, Rejected):
+            return Refusal(face, verdict)
+        labels = self._labeller.label(
+            fragments, vertices_cam, face.camera.intrinsics_px, self._spec.annotations
+        )
+        return Candidate(face, heads, vertices_cam, segmentation, labels, landmarks, verdict)
+
+    def _located(self, face: FaceParams, vertices_cam: Tensor) -> FaceLandmarks:
         cell = self._topology.landmarks.cells([face.yaw_deg], [face.pitch_deg])
-        landmarks = locate_landmarks(
+        return locate_landmarks(
             _double(self._landmarks.points(vertices_cam, cell)[0]),
             _double(self._landmarks.jaw_fixed(vertices_cam)[0]),
             vertices_cam[0].numpy(),
             self._topology.faces,
             face.camera,
         )
-        verdict = judge(measure(landmarks.xy_px, segmentation), self._spec.quality)
-        if isinstance(verdict, Rejected):
-            return Refusal(face, verdict)
-        return Candidate(face, heads, vertices_cam, fragments, segmentation, landmarks, verdict)
 
     def _labelled(self, candidate: Candidate, image: UInt8Array) -> LabelledFace:
-        asked = self._spec.annotations
-        u, v = self._uv_steps(candidate) if "uv" in asked else (None, None)
+        asked, labels = self._spec.annotations, candidate.labels
+        has_dense = "landmarks_dense" in asked
         return LabelledFace(
             image=image,
             segmentation=candidate.segmentation if "segmentation" in asked else None,
-            depth=_uint16(quantise_depth(candidate.fragments.z)) if "depth" in asked else None,
-            normal=self._normals(candidate) if "normals" in asked else None,
-            u=u,
-            v=v,
-            dense=candidate.vertices_cam[0].numpy() if "landmarks_dense" in asked else None,
+            depth=labels.depth,
+            normal=labels.normal,
+            u=labels.u,
+            v=labels.v,
+            dense=candidate.vertices_cam[0].cpu().numpy() if has_dense else None,
             meta=sample_meta(
                 self._spec,
                 candidate.face,
-                joint_transforms=candidate.heads.joint_transforms[0].numpy(),
+                joint_transforms=candidate.heads.joint_transforms[0].cpu().numpy(),
                 landmarks=candidate.landmarks,
                 segmentation=candidate.segmentation,
                 measured=candidate.verdict.measured,
             ),
         )
 
-    def _normals(self, candidate: Candidate) -> UInt8Array:
-        fragments = candidate.fragments
-        normals = self._rasteriser.interpolate(
-            fragments, self._faces, self._vertex_normals(candidate.vertices_cam)
-        )
-        outside = faces_seen_from_outside(candidate.vertices_cam, self._faces.long())
-        facing = outside[0][fragments.face_id.long().clamp_min(0)]
-        size_px = self._spec.image.size
-        intrinsics = torch.from_numpy(candidate.face.camera.intrinsics_px[None]).float()
-        rays = pixel_rays(intrinsics, size_px, size_px)
-        return np.asarray(encode_normals(normals, fragments.face_id >= 0, rays, facing)[0].numpy())
-
-    def _uv_steps(self, candidate: Candidate) -> tuple[UInt16Array, UInt16Array]:
-        fragments = candidate.fragments
-        uv = self._rasteriser.interpolate(fragments, self._uv_faces, self._uv)
-        u, v = quantise_uv(uv, fragments.face_id >= 0)
-        return _uint16(u), _uint16(v)
-
 
 def _to_camera(vertices: Tensor, faces: Sequence[FaceParams]) -> Tensor:
     """Transform (B, V, 3) to camera axes, a coordinate at a time: no product of varying shape."""
-    world2cam = torch.stack([torch.from_numpy(face.camera.world2cam) for face in faces]).float()
+    cameras = torch.stack([torch.from_numpy(face.camera.world2cam) for face in faces])
+    world2cam = cameras.to(vertices.device, torch.float32)
     rows = [
         vertices[..., 0] * world2cam[:, row, 0, None]
         + vertices[..., 1] * world2cam[:, row, 1, None]
@@ -219,9 +208,14 @@ def _padded(items: Sequence[T], size: int) -> list[T]:
     return [*items, *[items[-1]] * (size - len(items))]
 
 
+def _row(heads: PosedHeads, row: int) -> PosedHeads:
+    return PosedHeads(heads.vertices[row : row + 1], heads.joint_transforms[row : row + 1])
+
+
+def _cut(fragments: Fragments, row: int) -> Fragments:
+    only = slice(row, row + 1)
+    return Fragments(fragments.face_id[only], fragments.bary[only], fragments.z[only])
+
+
 def _double(points: Tensor) -> Float64Array:
     return np.asarray(points.double().numpy())
-
-
-def _uint16(steps: Tensor) -> UInt16Array:
-    return np.asarray(steps[0].numpy().astype(np.uint16))

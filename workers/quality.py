@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthforge.conventions import FACE_CLASSES
 from synthforge.jobs import Quality
+from workers.annotate.segmentation import face_mask
 from workers.types import Float64Array, UInt8Array
 
 
@@ -41,10 +41,9 @@ def measure(landmarks_px: Float64Array, segmentation: UInt8Array) -> dict[str, f
     """
     height, width = segmentation.shape
     inside = np.all((landmarks_px >= 0) & (landmarks_px < [width, height]), axis=1)
-    counts = np.bincount(segmentation.ravel(), minlength=256)
-    face_pixels = int(counts[FACE_CLASSES.start : FACE_CLASSES.stop].sum())
+    num_face_px = int(np.count_nonzero(face_mask(segmentation)))
     return {
-        "face": round(face_pixels / segmentation.size, 6),
+        "face": round(num_face_px / segmentation.size, 6),
         "landmarks_inside": round(float(inside.mean()), 6),
     }
 

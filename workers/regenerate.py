@@ -12,7 +12,7 @@ from workers.face_stream import FaceStream
 from workers.fingerprint import cpu_model, fingerprint
 from workers.generators.registry import open_generator
 from workers.one_thread import one_thread
-from workers.raster.select import Backend, make_rasteriser
+from workers.raster.select import Backend
 from workers.timing import Stages
 
 
@@ -42,7 +42,7 @@ def regenerate(
             number=shard.number,
             indices=(IndexRange(start=index, stop=index + 1),),
         )
-        maker = FaceMaker(spec, generator, make_rasteriser(backend), Stages())
+        maker = FaceMaker(spec, generator, backend, Stages())
         faces = [face for chunk in FaceStream(maker, spec, plan, _go_on).chunks() for face in chunk]
         sample = encode_face(faces[0], members_of(spec), jpeg_quality=spec.image.quality)
     own = fingerprint(generator.info(), backend, cpu_model())
@@ -58,9 +58,7 @@ def shard_of(manifest: Manifest, index: int) -> ShardRecord:
     for shard in manifest.shards:
         if any(piece.start <= index < piece.stop for piece in shard.indices):
             return shard
-    raise ValueError(
-        f"--index {index}: the dataset holds samples 0 to {manifest.num_samples - 1}"
-    )
+    raise ValueError(f"--index {index}: the dataset holds samples 0 to {manifest.num_samples - 1}")
 
 
 def write_sample(sample: EncodedSample, folder: Path) -> list[Path]:

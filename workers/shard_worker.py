@@ -23,7 +23,7 @@ from workers.face_stream import FaceStream, PlanError
 from workers.fingerprint import cpu_model, fingerprint
 from workers.generators.registry import open_generator
 from workers.one_thread import one_thread
-from workers.raster.select import Backend, make_rasteriser
+from workers.raster.select import Backend
 from workers.shard_writer import ShardFile, ShardWriter
 from workers.summary import summarise
 from workers.tally import Tally
@@ -158,8 +158,7 @@ class ShardWorker:
 
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
         generator = open_generator(lease.spec.generator)
-        rasteriser = make_rasteriser(self._settings.backend)
-        maker = FaceMaker(lease.spec, generator, rasteriser, self.stages)
+        maker = FaceMaker(lease.spec, generator, self._settings.backend, self.stages)
         stream = FaceStream(maker, lease.spec, plan, execution.check)
         path = self._settings.scratch / f"{lease.token}.tar"
         with ShardWriter(path) as writer:

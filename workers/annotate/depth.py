@@ -7,6 +7,8 @@ from torch import Tensor
 
 from synthforge.conventions import DEPTH_REACH_M, DEPTH_UNIT_M
 
+STEPS_PER_M = 1 / DEPTH_UNIT_M  # 10,000, exact in float32
+
 
 def quantise_depth(z_m: Tensor) -> Tensor:
     """Turn z along the optical axis into units of 0.1 mm.
@@ -20,10 +22,14 @@ def quantise_depth(z_m: Tensor) -> Tensor:
     Raises:
         ValueError: a depth lies beyond the format's reach of 6.5535 m.
     """
-    farthest_m = float(z_m.max())
+    check_reach(float(z_m.max()))
+    return torch.round(z_m * STEPS_PER_M).to(torch.int32)
+
+
+def check_reach(farthest_m: float) -> None:
+    """Refuse a depth that 16 bits do not hold."""
     if farthest_m > DEPTH_REACH_M:
         raise ValueError(
             f"depth {farthest_m:.3f} m is beyond the {DEPTH_REACH_M:g} m that 16 bits of 0.1 mm "
             "reach: bring camera.distance down"
         )
-    return torch.round(z_m * (1 / DEPTH_UNIT_M)).to(torch.int32)

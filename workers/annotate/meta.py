@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from synthforge.conventions import FACE_CLASSES
 from synthforge.jobs import JobSpec
 from synthforge.samples import CameraMeta, HeadMeta, LandmarksMeta, SampleMeta
 from workers.annotate.landmarks import PX_DECIMALS, FaceLandmarks
+from workers.annotate.segmentation import face_mask
 from workers.camera import head_pose
 from workers.types import FaceParams, Float32Array, Float64Array, UInt8Array
 
@@ -57,7 +57,7 @@ def sample_meta(
 
 def visible_bounds(segmentation: UInt8Array) -> tuple[int, int, int, int] | None:
     """Return x0, y0, x1, y1, half-open, of the pixels of the face; None where there is none."""
-    face = (segmentation >= FACE_CLASSES.start) & (segmentation < FACE_CLASSES.stop)
+    face = face_mask(segmentation)
     columns = np.flatnonzero(face.any(axis=0))
     rows = np.flatnonzero(face.any(axis=1))
     if not len(rows):

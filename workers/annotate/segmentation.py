@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from synthforge.conventions import CLASS_IDS
+from synthforge.conventions import CLASS_IDS, FACE_CLASSES
+from workers.types import UInt8Array
 
 
 def segment(face_id: Tensor, face_region: Tensor) -> Tensor:
@@ -21,3 +24,10 @@ def segment(face_id: Tensor, face_region: Tensor) -> Tensor:
     background = face_region.new_full((1,), CLASS_IDS["background"])
     table = torch.cat([background, face_region])
     return table[face_id + 1]
+
+
+def face_mask(segmentation: UInt8Array) -> NDArray[np.bool_]:
+    """Return where the classes of the face are; (H, W) as `segmentation`."""
+    # Unsigned: the background wraps round to 255. One pass in bytes instead of three.
+    from_first = segmentation - np.uint8(FACE_CLASSES.start)
+    return np.asarray(from_first < np.uint8(len(FACE_CLASSES)))
