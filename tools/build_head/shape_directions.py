@@ -68,7 +68,7 @@ def _eye_opening(f: Fields) -> Floats:
     upper = np.exp(-np.maximum(above, 0.0) / 5.0) * (above > -4.0) * (above > below)
     lower = np.exp(-np.maximum(below, 0.0) / 5.0) * (below > -4.0) * (below >= above)
     near = (f.at[:, 2] > 40) * (np.abs(f.at[:, 1] - 30) < 30)
-    return f.push(arch * near * (0.55 * upper - 0.35 * lower), (0.0, 1.0, 0.0))
+    return f.push(arch * near * (0.4 * upper - 0.25 * lower), (0.0, 1.0, 0.0))
 
 
 def _eye_tilt(f: Fields) -> Floats:
