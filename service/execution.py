@@ -1,4 +1,4 @@
-"""Work on jobs as the pools see it: grants, reports and returns, checked against the plan."""
+"""Work on jobs as the pools see it: heartbeats, reports and returns, checked against the plan."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from service.errors import NotASummaryError, ReportConflictError, invalid
 from service.leasing import Terms, Verdict
 from service.store import Store
 from service.store.report_verbs import CommittedShard
-from service.store.rows import Granted, JobRow, ShardRow
+from service.store.rows import JobRow, ShardRow
 from synthforge.jobs import JobSpec, parse_job_spec
-from synthforge.leases import LeaseRequest, LeaseReturn, Report, ShardReport, SummaryReport
+from synthforge.leases import Heartbeat, LeaseReturn, Report, ShardReport, SummaryReport
 from synthforge.shards import SUMMARY_NAMES, ShardPlan
 
 RECORDS_A_PAGE = 1000
@@ -24,17 +24,20 @@ def spec_of(canonical: str) -> JobSpec:
     return parse_job_spec(canonical)
 
 
-def grant(store: Store, request: LeaseRequest, terms: Terms) -> list[Granted]:
-    """Hand out work; what lapsed meanwhile can be had again."""
-    store.leases.lapse()
-    store.pools.note(request)
-    return store.leases.lease(request, terms)
-
-
 def plan_of(job: JobRow, position: int) -> ShardPlan:
     """Return the plan of a job's n-th shard."""
     spec = spec_of(job.spec)
     return planning.shard_plan(spec, *planning.nth_shard(spec, position))
+
+
+def heartbeat(store: Store, token: str, beat: Heartbeat, terms: Terms) -> bool:
+    """Let a lease live on; return whether its job ends, so that the work is for nothing.
+
+    Raises:
+        StaleLeaseError: the token does not hold its work any more.
+    """
+    job, _shard = store.leases.held(token)
+    return store.leases.heartbeat(job.num, token, beat, terms)
 
 
 def report(store: Store, token: str, made: Report) -> bool:
@@ -52,9 +55,10 @@ def report(store: Store, token: str, made: Report) -> bool:
     if made.kind != shard.kind:
         raise invalid("kind", made.kind, f"the lease is of a {shard.kind}")
     if isinstance(made, SummaryReport):
-        return store.reports.commit_summary(token, _checked_files(made))
+        return store.reports.commit_summary(job.num, token, _checked_files(made))
     _check_record(job, shard, made)
     return store.reports.commit_shard(
+        job.num,
         token,
         CommittedShard(
             record=made.record.model_dump_json(),
@@ -74,7 +78,7 @@ def give_back(store: Store, token: str, returned: LeaseReturn) -> Verdict | None
         StaleLeaseError: the token does not hold its work any more.
     """
     job, shard = store.leases.held(token)
-    return store.reports.give_back(token, returned, _name_of(job, shard))
+    return store.reports.give_back(job.num, token, returned, _name_of(job, shard))
 
 
 def summary_records(store: Store, token: str, after: int) -> list[tuple[int, str]]:

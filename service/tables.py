@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
     text,
 )
 
@@ -129,6 +130,12 @@ Index(
     sqlite_where=text("state = 'open'"),
     postgresql_where=text("state = 'open'"),
 )
+
+# Partial indexes are taken only where a query says the same as the index, with the words in it:
+# SQLite proves nothing about bound parameters.
+IS_LEASABLE: Final = jobs.c.state.in_([literal_column(f"'{state}'") for state in LEASABLE_STATES])
+IS_LEASED: Final = shards.c.state == literal_column("'leased'")
+IS_OPEN: Final = shards.c.state == literal_column("'open'")
 
 events = Table(
     "events",

@@ -45,7 +45,7 @@ _RETURN = TypeAdapter(LeaseReturn)
 def lease(context: InContext, body: JsonBody) -> Response:
     """Hand out work to a pool."""
     request = parsed(_REQUEST, body)
-    granted = execution.grant(context.store, request, context.terms)
+    granted = context.store.leases.lease(request, context.terms)
     context.metrics.count_granted(granted)
     wait_s = 0.0 if granted else context.settings.retry_after_s
     return json_response(answers.grant_json(granted, context.terms, wait_s))
@@ -60,7 +60,7 @@ def lease(context: InContext, body: JsonBody) -> Response:
 def heartbeat(context: InContext, token: Token, body: JsonBody) -> Response:
     """Let a lease live on."""
     beat = parsed(_HEARTBEAT, body)
-    cancelled = context.store.leases.heartbeat(token, beat, context.terms)
+    cancelled = execution.heartbeat(context.store, token, beat, context.terms)
     answer = HeartbeatAnswer(lease_s=context.terms.lease_s, cancelled=cancelled)
     return json_response(answer.model_dump_json())
 

@@ -27,8 +27,7 @@ class DatasetVerbs:
             jobs.c.state == JobState.FINALIZING.value, jobs.c.files.is_not(None)
         )
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(jobs.c.num)).mappings()
-            return [job_row(row) for row in rows]
+            return [job_row(row) for row in connection.execute(query.order_by(jobs.c.num))]
 
     def records(self, job_num: int) -> Iterator[tuple[int, str]]:
         """Yield position and record (JSON) of every committed shard, in order of position."""

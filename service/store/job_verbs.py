@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Database, Transaction
@@ -22,8 +23,30 @@ from service.tables import events, jobs
 from synthforge.jobs import JobState
 
 # A job in these states holds its prefix: it writes there, or its dataset lies there.
-_HOLDS_PREFIX = tuple(
+_HOLDS_PREFIX: Final = tuple(
     state.value for state in JobState if state not in {JobState.FAILED, JobState.CANCELLED}
+)
+
+_INSERT: Final = insert(jobs).returning(jobs)
+_BY_ID: Final = select(jobs).where(jobs.c.id == bindparam("id"))
+_NUM_OF_ID: Final = select(jobs.c.num).where(jobs.c.id == bindparam("id"))
+_BY_KEY: Final = select(jobs).where(
+    jobs.c.owner == bindparam("owner"), jobs.c.idempotency_key == bindparam("key")
+)
+_FORGET_KEY: Final = update(jobs).where(jobs.c.num == bindparam("job")).values(idempotency_key=None)
+# '0' follows '/': between the two lies all that is under the prefix, and nothing else.
+_UNDER: Final = (jobs.c.output_url > bindparam("first")) & (jobs.c.output_url < bindparam("stop"))
+_TAKEN: Final = (
+    select(jobs.c.id, jobs.c.state, jobs.c.output_url)
+    .where(or_(jobs.c.output_url.in_(bindparam("urls", expanding=True)), _UNDER))
+    .where(jobs.c.state.in_(_HOLDS_PREFIX))
+    .limit(1)
+)
+_EVENTS: Final = (
+    select(events.c.seq, events.c.kind, events.c.data)
+    .where(events.c.job_num == bindparam("job"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("limit"))
 )
 
 
@@ -81,10 +104,8 @@ class JobVerbs:
             if earlier is not None:
                 return earlier, False
             _check_prefix_is_free(tx, new)
-            row = tx.connection.execute(
-                insert(jobs).values(**_first_values(new, tx.now)).returning(jobs)
-            )
-            job = job_row(row.mappings().one())
+            first = _first_values(new, tx.now)
+            job = job_row(tx.connection.execute(_INSERT, first).one())
             record_event(tx, job, "state")
             return job, True
 
@@ -106,7 +127,7 @@ class JobVerbs:
             UnknownJobError: there is none of that id.
         """
         with self._database.read() as connection:
-            row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().first()
+            row = connection.execute(_BY_ID, {"id": job_id}).first()
         if row is None:
             raise UnknownJobError(job_id)
         return job_row(row)
@@ -121,7 +142,7 @@ class JobVerbs:
         if states:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         with self._database.read() as connection:
-            return [job_row(row) for row in connection.execute(query).mappings()]
+            return [job_row(row) for row in connection.execute(query)]
 
     def set_priority(self, job_id: str, priority: int) -> JobRow:
         """Move a job before or behind others.
@@ -156,14 +177,9 @@ class JobVerbs:
 
     def events(self, job_num: int, after: int, limit: int) -> list[EventRow]:
         """Read what happened to a job after a sequence number."""
-        query = (
-            select(events.c.seq, events.c.kind, events.c.data)
-            .where(events.c.job_num == job_num, events.c.seq > after)
-            .order_by(events.c.seq)
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            return [EventRow(*row) for row in connection.execute(query)]
+            rows = connection.execute(_EVENTS, {"job": job_num, "after": after, "limit": limit})
+            return [EventRow(*row) for row in rows]
 
     def count_by_state(self) -> dict[str, tuple[int, int, int]]:
         """Count per state the jobs, their shards not yet done, and their leased shards."""
@@ -179,7 +195,7 @@ class JobVerbs:
 
 
 def _lock_by_id(tx: Transaction, job_id: str) -> JobRow:
-    num = tx.connection.scalar(select(jobs.c.num).where(jobs.c.id == job_id))
+    num = tx.connection.scalar(_NUM_OF_ID, {"id": job_id})
     if num is None:
         raise UnknownJobError(job_id)
     return lock_job(tx, num)
@@ -189,17 +205,13 @@ def _earlier(tx: Transaction, new: NewJob, kept_s: float) -> JobRow | None:
     """Find the job that the same key made; a key that is too old is free again."""
     if new.idempotency_key is None:
         return None
-    query = select(jobs).where(
-        jobs.c.owner == new.owner, jobs.c.idempotency_key == new.idempotency_key
-    )
-    row = tx.connection.execute(query).mappings().first()
+    found = {"owner": new.owner, "key": new.idempotency_key}
+    row = tx.connection.execute(_BY_KEY, found).first()
     if row is None:
         return None
     job = job_row(row)
     if tx.now - job.created_at > kept_s:
-        tx.connection.execute(
-            update(jobs).where(jobs.c.num == job.num).values(idempotency_key=None)
-        )
+        tx.connection.execute(_FORGET_KEY, {"job": job.num})
         return None
     if job.spec != new.spec:
         raise KeyReusedError(
@@ -210,15 +222,9 @@ def _earlier(tx: Transaction, new: NewJob, kept_s: float) -> JobRow | None:
 
 
 def _check_prefix_is_free(tx: Transaction, new: NewJob) -> None:
-    # '0' follows '/': the range holds all that lies under the prefix, and nothing else.
-    under = (jobs.c.output_url > new.output_url + "/") & (jobs.c.output_url < new.output_url + "0")
-    query = (
-        select(jobs.c.id, jobs.c.state, jobs.c.output_url)
-        .where(or_(jobs.c.output_url.in_((new.output_url, *new.enclosing_urls)), under))
-        .where(jobs.c.state.in_(_HOLDS_PREFIX))
-        .limit(1)
-    )
-    taken = tx.connection.execute(query).first()
+    url = new.output_url
+    parameters = {"urls": (url, *new.enclosing_urls), "first": f"{url}/", "stop": f"{url}0"}
+    taken = tx.connection.execute(_TAKEN, parameters).first()
     if taken is not None:
         message = f"job {taken.id} ({taken.state}) has {taken.output_url}: a prefix apart would do"
         raise OutputTakenError(

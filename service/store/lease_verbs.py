@@ -3,25 +3,89 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import and_, exists, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, insert, or_, select, update
 
 from service import leasing
 from service.database import Database, Transaction, database_now
 from service.errors import StaleLeaseError
 from service.leasing import Progress, Terms
 from service.store.changes import after_release, change_job, change_shard, lock_held, lock_job
+from service.store.pool_verbs import note_pool, pool_is_noted
 from service.store.rows import Granted, JobRow, LeaseKind, ShardRow, job_row, shard_row
-from service.tables import LEASABLE_STATES, jobs, shards
+from service.tables import IS_LEASABLE, IS_LEASED, IS_OPEN, LEASABLE_STATES, jobs, shards
 from synthforge.jobs import JobState
 from synthforge.leases import Heartbeat, LeaseRequest
 
-_JOBS_LOOKED_AT = 64  # in one request for work
-_TOKEN_BYTES = 18
-_ENDING_STATES = {JobState.CANCELLING, JobState.CANCELLED, JobState.FAILED}
+_TOKEN_BYTES: Final = 18
+_ENDING_STATES: Final = {JobState.CANCELLING, JobState.CANCELLED, JobState.FAILED}
 
 _Taken = tuple[int, LeaseKind, str]  # position, kind, token
+
+_WAS_GIVEN_BACK: Final = exists().where(
+    shards.c.job_num == jobs.c.num,
+    IS_OPEN,
+    shards.c.open_at <= database_now(),
+)
+_SUMMARY_IS_DUE: Final = and_(
+    jobs.c.state == JobState.FINALIZING.value, jobs.c.next_position == jobs.c.num_shards
+)
+_JOBS_WITH_WORK: Final = (
+    select(jobs.c.num)
+    .where(IS_LEASABLE)
+    .where(jobs.c.generator.in_(bindparam("generators", expanding=True)))
+    .where(
+        or_(
+            jobs.c.fingerprint.is_(None),
+            jobs.c.fingerprint == "",
+            jobs.c.fingerprint == bindparam("fingerprint"),
+        )
+    )
+    .where(or_(jobs.c.next_position < jobs.c.num_shards, _SUMMARY_IS_DUE, _WAS_GIVEN_BACK))
+    .order_by(jobs.c.priority.desc(), jobs.c.num)
+    .limit(bindparam("limit"))
+)
+# Not DISTINCT: for its sake SQLite would walk the whole primary key.
+_JOBS_WITH_LAPSED: Final = select(shards.c.job_num).where(
+    IS_LEASED, shards.c.lapses_at <= database_now()
+)
+_LAPSE: Final = (
+    update(shards)
+    .where(
+        shards.c.job_num == bindparam("job"),
+        IS_LEASED,
+        shards.c.lapses_at <= bindparam("now"),
+    )
+    .values(state="open", open_at=bindparam("now"))
+    .returning(shards.c.kind)
+)
+_OPEN: Final = (
+    select(shards.c.position, shards.c.kind)
+    .where(
+        shards.c.job_num == bindparam("job"),
+        IS_OPEN,
+        shards.c.open_at <= bindparam("now"),
+    )
+    .order_by(shards.c.position)
+    .limit(bindparam("limit"))
+)
+_LEASE_AGAIN: Final = (
+    update(shards)
+    .where(
+        shards.c.job_num == bindparam("job"),
+        shards.c.position == bindparam("at"),
+        IS_OPEN,
+    )
+    .values(executions=shards.c.executions + 1)
+)
+_LEASE_FRESH: Final = insert(shards)
+_HELD: Final = (
+    select(jobs, shards)
+    .join(jobs, jobs.c.num == shards.c.job_num)
+    .where(shards.c.token == bindparam("token"))
+)
+_NUM_JOB_COLUMNS: Final = len(jobs.c)
 
 
 class LeaseVerbs:
@@ -33,36 +97,25 @@ class LeaseVerbs:
     def lease(self, request: LeaseRequest, terms: Terms) -> list[Granted]:
         """Hand out work: of the highest priority first, then of the oldest job.
 
-        One transaction a job: no transaction ever locks two of them.
+        What has lapsed is taken back on the way. One transaction a job: no transaction ever
+        locks two of them.
         """
+        with self._database.read() as connection:
+            has_lapsed = connection.scalar(_JOBS_WITH_LAPSED) is not None
+            is_noted = pool_is_noted(connection, request)
+            nums = _jobs_with_work(connection, request)
+        if has_lapsed:
+            self.lapse()
+            with self._database.read() as connection:
+                nums = _jobs_with_work(connection, request)
+        if not is_noted:
+            note_pool(self._database, request)
         granted: list[Granted] = []
-        for num in self._jobs_with_work(request):
+        for num in nums:
             granted += self._take(num, request, request.max_leases - len(granted), terms)
             if len(granted) >= request.max_leases:
                 break
         return granted
-
-    def _jobs_with_work(self, request: LeaseRequest) -> list[int]:
-        given_back = exists().where(
-            shards.c.job_num == jobs.c.num,
-            shards.c.state == "open",
-            shards.c.open_at <= database_now(),
-        )
-        summary_is_due = and_(
-            jobs.c.state == JobState.FINALIZING.value, jobs.c.next_position == jobs.c.num_shards
-        )
-        keeps_to = jobs.c.fingerprint
-        query = (
-            select(jobs.c.num)
-            .where(jobs.c.state.in_(LEASABLE_STATES))
-            .where(jobs.c.generator.in_(request.generators))
-            .where(or_(keeps_to.is_(None), keeps_to.in_(("", request.fingerprint.id))))
-            .where(or_(jobs.c.next_position < jobs.c.num_shards, summary_is_due, given_back))
-            .order_by(jobs.c.priority.desc(), jobs.c.num)
-            .limit(_JOBS_LOOKED_AT)
-        )
-        with self._database.read() as connection:
-            return list(connection.scalars(query))
 
     def _take(self, num: int, request: LeaseRequest, limit: int, terms: Terms) -> list[Granted]:
         with self._database.write() as tx:
@@ -85,15 +138,12 @@ class LeaseVerbs:
             StaleLeaseError: the piece was leased anew since, or the token never was.
         """
         with self._database.read() as connection:
-            found = connection.execute(select(shards).where(shards.c.token == token))
-            row = found.mappings().first()
-            if row is None:
-                raise StaleLeaseError
-            shard = shard_row(row)
-            job = connection.execute(select(jobs).where(jobs.c.num == shard.job_num))
-            return job_row(job.mappings().one()), shard
+            row = connection.execute(_HELD, {"token": token}).first()
+        if row is None:
+            raise StaleLeaseError
+        return job_row(row[:_NUM_JOB_COLUMNS]), shard_row(row[_NUM_JOB_COLUMNS:])
 
-    def heartbeat(self, token: str, beat: Heartbeat, terms: Terms) -> bool:
+    def heartbeat(self, job_num: int, token: str, beat: Heartbeat, terms: Terms) -> bool:
         """Let a lease live on.
 
         Returns:
@@ -103,7 +153,7 @@ class LeaseVerbs:
             StaleLeaseError: the token does not hold its work any more.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, token)
+            job, shard = lock_held(tx, job_num, token)
             if shard.state != "leased":
                 raise StaleLeaseError
             before = Progress(shard.num_samples, shard.num_rejected, shard.progress_at)
@@ -120,28 +170,27 @@ class LeaseVerbs:
 
     def lapse(self) -> int:
         """Take back every lease whose time is over; return how many there were."""
-        over = (shards.c.state == "leased") & (shards.c.lapses_at <= database_now())
         with self._database.read() as connection:
-            nums = sorted(set(connection.scalars(select(shards.c.job_num).where(over))))
+            nums = sorted(set(connection.scalars(_JOBS_WITH_LAPSED)))
         return sum(self._lapse_job(num) for num in nums)
 
     def _lapse_job(self, num: int) -> int:
         with self._database.write() as tx:
             job = lock_job(tx, num)
-            lapsed = tx.connection.execute(
-                update(shards)
-                .where(
-                    shards.c.job_num == num,
-                    shards.c.state == "leased",
-                    shards.c.lapses_at <= tx.now,
-                )
-                .values(state="open", open_at=tx.now)
-                .returning(shards.c.kind)
-            ).all()
+            lapsed = tx.connection.execute(_LAPSE, {"job": num, "now": tx.now}).all()
             num_lapsed = sum(row.kind == "shard" for row in lapsed)
             if num_lapsed:
                 after_release(tx, job, num_leased=job.num_leased - num_lapsed)
         return len(lapsed)
+
+
+def _jobs_with_work(connection: Connection, request: LeaseRequest) -> list[int]:
+    wanted = {
+        "generators": request.generators,
+        "fingerprint": request.fingerprint.id,
+        "limit": request.max_leases,  # each of these jobs has at least one piece to lease
+    }
+    return list(connection.scalars(_JOBS_WITH_WORK, wanted))
 
 
 def _leased_values(request: LeaseRequest, terms: Terms, now: float) -> dict[str, Any]:
@@ -161,18 +210,13 @@ def _leased_values(request: LeaseRequest, terms: Terms, now: float) -> dict[str,
 
 def _lease_again(tx: Transaction, job: JobRow, limit: int, row: dict[str, Any]) -> list[_Taken]:
     """Lease what was given back; the job is locked, so nobody else takes it meanwhile."""
-    is_open = (shards.c.job_num == job.num) & (shards.c.state == "open")
-    query = select(shards.c.position, shards.c.kind).where(is_open, shards.c.open_at <= tx.now)
-    found = tx.connection.execute(query.order_by(shards.c.position).limit(limit)).all()
-    taken: list[_Taken] = []
-    for position, kind in found:
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
-        tx.connection.execute(
-            update(shards)
-            .where(is_open, shards.c.position == position)
-            .values(**row, token=token, executions=shards.c.executions + 1)
-        )
-        taken.append((position, kind, token))
+    parameters = {"job": job.num, "now": tx.now, "limit": limit}
+    taken: list[_Taken] = [
+        (position, kind, secrets.token_urlsafe(_TOKEN_BYTES))
+        for position, kind in tx.connection.execute(_OPEN, parameters)
+    ]
+    for position, _kind, token in taken:
+        tx.connection.execute(_LEASE_AGAIN, row | {"token": token, "job": job.num, "at": position})
     return taken
 
 
@@ -191,7 +235,7 @@ def _lease_fresh(tx: Transaction, job: JobRow, limit: int, row: dict[str, Any]) 
     if taken:
         new = row | {"job_num": job.num, "executions": 1, "deaths": 0, "deaths_at_samples": 0}
         tx.connection.execute(
-            insert(shards),
+            _LEASE_FRESH,
             [
                 new | {"position": position, "kind": kind, "token": token}
                 for position, kind, token in taken

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Database, Transaction, database_now
 from service.store.rows import PoolRow
-from service.tables import pools, shards
+from service.tables import IS_LEASED, pools, shards
 from synthforge.leases import LeaseRequest
 
 NOTED_EVERY_S: Final = 5.0  # an idle pool asks every second; not every time is written down
 FORGOTTEN_AFTER_S: Final = 86_400.0
+
+_IS_NOTED: Final = select(pools.c.name).where(
+    pools.c.name == bindparam("pool"),
+    pools.c.generators == bindparam("generators"),
+    pools.c.fingerprint == bindparam("fingerprint"),
+    pools.c.seen_at > database_now() - NOTED_EVERY_S,
+)
+_NOTE: Final = update(pools).where(pools.c.name == bindparam("pool"))
+_FIRST_NOTE: Final = insert(pools)
 
 
 class PoolVerbs:
@@ -22,31 +31,11 @@ class PoolVerbs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note(self, request: LeaseRequest) -> None:
-        """Remember that a pool asked for work, and what it can do."""
-        values = {
-            "generators": ",".join(request.generators),
-            "fingerprint": request.fingerprint.id,
-        }
-        with self._database.read() as connection:
-            fresh = select(pools.c.name).where(
-                pools.c.name == request.pool,
-                pools.c.seen_at > database_now() - NOTED_EVERY_S,
-                *(pools.c[name] == value for name, value in values.items()),
-            )
-            if connection.scalar(fresh) is not None:
-                return
-        try:
-            with self._database.write() as tx:
-                _write(tx, request.pool, values)
-        except IntegrityError:  # PostgreSQL: its first two requests came at once
-            return
-
     def all(self) -> list[PoolRow]:
         """Read the pools seen within a day, by name."""
         held = (
             select(shards.c.pool, func.count().label("num_leased"))
-            .where(shards.c.state == "leased")
+            .where(IS_LEASED)
             .group_by(shards.c.pool)
             .subquery()
         )
@@ -77,8 +66,34 @@ class PoolVerbs:
             return tx.connection.execute(delete(pools).where(old)).rowcount
 
 
-def _write(tx: Transaction, name: str, values: dict[str, str]) -> None:
-    seen = values | {"seen_at": tx.now}
-    known = tx.connection.execute(update(pools).where(pools.c.name == name).values(**seen))
-    if known.rowcount == 0:
-        tx.connection.execute(insert(pools).values(name=name, **seen))
+def pool_is_noted(connection: Connection, request: LeaseRequest) -> bool:
+    """Tell whether it was written down just now that this pool asks, and what it can do."""
+    return connection.scalar(_IS_NOTED, _described(request)) is not None
+
+
+def note_pool(database: Database, request: LeaseRequest) -> None:
+    """Write down that a pool asked for work, and what it can do."""
+    try:
+        with database.write() as tx:
+            _write(tx, _described(request))
+    except IntegrityError:  # PostgreSQL: its first two requests came at once
+        return
+
+
+def _described(request: LeaseRequest) -> dict[str, str]:
+    return {
+        "pool": request.pool,
+        "generators": ",".join(request.generators),
+        "fingerprint": request.fingerprint.id,
+    }
+
+
+def _write(tx: Transaction, described: dict[str, str]) -> None:
+    seen = {
+        "generators": described["generators"],
+        "fingerprint": described["fingerprint"],
+        "seen_at": tx.now,
+    }
+    name = described["pool"]
+    if tx.connection.execute(_NOTE, seen | {"pool": name}).rowcount == 0:
+        tx.connection.execute(_FIRST_NOTE, seen | {"name": name})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import exists, insert, literal, select
+from sqlalchemy import bindparam, exists, insert, select
 
 from service import leasing
 from service.database import Database, Transaction
@@ -16,6 +16,19 @@ from service.store.rows import JobRow, ShardRow
 from service.tables import fingerprints
 from synthforge.jobs import JobState
 from synthforge.leases import LeaseReturn
+
+_IS_KEPT: Final = exists().where(
+    fingerprints.c.job_num == bindparam("job"), fingerprints.c.id == bindparam("id")
+)
+_KEEP_FINGERPRINT: Final = insert(fingerprints).from_select(
+    ["job_num", "id", "fingerprint", "generator"],
+    select(
+        bindparam("job", type_=fingerprints.c.job_num.type),
+        bindparam("id", type_=fingerprints.c.id.type),
+        bindparam("fingerprint", type_=fingerprints.c.fingerprint.type),
+        bindparam("generator", type_=fingerprints.c.generator.type),
+    ).where(~_IS_KEPT),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class ReportVerbs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def commit_shard(self, token: str, made: CommittedShard) -> bool:
+    def commit_shard(self, job_num: int, token: str, made: CommittedShard) -> bool:
         """Accept a shard: the first accepted report decides which object the manifest names.
 
         Returns:
@@ -54,7 +67,7 @@ class ReportVerbs:
             ReportConflictError: the token was reported with another record.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, token)
+            job, shard = lock_held(tx, job_num, token)
             if _is_repeated(shard, made.record):
                 return False
             _keep_fingerprint(tx, job.num, made)
@@ -77,23 +90,27 @@ class ReportVerbs:
             after_release(tx, job, **values)
             return True
 
-    def commit_summary(self, token: str, files: str) -> bool:
+    def commit_summary(self, job_num: int, token: str, files: str) -> bool:
         """Accept the files beside the shards (JSON); the manifest can be written now.
 
         Returns, raises: as `commit_shard`.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, token)
+            job, shard = lock_held(tx, job_num, token)
             if _is_repeated(shard, files):
                 return False
             change_shard(tx, shard, state="done", record=files)
             change_job(tx, job, files=files)
             return True
 
-    def give_back(self, token: str, returned: LeaseReturn, what: str) -> Verdict | None:
+    def give_back(
+        self, job_num: int, token: str, returned: LeaseReturn, what: str
+    ) -> Verdict | None:
         """Take work back undone, and decide whether it is tried again.
 
         Args:
+            job_num, token: of the lease.
+            returned: why it comes back.
             what: the piece's name in a reason, as `shard train-000012`.
 
         Returns:
@@ -103,7 +120,7 @@ class ReportVerbs:
             StaleLeaseError: the token does not hold its work any more.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, token)
+            job, shard = lock_held(tx, job_num, token)
             if shard.state in {"open", "set_aside"}:
                 return None
             if shard.state == "done":
@@ -147,14 +164,12 @@ def _released(job: JobRow, shard: ShardRow, verdict: Verdict) -> dict[str, Any]:
 
 def _keep_fingerprint(tx: Transaction, job_num: int, made: CommittedShard) -> None:
     """Keep what a fingerprint stands for, once a job; the job's lock keeps others away."""
-    known = exists().where(
-        fingerprints.c.job_num == job_num, fingerprints.c.id == made.fingerprint_id
+    tx.connection.execute(
+        _KEEP_FINGERPRINT,
+        {
+            "job": job_num,
+            "id": made.fingerprint_id,
+            "fingerprint": made.fingerprint,
+            "generator": made.generator,
+        },
     )
-    row = select(
-        literal(job_num),
-        literal(made.fingerprint_id),
-        literal(made.fingerprint),
-        literal(made.generator),
-    ).where(~known)
-    names = ["job_num", "id", "fingerprint", "generator"]
-    tx.connection.execute(insert(fingerprints).from_select(names, row))

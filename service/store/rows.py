@@ -1,11 +1,13 @@
-"""Rows as they leave the store: frozen, typed, nothing of SQL left."""
+"""Rows as they leave the store: frozen, typed, nothing of SQL left.
+
+Fields stand in the order of the table's columns: a row is read by position, the fastest way.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from sqlalchemy import RowMapping
 
 from synthforge.jobs import JobState
 
@@ -98,13 +100,12 @@ class Granted:
     token: str
 
 
-def job_row(row: RowMapping) -> JobRow:
+def job_row(row: Sequence[Any]) -> JobRow:
     """Read a row of `jobs`."""
-    values: dict[str, Any] = dict(row)
-    values["state"] = JobState(values["state"])
-    return JobRow(**values)
+    num, job_id, owner, key, state, *rest = row
+    return JobRow(num, job_id, owner, key, JobState(state), *rest)
 
 
-def shard_row(row: RowMapping) -> ShardRow:
+def shard_row(row: Sequence[Any]) -> ShardRow:
     """Read a row of `shards`."""
-    return ShardRow(**dict(row))
+    return ShardRow(*row)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text
+from sqlalchemy import event, inspect, select, text
 from sqlalchemy.dialects import postgresql
 
+from service import execution
 from service.database import Database, database_now
+from service.leasing import Terms
 from service.store import Store
 from service.tables import metadata
+from synthforge.leases import Heartbeat, LeaseReturn, SummaryReport
+from tests.service import driver
 from tests.service.test_store import submit
+
+# Walked in the order in which work is handed out, up to the first job that has some.
+_MAY_BE_SCANNED = ("USING INDEX ix_jobs_leasable",)
+TERMS = Terms(lease_s=30, heartbeat_s=5, stall_s=100)
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(sqlite_store: Store) -> None:
@@ -90,3 +99,51 @@ def test_no_secret_of_a_url_is_in_its_refusal() -> None:
     with pytest.raises(ValueError, match="mysql") as refused:
         Database("mysql://user:secret@host/name")
     assert "secret" not in str(refused.value)
+
+
+def _live_a_little(store: Store) -> None:
+    """Use every verb that a busy service uses."""
+    submit(store, "a", idempotency_key="k")
+    leases = store.leases.lease(driver.request(max_leases=2), TERMS)
+    execution.heartbeat(store, leases[0].token, Heartbeat(num_samples=1), TERMS)
+    execution.give_back(store, leases[0].token, LeaseReturn(reason="stopping"))
+    clock = Store(Database(str(store.database.engine.url)))  # it moves time unseen
+    driver.age(clock, 31)
+    clock.database.close()
+    store.leases.lapse()
+    for lease in store.leases.lease(driver.request(max_leases=9), TERMS):
+        plan = execution.plan_of(lease.job, lease.position)
+        execution.report(store, lease.token, driver.shard_report(plan))
+    (summary,) = store.leases.lease(driver.request(), TERMS)
+    execution.summary_records(store, summary.token, -1)
+    execution.report(store, summary.token, SummaryReport(files=()))
+    (job,) = store.datasets.awaiting_manifest()
+    list(store.datasets.records(job.num))
+    store.datasets.succeed(job.num, "0" * 64)
+    store.jobs.events(job.num, 0, 10)
+    store.jobs.get("a")
+
+
+def test_no_verb_reads_a_whole_table(sqlite_store: Store) -> None:
+    ran: list[tuple[str, Any]] = []
+    engine = sqlite_store.database.engine
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        ran.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    _live_a_little(sqlite_store)
+    event.remove(engine, "before_cursor_execute", note)
+    with sqlite_store.database.read() as connection:
+        for statement, parameters in ran:
+            if not statement.startswith(("SELECT", "UPDATE")):
+                continue
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            steps = [str(row[-1]) for row in plan]
+            scans = [
+                step
+                for step in steps
+                if step.startswith("SCAN") and not step.endswith(("CONSTANT ROW", *_MAY_BE_SCANNED))
+            ]
+            assert scans == [], (statement, steps)
+    assert len(ran) > 30

@@ -21,7 +21,7 @@ TERMS = Terms(lease_s=30, heartbeat_s=5, stall_s=100)
 
 
 def lease_one(store: Store, pool: str = "pool-a") -> Granted:
-    (granted,) = execution.grant(store, driver.request(pool), TERMS)
+    (granted,) = store.leases.lease(driver.request(pool), TERMS)
     return granted
 
 
@@ -32,7 +32,7 @@ def made_by(granted: Granted) -> ShardReport:
 def test_a_lapsed_lease_goes_to_the_next_worker(store: Store) -> None:
     submit(store, "a", num_shards=1)
     first = lease_one(store)
-    assert execution.grant(store, driver.request("pool-b"), TERMS) == []
+    assert store.leases.lease(driver.request("pool-b"), TERMS) == []
     driver.age(store, 31)
     second = lease_one(store, "pool-b")
     assert second.position == first.position
@@ -44,7 +44,9 @@ def test_a_heartbeat_keeps_a_lease(store: Store) -> None:
     lease = lease_one(store)
     for num_samples in (1, 2, 3):
         driver.age(store, 29)
-        assert not store.leases.heartbeat(lease.token, Heartbeat(num_samples=num_samples), TERMS)
+        assert not execution.heartbeat(
+            store, lease.token, Heartbeat(num_samples=num_samples), TERMS
+        )
     assert store.leases.lapse() == 0
 
 
@@ -52,7 +54,7 @@ def test_a_sample_count_that_stands_still_lets_a_lease_lapse(store: Store) -> No
     submit(store, "a", num_shards=1)
     lease = lease_one(store)
     for _ in range(4):
-        store.leases.heartbeat(lease.token, Heartbeat(num_samples=0), TERMS)
+        execution.heartbeat(store, lease.token, Heartbeat(num_samples=0), TERMS)
         driver.age(store, 25.1)
     assert store.leases.lapse() == 1
 
@@ -65,7 +67,7 @@ def test_a_late_report_of_a_lapsed_lease_is_refused(store: Store) -> None:
     with pytest.raises(StaleLeaseError):
         execution.report(store, lease.token, made_by(lease))
     with pytest.raises(StaleLeaseError):
-        store.leases.heartbeat(lease.token, Heartbeat(num_samples=1), TERMS)
+        execution.heartbeat(store, lease.token, Heartbeat(num_samples=1), TERMS)
     again = lease_one(store)
     with pytest.raises(StaleLeaseError):
         execution.report(store, lease.token, made_by(lease))
@@ -94,7 +96,7 @@ def test_the_first_accepted_report_stands(store: Store) -> None:
 
 def test_a_record_that_is_not_the_plans_is_refused(store: Store) -> None:
     submit(store, "a")
-    first, second = execution.grant(store, driver.request(max_leases=2), TERMS)
+    first, second = store.leases.lease(driver.request(max_leases=2), TERMS)
     with pytest.raises(InvalidRequestError, match=r"record.number is '1': the lease's plan has 0"):
         execution.report(store, first.token, made_by(second))
     assert store.jobs.get("a").num_done == 0
@@ -116,9 +118,9 @@ def test_an_exact_job_keeps_to_the_fingerprint_of_its_first_lease(store: Store) 
     submit(store, "a", is_exact=True)
     lease = lease_one(store)
     stranger = driver.request("pool-b", fingerprint=driver.OTHER_FINGERPRINT)
-    assert execution.grant(store, stranger, TERMS) == []
+    assert store.leases.lease(stranger, TERMS) == []
     execution.give_back(store, lease.token, LeaseReturn(reason="stopping"))
-    assert execution.grant(store, stranger, TERMS) == []
+    assert store.leases.lease(stranger, TERMS) == []
     again = lease_one(store)
     plan = execution.plan_of(again.job, again.position)
     with pytest.raises(ReportConflictError, match="keeps to the fingerprint"):
@@ -128,8 +130,8 @@ def test_an_exact_job_keeps_to_the_fingerprint_of_its_first_lease(store: Store) 
 
 def test_a_pool_gets_only_what_it_can_do(store: Store) -> None:
     submit(store, "a", generator="next3d")
-    assert execution.grant(store, driver.request(), TERMS) == []
-    assert execution.grant(store, driver.request(generators=("builtin", "next3d")), TERMS)
+    assert store.leases.lease(driver.request(), TERMS) == []
+    assert store.leases.lease(driver.request(generators=("builtin", "next3d")), TERMS)
 
 
 def test_work_given_back_is_leased_again_and_twice_given_back_once(store: Store) -> None:
@@ -154,7 +156,7 @@ def test_a_store_that_failed_is_waited_for(store: Store) -> None:
     submit(store, "a", num_shards=1)
     lease = lease_one(store)
     execution.give_back(store, lease.token, LeaseReturn(reason="store"))
-    assert execution.grant(store, driver.request(), TERMS) == []
+    assert store.leases.lease(driver.request(), TERMS) == []
     driver.age(store, 1.1)
     assert lease_one(store).position == 0
 
@@ -162,19 +164,19 @@ def test_a_store_that_failed_is_waited_for(store: Store) -> None:
 def test_a_shard_that_kills_three_workers_fails_its_job_and_no_other(store: Store) -> None:
     submit(store, "a", num_shards=2)
     submit(store, "b")
-    first, second = execution.grant(store, driver.request(max_leases=2), TERMS)
+    first, second = store.leases.lease(driver.request(max_leases=2), TERMS)
     for _ in range(3):
         lost = LeaseReturn(reason="lost", num_samples=4)
         execution.give_back(store, first.token, lost)
         if store.jobs.get("a").state == JobState.RUNNING:
-            (first,) = execution.grant(store, driver.request(), TERMS)
+            (first,) = store.leases.lease(driver.request(), TERMS)
     job = store.jobs.get("a")
     assert job.state == JobState.FAILED
     assert job.reason == (
         "shard train-000000 was set aside: its worker died 3 times after 4 samples"
     )
     assert (job.num_set_aside, job.num_leased) == (1, 1)
-    assert store.leases.heartbeat(second.token, Heartbeat(num_samples=1), TERMS)  # told to stop
+    assert execution.heartbeat(store, second.token, Heartbeat(num_samples=1), TERMS)  # told to stop
     assert lease_one(store).job.id == "b"
 
 
@@ -184,14 +186,14 @@ def test_what_cannot_be_done_fails_its_job_at_once(store: Store) -> None:
     execution.give_back(store, lease.token, LeaseReturn(reason="failed", message="no GPU"))
     job = store.jobs.get("a")
     assert (job.state, job.reason) == (JobState.FAILED, "shard train-000000 failed: no GPU")
-    assert execution.grant(store, driver.request(), TERMS) == []
+    assert store.leases.lease(driver.request(), TERMS) == []
 
 
 def test_a_cancelling_job_tells_its_workers_and_ends_with_the_last(store: Store) -> None:
     submit(store, "a")
-    first, second = execution.grant(store, driver.request(max_leases=2), TERMS)
+    first, second = store.leases.lease(driver.request(max_leases=2), TERMS)
     store.jobs.cancel("a")
-    assert store.leases.heartbeat(first.token, Heartbeat(num_samples=1), TERMS)
+    assert execution.heartbeat(store, first.token, Heartbeat(num_samples=1), TERMS)
     execution.give_back(store, first.token, LeaseReturn(reason="cancelled"))
     assert store.jobs.get("a").state == JobState.CANCELLING
     execution.report(store, second.token, made_by(second))  # it was done when it heard
@@ -200,14 +202,14 @@ def test_a_cancelling_job_tells_its_workers_and_ends_with_the_last(store: Store)
 
 def test_the_summary_is_leased_once_every_shard_is_in_the_store(store: Store) -> None:
     submit(store, "a")
-    leases = execution.grant(store, driver.request(max_leases=9), TERMS)
+    leases = store.leases.lease(driver.request(max_leases=9), TERMS)
     for lease in leases:
         assert lease.kind == "shard"
         execution.report(store, lease.token, made_by(lease))
     assert store.jobs.get("a").state == JobState.FINALIZING
     summary = lease_one(store)
     assert (summary.kind, summary.position) == ("summary", 2)
-    assert execution.grant(store, driver.request(), TERMS) == []
+    assert store.leases.lease(driver.request(), TERMS) == []
     assert len(execution.summary_records(store, summary.token, -1)) == 2
     assert len(execution.summary_records(store, summary.token, 0)) == 1
     with pytest.raises(InvalidRequestError, match="the lease is of a summary"):
@@ -250,7 +252,7 @@ def test_many_pools_at_once_get_each_shard_once(store: Store) -> None:
     taken: list[int] = []
 
     def work(pool: str) -> None:
-        while granted := execution.grant(store, driver.request(pool, max_leases=3), TERMS):
+        while granted := store.leases.lease(driver.request(pool, max_leases=3), TERMS):
             taken.extend(lease.position for lease in granted)
 
     threads = [threading.Thread(target=work, args=(f"pool-{i}",)) for i in range(6)]
@@ -271,7 +273,7 @@ def test_pools_are_remembered_for_a_day(store: Store) -> None:
         ("pool-b", ("builtin",), 1),
     ]
     driver.age(store, 86_401)
-    store.pools.note(driver.request("pool-b"))
+    store.leases.lease(driver.request("pool-b"), TERMS)
     assert store.pools.forget() == 1
     assert [pool.name for pool in store.pools.all()] == ["pool-b"]
     assert store.pools.forget() == 0

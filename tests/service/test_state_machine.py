@@ -114,7 +114,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=tokens, limit=st.integers(1, 4))
     def lease(self, limit: int) -> Any:
-        granted = execution.grant(self.store, driver.request(max_leases=limit), TERMS)
+        granted = self.store.leases.lease(driver.request(max_leases=limit), TERMS)
         expected = [
             (job_id, position) for job_id, job in self.model.items() for position in job.available()
         ][:limit]
@@ -142,10 +142,10 @@ class StoreMachine(RuleBasedStateMachine):
         beat = Heartbeat(num_samples=num_samples)
         if piece is None or piece.state != "leased":
             with pytest.raises(StaleLeaseError):
-                self.store.leases.heartbeat(token, beat, TERMS)
+                execution.heartbeat(self.store, token, beat, TERMS)
         else:
             ends = job.state in {JobState.CANCELLING, JobState.CANCELLED, JobState.FAILED}
-            assert self.store.leases.heartbeat(token, beat, TERMS) == ends
+            assert execution.heartbeat(self.store, token, beat, TERMS) == ends
 
     @rule(token=tokens)
     def report(self, token: str) -> None:
