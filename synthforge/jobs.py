@@ -65,7 +65,9 @@ class Generator(BaseModel):
     """Who draws the faces; a plain string is its kind."""
 
     model_config = STRICT
-    kind: GeneratorKind = "builtin"
+    kind: GeneratorKind = Field(
+        default="builtin", description="builtin: our own head and renderer; next3d: licensed assets"
+    )
     untrained: bool | None = Field(default=None, description="next3d: random weights, for tests")
     conditioning: Literal["fixed", "render"] | None = Field(
         default=None, description="next3d: the camera that the latent is conditioned on"
@@ -77,7 +79,7 @@ class Image(BaseModel):
 
     model_config = STRICT
     size: int = Field(default=512, ge=64, le=1024, multiple_of=8, description="side, pixels")
-    format: Literal["jpg", "png"] = "jpg"
+    format: Literal["jpg", "png"] = Field(default="jpg", description="of the picture")
     quality: int = Field(default=95, ge=1, le=100, description="of jpg; png is lossless")
 
 
@@ -108,11 +110,15 @@ class Output(BaseModel):
         description="s3://bucket/prefix or file:///folder, under a prefix that the service allows; "
         "by default a folder of the job's id",
     )
-    samples_per_shard: int = Field(default=1000, ge=1, le=100_000)
+    samples_per_shard: int = Field(
+        default=1000, ge=1, le=100_000, description="at most; whole identities, one split"
+    )
     splits: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(
         default={"train": 1.0}, min_length=1, max_length=16, description="shares that sum to 1"
     )
-    reproducibility: Literal["any", "exact"] = "any"
+    reproducibility: Literal["any", "exact"] = Field(
+        default="any", description="exact: keep to the fingerprint of the first lease"
+    )
 
     @model_validator(mode="after")
     def _check_splits(self) -> Self:
@@ -142,9 +148,16 @@ class JobSpec(BaseModel):
 
     model_config = STRICT
     count: int = Field(ge=1, le=MAX_COUNT, description="samples")
-    name: str = Field(default="", max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    sampling: Literal["random", "sobol"] = "random"
+    name: str = Field(
+        default="",
+        max_length=128,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="for people; changes no byte of a shard",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of every random stream")
+    sampling: Literal["random", "sobol"] = Field(
+        default="random", description="sobol: scalar parameters cover their ranges evenly"
+    )
     generator: Generator = Generator()
     identity: Identity = Identity()
     pose: Pose = Pose()
@@ -157,7 +170,10 @@ class JobSpec(BaseModel):
     lens: Lens | None = None
     image: Image = Image()
     annotations: tuple[Annotation, ...] = Field(
-        default_factory=_default_annotations, strict=False, max_length=len(ANNOTATIONS)
+        default_factory=_default_annotations,
+        strict=False,
+        max_length=len(ANNOTATIONS),
+        description="what each sample is labelled with",
     )
     quality: Quality = Quality()
     output: Output = Output()

@@ -1,0 +1,191 @@
+"""Writes the pages of docs/ that the code already knows: `python -m tools.docs`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel
+
+from service.app import create_app
+from service.settings import Settings, describe_settings
+from synthforge.conventions import CLASSES
+from synthforge.jobs import ANNOTATIONS, JobSpec, JobStatus
+from synthforge.samples import MEMBERS, SampleMeta
+from synthforge.shards import Manifest, ShardRecord
+
+_HEADER: Final = "<!-- Written by `python -m tools.docs`; the code is the source. -->"
+
+
+def contract_page() -> str:
+    """Return docs/contract.md."""
+    return "\n".join(
+        [
+            _HEADER,
+            "# The contract",
+            "",
+            "Frames, signs and pixels: [conventions.md](conventions.md). JSON schema: "
+            "`/openapi.json` of a running service, or `JobSpec.model_json_schema()`.",
+            "",
+            "## Job",
+            "",
+            "Only `count` is required. A field that varies takes a number (fixed), `[low, high]` "
+            "(uniform), or an object with a `type`: `uniform` (low, high), `normal` (mean, std, "
+            "low, high), `choice` (values, weights), `mixture` (weights, parts). A coefficients "
+            'field takes one distribution, drawn for each coefficient, or `{"per_index": {"0": '
+            "...}}` (the others are 0). Sections of the other generator are refused.",
+            "",
+            "| field | what | default |",
+            "|---|---|---|",
+            *_job_rows(),
+            "",
+            f"`annotations`: any of {', '.join(f'`{name}`' for name in ANNOTATIONS)}.",
+            "",
+            "## Files of a sample",
+            "",
+            "In this order in the tar, each only if asked for. Keys are `%09d` of the index.",
+            "",
+            "| member | encoding | dtype, shape | asked for by | content |",
+            "|---|---|---|---|---|",
+            *(
+                f"| `K.{m.suffix}` | {m.encoding} | {m.dtype} {m.shape} | "
+                f"{m.annotation or 'always'} | {m.meaning} |"
+                for m in MEMBERS
+            ),
+            "",
+            "## `K.json`",
+            "",
+            *_model_rows(SampleMeta),
+            "",
+            "## Classes",
+            "",
+            ", ".join(f"{class_id} {name}" for class_id, name in CLASSES.items()),
+            "",
+            "## Manifest",
+            "",
+            *_model_rows(Manifest),
+            "",
+            "A shard:",
+            "",
+            *_model_rows(ShardRecord),
+            "",
+            "`digest` is the sha256 of the ASCII lines `<split> <%06d number> <num_samples> "
+            "<sha256>`, each ended by a newline, in the order of the splits and numbers.",
+            "",
+            "## Job status",
+            "",
+            *_model_rows(JobStatus),
+            "",
+        ]
+    )
+
+
+def settings_page() -> str:
+    """Return docs/settings.md."""
+    rows = [
+        f"| `{variable}` | `{default}` | {what} |"
+        for variable, default, what in describe_settings()
+    ]
+    return "\n".join(
+        [
+            _HEADER,
+            "# Settings of the service",
+            "",
+            "Environment variables; a command's options stand above them.",
+            "",
+            "| variable | default | what it does |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "The object store is found through the usual `AWS_*` variables: `AWS_ENDPOINT_URL`, "
+            "`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`. Commands that talk to a "
+            "service read `SYNTHFORGE_SERVICE`; pools read `RAY_ADDRESS`.",
+            "",
+        ]
+    )
+
+
+def http_page() -> str:
+    """Return docs/http.md."""
+    with tempfile.TemporaryDirectory() as folder:
+        service = create_app(Settings(database_url=f"sqlite:///{folder}/docs.db"))
+        paths = service.openapi()["paths"]
+    lines = [
+        _HEADER,
+        "# HTTP",
+        "",
+        "Bodies are JSON. Errors are problem details (RFC 9457) that name field, value and what "
+        "would do. `/openapi.json` is the full document, `/docs` a page to try it.",
+        "",
+        "| route | what it does | answers |",
+        "|---|---|---|",
+    ]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            summary = operation.get("description", "").splitlines()[0]
+            answers = ", ".join(operation["responses"])
+            lines.append(f"| `{method.upper()} {path}` | {summary} | {answers} |")
+    return "\n".join([*lines, ""])
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "docs/contract.md": contract_page,
+    "docs/settings.md": settings_page,
+    "docs/http.md": http_page,
+}
+
+
+def _job_rows() -> Iterator[str]:
+    """Yield a row a field, sections after plain fields."""
+    for name, field in JobSpec.model_fields.items():
+        section = _section_of(field.annotation)
+        if section is None:
+            yield f"| `{name}` | {field.description or ''} | {_default(field)} |"
+            continue
+        for inner, inner_field in section.model_fields.items():
+            what = inner_field.description or ""
+            yield f"| `{name}.{inner}` | {what} | {_default(inner_field)} |"
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        data = value.model_dump(exclude_none=True)
+        if data.get("type") == "uniform":
+            return f"[{data['low']:g}, {data['high']:g}]"
+        return ", ".join(f"{key} {_plain(item)}" for key, item in data.items() if key != "type")
+    return _plain(value)
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return str(value) or "empty"
+
+
+def _model_rows(model: type[BaseModel]) -> Iterator[str]:
+    yield "| field | content |"
+    yield "|---|---|"
+    for name, field in model.model_fields.items():
+        section = _section_of(field.annotation)
+        inner = f": {', '.join(section.model_fields)}" if section is not None else ""
+        yield f"| `{name}` | {field.description or _type_name(field.annotation)}{inner} |"
+
+
+def _type_name(annotation: Any) -> str:
+    name = getattr(annotation, "__name__", str(annotation))
+    return name.replace("typing.", "").replace("|", "or")
