@@ -11,7 +11,7 @@ from tools.build_head.skinning import jaw_weight
 from tools.build_head.spline import Floats
 
 BLINK_PER_UNIT = 0.42  # about two and a half units close the eye
-LID_MEET = 0.25  # share of the opening, from below, where the lids meet
+LID_MEET = 0.16  # share of the opening, from below, where the lids meet
 
 
 def _lid_weights(f: Fields) -> tuple[Floats, Floats, Floats]:
@@ -45,7 +45,7 @@ def lids_moved(f: Fields, upper_share: float, lower_share: float) -> Floats:
     moved[:, 1] += down
     before = np.maximum(lid_dome(f.at) - f.at[:, 2], 0.0)
     # Half of the way the straight path would dip into the ball: end a little outside of the dome.
-    dome = lid_dome(moved) + 0.9 * np.minimum(np.abs(down) / 4.0, 1.0)
+    dome = lid_dome(moved) + 1.1 * np.minimum(np.abs(down) / 4.0, 1.0)
     depth = np.where(np.abs(down) > 1e-9, np.maximum(dome - before - f.at[:, 2], -1.0), 0.0)
     weight = np.maximum(upper, lower)
     return np.stack([0 * down, down, depth * weight], 1)
@@ -54,8 +54,8 @@ def lids_moved(f: Fields, upper_share: float, lower_share: float) -> Floats:
 def _eyes(f: Fields) -> dict[str, Floats]:
     full = lids_moved(f, 1.0 - LID_MEET, LID_MEET)
     raised = -lids_moved(f, 0.16, 0.0)
-    squint = lids_moved(f, 0.08, 0.13) + f.bump((31, 19, 70), (12, 5, 14), (0, 0.8, 0.7))
-    cheek = f.bump((38, 6, 66), (14, 11, 20), (0.4, 2.2, 1.5)) + lids_moved(f, 0.0, 0.06)
+    squint = lids_moved(f, 0.08, 0.1) + f.bump((31, 19, 70), (12, 5, 14), (0, 0.8, 0.7))
+    cheek = f.bump((38, 6, 66), (14, 11, 20), (0.4, 2.2, 1.5)) + lids_moved(f, 0.0, 0.04)
     return {
         "blink": BLINK_PER_UNIT * full,
         "upper_lid_raise": raised,
