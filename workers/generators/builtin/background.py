@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from workers.generators.builtin.colours import hue_colour
+from workers.generators.builtin.colours import hue_colour, thing_hue
 from workers.generators.builtin.noise import CLOUD_TILE_PX, cloud_texture
 from workers.raster.jit import compiled
 from workers.types import FaceParams, Float32Array, Float64Array
@@ -35,7 +35,7 @@ def draw_background(params: FaceParams) -> Float32Array:
 
 def _colour(stream: Generator, level: float, saturation: float) -> Float64Array:
     u = stream.random(3)
-    return hue_colour(u[0], saturation * u[1], level * (0.3 + 1.4 * u[2]))
+    return hue_colour(thing_hue(u[0]), saturation * u[1] ** 1.5, level * (0.3 + 1.4 * u[2]))
 
 
 def _gradient(stream: Generator, level: float) -> Float32Array:
@@ -48,7 +48,7 @@ def _gradient(stream: Generator, level: float) -> Float32Array:
     mix = np.clip(ramp, 0.0, 1.0)[..., None] * u[1]
     spot = np.exp(-4.0 * ((at - u[2])[None, :] ** 2 + (at - u[3])[:, None] ** 2))[..., None]
     canvas = (first + (second - first) * mix) * (1.0 + 0.8 * u[4] * spot)
-    return canvas.astype(np.float32)
+    return np.asarray(canvas, dtype=np.float32)
 
 
 def _mottled(canvas: Float32Array, stream: Generator, strength: float) -> Float32Array:
@@ -82,7 +82,7 @@ def _bokeh(stream: Generator, level: float) -> Float64Array:
 
 
 def _room(stream: Generator, level: float) -> Float64Array:
-    """Walls, doors, windows, shelves and pictures: boxes with level edges, more or less in focus."""
+    """Walls, doors, windows, shelves, pictures: boxes with level edges, more or less in focus."""
     shapes, u = _shapes(stream, 8 + int(stream.integers(0, 14)))
     tilt = 0.12 * (stream.random() - 0.5)
     shapes[:, 0:2] = 1.3 * u[:, 0:2] - 0.15
@@ -114,7 +114,7 @@ def _outdoors(stream: Generator, level: float) -> Float64Array:
     shapes[:, 6] = np.where(u[:, 4] < 0.6, 2.0, 8.0)
     shapes[:, 7] = 0.6 + 0.4 * u[:, 7]
     for shape, drawn in zip(shapes, u, strict=True):
-        shape[8:11] = hue_colour(0.18 + 0.22 * drawn[8], 0.5 * drawn[9], level * drawn[10])
+        shape[8:11] = hue_colour(0.10 + 0.26 * drawn[8], 0.5 * drawn[9], level * drawn[10])
     shapes[0] = 0.5, horizon - 1.0, 2.0, 1.0, 0.0, soft, 8.0, 1.0, *_sky(u[0], bright)
     ground = hue_colour(0.05 + 0.3 * u[1, 8], 0.5 * u[1, 9], 0.6 * level)
     shapes[-1] = 0.5, horizon + 1.0, 2.0, 1.0, 0.0, soft, 8.0, 1.0, *ground

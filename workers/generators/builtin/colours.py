@@ -66,8 +66,8 @@ def skin_reflectance(ita_deg: float, redness: float) -> Float64Array:
 
 def hair_reflectance(tone: float, redness: float) -> Float64Array:
     """Return the colour of hair: `tone` 0 blond to 1 black, `redness` adds pheomelanin."""
-    eumelanin = 0.22 + 3.4 * tone**1.6
-    absorption = eumelanin * _EUMELANIN + 1.6 * redness * _PHEOMELANIN * (1.0 - 0.5 * tone)
+    eumelanin = 0.3 + 10.5 * tone**1.8
+    absorption = eumelanin * _EUMELANIN + 2.2 * redness * _PHEOMELANIN * (1.0 - 0.6 * tone)
     return np.asarray(_HAIR_WHITE * np.exp(-absorption) + 0.004)
 
 
@@ -93,16 +93,24 @@ def light_colour(kelvin: float) -> Float64Array:
         y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
     else:
         y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
-    rgb = np.maximum(XYZ_TO_RGB @ np.array([x / y, 1.0, (1.0 - x - y) / y]), 0.02)
+    rgb: Float64Array = np.maximum(XYZ_TO_RGB @ np.array([x / y, 1.0, (1.0 - x - y) / y]), 0.02)
     return np.asarray(rgb / (rgb @ LUMINANCE))
 
 
 def hue_colour(hue: float, saturation: float, luminance: float) -> Float64Array:
-    """Return a linear colour of a hue (0 to 1 around the circle), saturation and luminance."""
-    phase = 2.0 * np.pi * (hue + np.array([0.0, 1.0 / 3.0, 2.0 / 3.0]))
+    """Return a linear colour of a hue (0 red, 1/3 green, 2/3 blue), saturation and luminance."""
+    phase = 2.0 * np.pi * (hue - np.array([0.0, 1.0 / 3.0, 2.0 / 3.0]))
     pure = np.clip(0.5 + 0.75 * np.cos(phase), 0.02, 1.0)
-    mixed = 1.0 + saturation * (pure / (pure @ LUMINANCE) - 1.0)
-    return np.maximum(luminance * mixed, 0.0)
+    # A strong blue or magenta of given luminance would be brighter than white: it gets darker.
+    mixed = 1.0 + saturation * (pure / (0.35 + 0.65 * (pure @ LUMINANCE)) - 1.0)
+    return np.asarray(np.maximum(luminance * mixed, 0.0))
+
+
+def thing_hue(u: float) -> float:
+    """Return a hue of things around us from a uniform number: mostly earth, leaves and sky."""
+    ends = ((0.0, 0.03), (0.45, 0.15), (0.62, 0.40), (0.64, 0.53), (0.9, 0.66), (1.0, 1.0))
+    at, hues = zip(*ends, strict=True)
+    return float(np.interp(u, at, hues))
 
 
 def _lab_to_rgb(lightness: float, a: float, b: float) -> Float64Array:

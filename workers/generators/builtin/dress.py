@@ -12,6 +12,7 @@ from workers.generators.builtin.colours import (
     hue_colour,
     iris_reflectance,
     skin_reflectance,
+    thing_hue,
 )
 from workers.generators.builtin.noise import (
     FULL,
@@ -67,7 +68,7 @@ def occlusion(params: FaceParams, surface: HeadSurface) -> Float32Array:
     opening = float(np.rad2deg(np.linalg.norm(params.jaw_pose))) / OPEN_JAW_DEG
     share = np.float32(min(max(opening, 0.0), 1.3))
     closed, opened = surface.occlusion
-    return np.clip(closed + share * (opened - closed), 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(closed + share * (opened - closed), 0.0, 1.0), dtype=np.float32)
 
 
 def identity_look(
@@ -128,7 +129,7 @@ def _vertex_colours(params: FaceParams, surface: HeadSurface) -> Float32Array:
     blood += 0.18 * u[2] * fields.socket - 0.08
     extinction = np.multiply.outer(melanin, MELANIN_EXTINCTION)
     extinction += np.multiply.outer(blood, BLOOD_EXTINCTION)
-    lashes = 1.0 - (0.45 + 0.4 * u[3]) * fields.lid_edge
+    lashes = 1.0 - (0.6 + 0.3 * u[3]) * fields.lid_edge
     skin = base * np.exp(-extinction) * lashes[:, None]
     hair = hair_reflectance(scalars["appearance.hair_tone"], scalars["appearance.hair_redness"])
     colours = np.where(surface.hair_vertices[:, None] > 0, hair, skin)
@@ -155,21 +156,21 @@ def _skin(params: FaceParams, surface: HeadSurface) -> SkinLook:
     u = params.streams.identity_uniforms("texture.freckles", 8)
     base = skin_reflectance(scalars["appearance.skin_tone"], scalars["appearance.skin_redness"])
     tone, grey = scalars["appearance.hair_tone"], scalars["appearance.hair_grey"]
-    hairs = hair_reflectance(max(tone, 0.3), scalars["appearance.hair_redness"])
+    hairs = hair_reflectance(max(tone, 0.25), scalars["appearance.hair_redness"])
     hairs = hairs + (0.6 * GREY_HAIR - hairs) * 0.8 * grey**2
     light_skin = min(float(base[1]) / 0.3, 1.0)
     return SkinLook(
         texels_per_uv=surface.texels_per_uv,
         offset_u=512.0 * u[0],
         offset_v=512.0 * u[1],
-        mottling_melanin=(0.03 + 0.05 * u[2]) / UNIT,
-        mottling_blood=(0.035 + 0.05 * u[3]) / UNIT,
+        mottling_melanin=(0.02 + 0.04 * u[2]) / UNIT,
+        mottling_blood=(0.015 + 0.035 * u[3]) / UNIT,
         freckles=1.8 * max(u[4] - 0.55, 0.0) * light_skin / FULL,
         pores=(0.05 + 0.07 * u[5]) / UNIT,
         stubble=scalars["appearance.stubble"],
         stubble_rgb=triple(0.35 * hairs + 0.25 * base * np.array([0.75, 0.9, 1.0])),
         brow_density=scalars["appearance.brow_density"],
-        brow_rgb=triple(0.55 * hairs),
+        brow_rgb=triple(np.minimum(0.5 * hairs, 0.45 * base)),
         brow_origin_right=surface.brows.origins_m[0],
         brow_origin_left=surface.brows.origins_m[1],
         brow_texels_per_m=1.0 / surface.brows.texel_m,
@@ -212,10 +213,11 @@ def _hair(params: FaceParams, surface: HeadSurface) -> HairLook:
     u = params.streams.identity_uniforms("texture.hair", 6)
     return HairLook(
         crown=triple(surface.crown + np.array([0.03 * (u[0] - 0.5), 0.0, 0.0])),
-        grey_share=params.scalars["appearance.hair_grey"],
+        grey_share=params.scalars["appearance.hair_grey"] ** 1.4,
         grey_rgb=triple(GREY_HAIR),
-        contrast=0.28 + 0.22 * u[1],
-        curl=34.0 * max(u[2] - 0.35, 0.0),
+        contrast=0.16 + 0.2 * u[1],
+        curl=16.0 * u[2] ** 2,
+        wave=0.004 + 0.022 * u[2],
         gloss=0.5 + 1.1 * u[3],
         offset_across=512.0 * u[4],
         offset_along=512.0 * u[5],
@@ -226,8 +228,8 @@ def _cloth(params: FaceParams) -> ClothLook:
     u = params.streams.identity_uniforms("appearance.clothing", 8)
     pattern = int(u[6] * 6.0)
     return ClothLook(
-        first_rgb=triple(hue_colour(u[0], 0.9 * u[1], 0.02 + 0.6 * u[2] ** 2)),
-        second_rgb=triple(hue_colour(u[3], 0.9 * u[4], 0.02 + 0.6 * u[5])),
+        first_rgb=triple(hue_colour(thing_hue(u[0]), 0.9 * u[1], 0.02 + 0.6 * u[2] ** 2)),
+        second_rgb=triple(hue_colour(thing_hue(u[3]), 0.9 * u[4], 0.02 + 0.6 * u[5])),
         pattern=pattern if pattern <= 3 else 0,
         period=0.006 + 0.03 * u[7],
     )

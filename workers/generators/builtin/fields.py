@@ -6,6 +6,7 @@ They know no particular head: any mesh with regions and the 51 inner landmarks g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +83,9 @@ def face_fields(
         in_classes(len(vertices), faces, face_region, ("neck",)).astype(float), faces, rounds=3
     )
     lips = _inner(len(vertices), faces, face_region, ("upper_lip", "lower_lip"), 0.7)
-    brow = _inner(len(vertices), faces, face_region, ("left_brow", "right_brow"), 0.55)
+    brow = _inner(len(vertices), faces, face_region, ("left_brow", "right_brow"), 0.65)
     fields = {
-        "flush": np.maximum(_flush(place), 0.9 * ears),
+        "flush": np.maximum(_flush(place), 0.5 * ears),
         "socket": _socket(place),
         "lid_edge": _lid_edge(place),
         "oil": _oil(place),
@@ -209,7 +210,7 @@ def _freckles(place: _Places) -> Float64Array:
 
 def _distance_to(points: Float64Array, polyline: list[Float64Array]) -> Float64Array:
     best = np.full(len(points), np.inf)
-    for a, b in zip(polyline[:-1], polyline[1:], strict=True):
+    for a, b in pairwise(polyline):
         along = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a) + 1e-18), 0.0, 1.0)
         best = np.minimum(best, np.linalg.norm(points - a - along[:, None] * (b - a), axis=1))
     return best

@@ -17,8 +17,8 @@ from workers.generators.builtin.hair import cut_hair, hair_shell
 from workers.generators.builtin.head import BuiltinHead, load_head
 from workers.generators.builtin.lens import draw_lens, expose
 from workers.generators.builtin.lighting import Lighting, draw_lighting, white_point
+from workers.generators.builtin.picture import draw_picture
 from workers.generators.builtin.presets import preset_vectors
-from workers.generators.builtin.shading import shade
 from workers.generators.builtin.shading_inputs import Geometry, Lights, triple
 from workers.generators.builtin.surface import measure_surface
 from workers.generators.builtin.vertex_stage import light_vertices, ray_matrices
@@ -147,7 +147,7 @@ class BuiltinGenerator:
             axes=turn @ head_turn,
         )
         look = identity_look(params, surface, (turn @ eye_turns, head_turn.T @ eye_turns))
-        picture = shade(geometry, _lights(lighting), look, draw_background(params))
+        picture = draw_picture(geometry, _lights(lighting), look, draw_background(params))
         return expose(
             picture, draw_lens(params, white_point(params, lighting), illumination), params
         )

@@ -87,4 +87,4 @@ def cut_hair(
     outward -= (outward @ up)[:, None] * up
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
     spread = 0.016 * np.minimum(hang / 0.05, 1.0)
-    return (cut - hang[:, None] * up + spread[:, None] * outward).astype(np.float32)
+    return np.asarray(cut - hang[:, None] * up + spread[:, None] * outward, dtype=np.float32)

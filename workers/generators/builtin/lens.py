@@ -50,7 +50,7 @@ def draw_lens(params: FaceParams, white_point: Float64Array, illumination: float
     """
     scalars = params.scalars
     u = params.streams.sample_uniforms("lens.tone", 3)
-    automatic = 1.15 * max(illumination, 0.02) ** -0.75
+    automatic = 1.05 * max(illumination, 0.02) ** -0.75
     return Lens(
         gains=white_point * automatic * 2.0 ** scalars["lens.exposure"],
         blur_px=scalars["lens.blur"] * params.camera.width_px / REFERENCE_PX,
@@ -64,7 +64,9 @@ def draw_lens(params: FaceParams, white_point: Float64Array, illumination: float
 def expose(picture: Float32Array, lens: Lens, params: FaceParams) -> UInt8Array:
     """Return the (H, W, 3) sRGB picture of (H, W, 3) linear light, which is used up."""
     if lens.blur_px > MIN_BLUR_PX:
-        _blur(picture, _gaussian(lens.blur_px))
+        kernel = _gaussian(lens.blur_px)
+        _blur_rows(picture, kernel)
+        _blur_columns(picture, kernel)
     height, width = picture.shape[:2]
     offset = params.streams.of_sample("lens.noise").integers(0, SENSOR_TILE_PX, 2)
     out = np.empty(picture.shape, np.uint8)
@@ -87,7 +89,7 @@ def _gaussian(sigma_px: float) -> Float32Array:
     """(N,) one half of a normalised kernel, from the centre."""
     reach = int(np.ceil(2.6 * sigma_px))
     half = np.exp(-0.5 * (np.arange(reach + 1) / sigma_px) ** 2)
-    return (half / (2.0 * half.sum() - half[0])).astype(np.float32)
+    return np.asarray(half / (2.0 * half.sum() - half[0]), dtype=np.float32)
 
 
 def _tone_table(contrast: float) -> UInt8Array:
@@ -102,41 +104,47 @@ def _tone_table(contrast: float) -> UInt8Array:
 
 
 @compiled
-def _blur(picture: Float32Array, half: Float32Array) -> None:
-    """Gaussian blur in place, rows then columns; the border's pixels are repeated."""
+def _blur_rows(picture: Float32Array, half: Float32Array) -> None:
+    """Gaussian blur along each row, in place; the border's pixels are repeated."""
     height, width, channels = picture.shape
     reach = half.shape[0] - 1
-    row = np.empty((width + 2 * reach) * channels, np.float32)
-    num = width * channels
+    num, margin = width * channels, reach * channels
+    row = np.empty(num + 2 * margin, np.float32)
     for i in range(height):
         line = picture[i].reshape(num)
-        row[reach * channels : reach * channels + num] = line
-        for j in range(reach):
-            for c in range(channels):
-                row[j * channels + c] = line[c]
-                row[(reach + width + j) * channels + c] = line[num - channels + c]
+        row[margin : margin + num] = line
+        for k in range(margin):
+            row[k] = line[k % channels]
+            row[margin + num + k] = line[num - channels + k % channels]
         for k in range(num):
-            line[k] = half[0] * row[reach * channels + k]
+            line[k] = half[0] * row[margin + k]
         for t in range(1, reach + 1):
             weight = half[t]
-            low, high = (reach - t) * channels, (reach + t) * channels
+            low, high = margin - t * channels, margin + t * channels
             for k in range(num):
                 line[k] += weight * (row[low + k] + row[high + k])
-    ring = np.empty((2 * reach + 1, num), np.float32)
-    for r in range(2 * reach + 1):
+
+
+@compiled
+def _blur_columns(picture: Float32Array, half: Float32Array) -> None:
+    """Gaussian blur along each column, in place; the rows above are kept in a ring."""
+    height, width, channels = picture.shape
+    reach = half.shape[0] - 1
+    num, size = width * channels, 2 * reach + 1
+    ring = np.empty((size, num), np.float32)
+    for r in range(size):
         ring[r] = picture[min(max(r - reach, 0), height - 1)].reshape(num)
     for i in range(height):
         line = picture[i].reshape(num)
-        middle = ring[(i + reach) % (2 * reach + 1)]
+        middle = ring[(i + reach) % size]
         for k in range(num):
             line[k] = half[0] * middle[k]
         for t in range(1, reach + 1):
             weight = half[t]
-            above = ring[(i + reach - t) % (2 * reach + 1)]
-            below = ring[(i + reach + t) % (2 * reach + 1)]
+            above, below = ring[(i + reach - t) % size], ring[(i + reach + t) % size]
             for k in range(num):
                 line[k] += weight * (above[k] + below[k])
-        ring[i % (2 * reach + 1)] = picture[min(i + reach + 1, height - 1)].reshape(num)
+        ring[i % size] = picture[min(i + reach + 1, height - 1)].reshape(num)
 
 
 @compiled
@@ -156,11 +164,11 @@ def _develop(
     tile = sensor.shape[0]
     size = table.shape[0]
     last = np.float32(size - 1)
-    per_bright = np.float32(size * size / 4.0)
+    bright = np.float32(size / 2.0)  # the table's index by the square root of linear light
     gain_r, gain_g, gain_b = np.float32(gains[0]), np.float32(gains[1]), np.float32(gains[2])
-    spread = np.float32(noise / 32.0)
+    # Photon noise grows with the root of light, so that the root's own noise is even.
+    spread = np.float32(0.5 * noise * size / 2.0 / 32.0)
     keep, zero = np.float32(saturation), np.float32(0.0)
-    shot, read = np.float32(0.96), np.float32(0.04)
     wr, wg, wb = np.float32(0.2126), np.float32(0.7152), np.float32(0.0722)
     for i in range(height):
         dy = i + 0.5 - 0.5 * height
@@ -176,12 +184,12 @@ def _develop(
             r = max(grey + keep * (r - grey), zero)
             g = max(grey + keep * (g - grey), zero)
             b = max(grey + keep * (b - grey), zero)
-            r += spread * noise_line[column, 0] * np.sqrt(read + shot * r)
-            g += spread * noise_line[column, 1] * np.sqrt(read + shot * g)
-            b += spread * noise_line[column, 2] * np.sqrt(read + shot * b)
-            out[i, j, 0] = table[int(min(np.sqrt(max(r, zero) * per_bright), last))]
-            out[i, j, 1] = table[int(min(np.sqrt(max(g, zero) * per_bright), last))]
-            out[i, j, 2] = table[int(min(np.sqrt(max(b, zero) * per_bright), last))]
+            r = np.sqrt(r) * bright + spread * noise_line[column, 0]
+            g = np.sqrt(g) * bright + spread * noise_line[column, 1]
+            b = np.sqrt(b) * bright + spread * noise_line[column, 2]
+            out[i, j, 0] = table[int(min(max(r, zero), last))]
+            out[i, j, 1] = table[int(min(max(g, zero), last))]
+            out[i, j, 2] = table[int(min(max(b, zero), last))]
             column += 1
             if column == tile:
                 column = 0

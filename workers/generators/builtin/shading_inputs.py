@@ -39,7 +39,7 @@ class Geometry(NamedTuple):
         uv: (T, 2).
         face_material: (F,) codes above.
         attributes: (V, NUM_ATTRIBUTES) of workers/generators/builtin/vertex_stage.py.
-        ray_matrices: (F, 9), see there.
+        ray_matrices: (F, 12), see there.
         face_id: (2H, 2W) int32, the face seen by each quarter of a pixel, -1 none.
         intrinsics: (3, 3) pixels.
         axes: (3, 3) rotation from the resting head's axes to the camera's.
@@ -134,7 +134,7 @@ class HairLook(NamedTuple):
         crown: resting metres, from where hair falls.
         grey_share: of strands; grey_rgb their colour.
         contrast: between strands.
-        curl: sideways wander of strands, texels.
+        curl: sideways wander of strands, texels; wave: turns of it a texel along.
         gloss: strength of the highlight.
         offset_across: texels; offset_along too.
     """
@@ -144,6 +144,7 @@ class HairLook(NamedTuple):
     grey_rgb: Triple
     contrast: float
     curl: float
+    wave: float
     gloss: float
     offset_across: float
     offset_along: float

@@ -76,11 +76,12 @@ def light_vertices(
 
 
 def ray_matrices(vertices_cam: Float64Array, faces: Int32Array) -> Float64Array:
-    """Return (F, 9): row-major M with M . (x/z, y/z, 1) proportional to a hit's barycentrics.
+    """Return (F, 12): row-major M with M . (x/z, y/z, 1) proportional to a hit's barycentrics.
 
-    1/z of the hit is their sum. A face without area, or seen edge-on, has zeros.
+    1/z of the hit is their sum; the last three numbers are the sums of M's columns. A face without
+    area, or seen edge-on, has zeros.
     """
-    out = np.empty((len(faces), 9))
+    out = np.empty((len(faces), 12))
     _invert_faces(vertices_cam, faces, out)
     return out
 
@@ -103,6 +104,8 @@ def _invert_faces(vertices: Float64Array, faces: Int32Array, out: Float64Array) 
         out[f, 6] = (ay * bz - az * by) * scale
         out[f, 7] = (az * bx - ax * bz) * scale
         out[f, 8] = (ax * by - ay * bx) * scale
+        for axis in range(3):
+            out[f, 9 + axis] = out[f, axis] + out[f, 3 + axis] + out[f, 6 + axis]
 
 
 @compiled
