@@ -23,6 +23,7 @@ from synthforge.jobs import JobSpec
 from synthforge.leases import SummaryReport
 from synthforge.shards import (
     MANIFEST_NAME,
+    PARTS_FOLDER,
     SHARD_FOLDER,
     SUMMARY_NAMES,
     Fingerprint,
@@ -67,6 +68,7 @@ def commit(store: Store, open_storage: StorageFactory, job: JobRow) -> bool:
     content = manifest.to_json()
     storage.put_bytes(manifest_copy_key(manifest.digest), content)
     storage.put_bytes(MANIFEST_NAME, content)
+    sweep(storage, manifest)
     return store.datasets.succeed(job.num, manifest.digest)
 
 
@@ -169,6 +171,19 @@ def check_objects(storage: Storage, manifest: Manifest) -> None:
         if num_bytes != named.num_bytes:
             state = "is not in the store" if num_bytes is None else f"has {num_bytes} bytes there"
             raise ManifestError(f"{named.name} ({named.num_bytes} bytes) {state}")
+
+
+def sweep(storage: Storage, manifest: Manifest) -> None:
+    """Delete what no manifest names: index parts, and shards of executions that came too late.
+
+    Raises:
+        StorageError: the store does not answer; sweeping again is harmless.
+    """
+    named = {shard.name for shard in manifest.shards}
+    for folder in (PARTS_FOLDER, SHARD_FOLDER):
+        for found in list(storage.list_objects(folder)):
+            if found.key not in named:
+                storage.delete(found.key)
 
 
 def _checked_records(spec: JobSpec, records: Iterable[str]) -> Iterator[ShardRecord]:

@@ -148,6 +148,19 @@ def test_a_crash_on_the_way_is_mended_by_doing_it_again(
     assert storage.head("manifest.json")
 
 
+def test_what_no_manifest_names_is_swept(finalizing: JobRow, sqlite_store: Store) -> None:
+    storage = open_storage(finalizing.output_url)
+    late = ("parts/train-000000-0123456789ab.parquet", "shards/train-000000-0123456789ab.tar")
+    for key in (*late, "notes.txt"):
+        storage.put_bytes(key, b"late")
+    assert manifests.commit(sqlite_store, open_storage, finalizing)
+    manifest = Manifest.model_validate_json(storage.get_bytes("manifest.json"))
+    left = {found.key for found in storage.list_objects()}
+    assert not left & set(late)
+    assert {shard.name for shard in manifest.shards} <= left
+    assert "notes.txt" in left  # not a place of ours
+
+
 def test_two_replicas_write_the_same_bytes_and_one_ends_the_job(
     finalizing: JobRow, sqlite_store: Store
 ) -> None:
