@@ -8,9 +8,10 @@ from tools.build_head import anatomy
 from tools.build_head.fields import Fields, lid_dome
 from tools.build_head.skin import lip_arch
 from tools.build_head.skinning import jaw_weight
-from tools.build_head.spline import Floats
+from tools.build_head.spline import Floats, smoothstep
 
 BLINK_PER_UNIT = 0.42  # about two and a half units close the eye
+LID_REACH_MM = 12.0  # how far from their edges the lids still move along
 LID_MEET = 0.16  # share of the opening, from below, where the lids meet
 
 
@@ -21,8 +22,8 @@ def _lid_weights(f: Fields) -> tuple[Floats, Floats, Floats]:
     inside = np.clip(4.4 * along * (1 - along), 0.0, 1.0) ** 0.35
     upper = np.where(near & (above > -3.5) & (above > below), 1.0, 0.0)
     lower = np.where(near & (below > -3.5) & (below >= above), 1.0, 0.0)
-    upper *= np.clip(1.0 - np.maximum(above, 0.0) / 9.0, 0.0, 1.0) ** 1.2
-    lower *= np.clip(1.0 - np.maximum(below, 0.0) / 9.0, 0.0, 1.0) ** 1.2
+    upper *= smoothstep(LID_REACH_MM, 0.0, np.maximum(above, 0.0))
+    lower *= smoothstep(LID_REACH_MM, 0.0, np.maximum(below, 0.0))
     n = anatomy.NUM_LID_SEGMENTS
     index = np.arange(2 * n)
     for name, share in (("lids", 1.0), ("lid_margin", 1.0), ("lid_bag", 0.25)):

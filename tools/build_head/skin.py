@@ -141,7 +141,7 @@ def _add_lids(half: HalfMesh, layout: HalfSkin, uv: Floats) -> None:
     direction = offset / np.linalg.norm(offset, axis=1, keepdims=True)
     wide = np.stack([direction[:, 0], direction[:, 1] * 1.6, np.zeros(len(loop))], 1)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    bag = wide * (anatomy.EYE_RADIUS + 2.2) + [0.0, 0.0, 1.0]
+    bag = wide * (anatomy.EYE_RADIUS + 1.0) + [0.0, 0.0, -3.0]
     rings = [loop]
     for name, points in (("lid_margin", c + margin), ("lid_bag", c + bag)):
         rings.append(half.add_points(name, points))
