@@ -41,6 +41,7 @@ class Batch:
         dense: (B, V, 3) float32, metres, camera axes.
         landmarks_px: (B, 68, 2) float32.
         visibility: (B, 68) uint8.
+        focal_px: (B,) float32, focal length in pixels of the picture as it is.
         world2cam: (B, 4, 4) float32; as written, whatever the augmentation did.
         intrinsics_px: (B, 3, 3) float32; as written.
         pose_deg: (B, 3) float32, yaw, pitch, roll; as written.
@@ -57,6 +58,7 @@ class Batch:
     dense: Tensor | None = None
     landmarks_px: Tensor | None = None
     visibility: Tensor | None = None
+    focal_px: Tensor | None = None
     world2cam: Tensor | None = None
     intrinsics_px: Tensor | None = None
     pose_deg: Tensor | None = None
@@ -115,10 +117,13 @@ def _stacked(samples: Sequence[Sample], name: str) -> Tensor | None:
 
 
 def _geometry(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    found = {}
+    focal = [sample.focal_px for sample in samples if sample.focal_px is not None]
+    if len(focal) == len(samples):
+        found["focal_px"] = torch.tensor(focal, dtype=torch.float32)
     metas = [sample.meta for sample in samples if sample.meta is not None]
     if len(metas) < len(samples):
-        return {}
-    found = {}
+        return found
     cameras = [meta.camera for meta in metas if meta.camera is not None]
     if len(cameras) == len(metas):
         found["world2cam"] = torch.tensor([camera.world2cam for camera in cameras])

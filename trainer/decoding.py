@@ -33,6 +33,7 @@ class Sample:
         dense: (V, 3) float32 mesh vertices, metres, camera axes.
         landmarks_px: (68, 2) float32, iBUG order.
         visibility: (68,) uint8: 0 outside the image, 1 hidden, 2 seen.
+        focal_px: focal length in pixels of this very picture, also after a zoom.
         meta: everything else that `K.json` holds, as written: before any augmentation.
     """
 
@@ -46,6 +47,7 @@ class Sample:
     dense: NDArray[np.float32] | None = None
     landmarks_px: NDArray[np.float32] | None = None
     visibility: NDArray[np.uint8] | None = None
+    focal_px: float | None = None
     meta: SampleMeta | None = None
 
     @property
@@ -88,6 +90,8 @@ def decode_sample(key: str, suffixes: Iterable[str], read: Callable[[str], bytes
     meta = arrays.get("meta")
     if meta is not None:
         arrays |= landmark_arrays(meta.landmarks68)
+        if meta.camera is not None:
+            arrays["focal_px"] = meta.camera.intrinsics_px[0][0]
     return Sample(key=key, **arrays)
 
 

@@ -15,7 +15,7 @@ from trainer.filters import Filter, keeps_all
 from trainer.order import Int64Array
 from trainer.shard_store import ShardStore
 
-_META_SUFFIX = "json"
+META_SUFFIX = "json"
 
 
 @dataclass(frozen=True)
@@ -74,5 +74,5 @@ def _kept_rows(
     if not filters:
         return None
     shard = store.open(record)
-    metas = (SampleMeta.model_validate_json(shard.read(row, _META_SUFFIX)) for row in shard.rows)
+    metas = (SampleMeta.model_validate_json(shard.read(row, META_SUFFIX)) for row in shard.rows)
     return np.array([i for i, meta in enumerate(metas) if keeps_all(filters, meta)], np.int64)

@@ -180,10 +180,14 @@ class Course:
         if len(weights) != len(counts) or min(weights) <= 0:
             raise ValueError(f"weights {tuple(weights)}: one positive weight a dataset would do")
         self._counts, self._names, self._config = list(counts), list(names), config
+        self._weights = list(weights)
         self._sizes = [int(array.sum()) for array in counts]
         self._edges = np.concatenate([[0.0], np.cumsum(weights) / np.sum(weights)])
         self.epoch_size = sum(self._sizes)
         self._order = lru_cache(maxsize=2 * len(counts) + 2)(self._epoch_order)
+
+    def __reduce__(self) -> tuple[type[Course], tuple[object, ...]]:
+        return Course, (self._counts, self._names, self._weights, self._config)
 
     def places(self, epoch: int, start: int, stop: int) -> Places:
         """Return where the samples of one epoch from `start` up to `stop` lie."""

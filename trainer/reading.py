@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,12 +17,14 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from synthforge.samples import SampleMeta
 from trainer.batches import Batch, collate
 from trainer.decoding import Sample, decode_sample
-from trainer.index import DatasetIndex
+from trainer.index import META_SUFFIX, DatasetIndex
 from trainer.keyed_random import keyed_generator
 from trainer.order import Course, Places, rank_part
-from trainer.shard_store import ShardError, ShardStore
+from trainer.shard_store import OpenShard, ShardError, ShardStore
+from trainer.tar_index import Row
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 Span = tuple[int, int, int]  # epoch, first position, position after the last
@@ -58,6 +61,28 @@ class Spans(Sequence[Span]):
         return self.epoch, start, min(start + self.size, self.end)
 
 
+class KeptSamples:
+    """Decoded samples of a small dataset, kept up to a size; those kept first stay."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = self._free_bytes = limit_bytes
+        self._samples: dict[tuple[int, int, int], Sample] = {}
+
+    def __reduce__(self) -> tuple[type[KeptSamples], tuple[int]]:
+        return KeptSamples, (self._limit_bytes,)  # an empty one travels to a loader process
+
+    def get(self, place: tuple[int, int, int]) -> Sample | None:
+        """Return the sample at (dataset, shard, row), or None."""
+        return self._samples.get(place)
+
+    def put(self, place: tuple[int, int, int], sample: Sample) -> None:
+        """Keep a sample if there is room; one that two threads bring counts twice."""
+        size = sum(value.nbytes for value in vars(sample).values() if hasattr(value, "nbytes"))
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._samples[place] = sample
+
+
 @dataclass(frozen=True)
 class BatchReader:
     """Reads any global batch's part of one rank; travels to loader processes.
@@ -74,6 +99,7 @@ class BatchReader:
         threads: that decode in one process.
         batches_ahead: decoded before they are asked for, a process.
         shards_ahead: batches by which fetching shards runs ahead of decoding.
+        kept: decoded samples that stay in memory.
     """
 
     stores: tuple[ShardStore, ...]
@@ -87,6 +113,7 @@ class BatchReader:
     threads: int
     batches_ahead: int
     shards_ahead: int
+    kept: KeptSamples
 
     def read_batch(self, span: Span) -> Batch:
         """Return this rank's part of a global batch, filled up with weight 0 to the largest."""
@@ -101,21 +128,34 @@ class BatchReader:
 
     def read_sample(self, places: Places, i: int) -> Sample:
         """Decode and augment the sample at one place."""
-        dataset, shard_number = int(places.dataset[i]), int(places.shard[i])
-        index = self.indexes[dataset]
-        record = index.shards[shard_number]
-        shard = self.stores[dataset].open(record)
-        number = index.row_in_shard(shard_number, int(places.row[i]))
-        row = shard.rows[number]
-        key = index.key(shard_number, number)
-        if row.key != key:
-            raise ShardError(f"shard {record.name}: row {number} is {row.key}, not {key}")
-        wanted = [suffix for suffix in row.members if suffix in self.suffixes]
-        sample = decode_sample(key, wanted, lambda suffix: shard.read(row, suffix))
+        place = (int(places.dataset[i]), int(places.shard[i]), int(places.row[i]))
+        sample = self.kept.get(place)
+        if sample is None:
+            shard, row = self._open_row(*place)
+            wanted = [suffix for suffix in row.members if suffix in self.suffixes]
+            sample = decode_sample(row.key, wanted, lambda suffix: shard.read(row, suffix))
+            self.kept.put(place, sample)
         if self.transform is None:
             return sample
         epoch = int(places.epoch[i])
-        return self.transform(sample, keyed_generator("augment", self.seed, epoch, key))
+        return self.transform(sample, keyed_generator("augment", self.seed, epoch, sample.key))
+
+    def read_meta(self, places: Places, i: int) -> SampleMeta:
+        """Return the JSON of the sample at one place."""
+        shard, row = self._open_row(
+            int(places.dataset[i]), int(places.shard[i]), int(places.row[i])
+        )
+        return SampleMeta.model_validate_json(shard.read(row, META_SUFFIX))
+
+    def _open_row(self, dataset: int, shard_number: int, kept_row: int) -> tuple[OpenShard, Row]:
+        index = self.indexes[dataset]
+        record = index.shards[shard_number]
+        shard = self.stores[dataset].open(record)
+        number = index.row_in_shard(shard_number, kept_row)
+        row, key = shard.rows[number], index.key(shard_number, number)
+        if row.key != key:
+            raise ShardError(f"shard {record.name}: row {number} is {row.key}, not {key}")
+        return shard, row
 
     def fetch_shards(self, span: Span) -> None:
         """Have the shards of a batch ready; an error shows when the batch itself is read."""
@@ -150,23 +190,30 @@ class BatchReader:
 
 
 class _WorkerShare(IterableDataset[Batch]):
-    """Every n-th batch, for one of n loader processes: PyTorch takes from them in turn."""
+    """Every n-th batch, for one of n loader processes: PyTorch takes from them in turn.
+
+    The reader travels pickled even where processes are forked: locks that a thread of ours holds at
+    that moment, and connections, must not be shared with a child.
+    """
 
     def __init__(self, reader: BatchReader, spans: Spans) -> None:
-        self._reader, self._spans = reader, spans
+        self._reader = pickle.dumps(replace(reader, transform=None))
+        self._transform, self._spans = reader.transform, spans
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
         if info is None:
             raise RuntimeError("read_in_threads is the way without loader processes")
-        cv2.setNumThreads(1)
-        yield from self._reader.read_in_threads(self._spans[info.id :: info.num_workers])
+        reader = replace(pickle.loads(self._reader), transform=self._transform)  # noqa: S301 - own
+        yield from reader.read_in_threads(self._spans[info.id :: info.num_workers])
 
 
 def read_in_processes(
     reader: BatchReader, spans: Spans, workers: int, *, pin_memory: bool
 ) -> Iterator[Batch]:
     """Yield the batches of `spans` in order, decoded by PyTorch's loader processes."""
+    # OpenCV's threads do not survive a fork: a child that used them would hang or crash.
+    cv2.setNumThreads(1)
     loader = DataLoader(
         _WorkerShare(reader, spans),
         batch_size=None,

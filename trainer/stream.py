@@ -17,12 +17,13 @@ from typing import Any, Final
 
 import torch.distributed
 
+from synthforge.samples import SampleMeta
 from trainer.batches import Batch
 from trainer.decoding import wanted_suffixes
 from trainer.filters import Filter
 from trainer.index import DatasetIndex, build_index
 from trainer.order import Course, OrderConfig
-from trainer.reading import BatchReader, Spans, Transform, read_in_processes
+from trainer.reading import BatchReader, KeptSamples, Spans, Transform, read_in_processes
 from trainer.shard_store import CacheConfig, ShardStore, default_cache_folder
 from trainer.sources import open_source
 
@@ -48,6 +49,8 @@ class StreamConfig:
         shards_ahead: batches by which fetching shards runs ahead of decoding.
         cache: of fetched shards; datasets on this machine are read where they are.
         pin_memory: of the batches, for a CUDA device.
+        keep_decoded_bytes: decoded samples to keep in memory, before any transform; for a dataset
+            that fits, read again and again without loader processes.
     """
 
     batch_size: int = 32
@@ -62,6 +65,7 @@ class StreamConfig:
     shards_ahead: int = 16
     cache: CacheConfig | None = None
     pin_memory: bool = False
+    keep_decoded_bytes: int = 0
 
     def __post_init__(self) -> None:
         least = {"batch_size": 1, "workers": 0, "threads": 1, "batches_ahead": 0, "shards_ahead": 1}
@@ -109,6 +113,7 @@ class Stream:
             threads=config.threads,
             batches_ahead=config.batches_ahead,
             shards_ahead=config.shards_ahead,
+            kept=KeptSamples(config.keep_decoded_bytes),
         )
         self.epoch = 0
         self._position = 0
@@ -130,6 +135,12 @@ class Stream:
             if span == spans[-1]:
                 self.epoch, self._position = self.epoch + 1, 0
             yield batch
+
+    def metas(self, limit: int | None = None) -> Iterator[SampleMeta]:
+        """Yield what `K.json` says of the samples in the order of epoch 0, reading nothing else."""
+        places = self._course.places(0, 0, min(limit or self.num_samples, self.num_samples))
+        for i in range(len(places)):
+            yield self._reader.read_meta(places, i)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place after the last batch handed out; the same on every rank."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
@@ -25,6 +26,7 @@ from synthforge.shards import (
     sample_key,
     shard_key,
 )
+from trainer.batches import Batch
 
 Members = dict[str, bytes]
 IDENTITY = [[float(i == j) for j in range(4)] for i in range(4)]
@@ -143,6 +145,12 @@ def write_dataset(
     return MadeDataset(folder, manifest, keys)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Models here are tiny: threads would only wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., MadeDataset]:
     """Return `write_dataset`: folder, split -> samples of each shard."""
@@ -154,3 +162,32 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeDataset:
     """97 training samples in 10 shards, 7 others; nobody changes it."""
     sizes = {"train": [10, 10, 10, 10, 10, 10, 10, 10, 10, 7], "val": [7]}
     return write_dataset(tmp_path_factory.mktemp("made") / "faces", sizes)
+
+
+@pytest.fixture
+def face_samples() -> Batch:
+    """Eight pictures of ellipses with parts, 32 x 32, whose labels follow from the picture."""
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[0:32, 0:32] + 0.5
+    images, classes, points = [], [], []
+    angles = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    for _ in range(8):
+        x, y = random.uniform(14, 18, 2)
+        across, down = random.uniform(8, 11, 2)
+        inside = ((columns - x) / across) ** 2 + ((rows - y) / down) ** 2
+        mouth = (abs(columns - x) < 4) & (abs(rows - y - 4) < 2)
+        label = np.where(mouth, 8, np.where(inside < 1, 1, 0)).astype(np.uint8)
+        palette = random.integers(0, 256, (20, 3))
+        image = palette[label] + random.integers(-10, 10, (32, 32, 3))
+        images.append(image.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+        classes.append(label)
+        circle = np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], -1)
+        circle[36], circle[45] = (x - 5, y - 2), (x + 5, y - 2)
+        points.append(circle.astype(np.float32))
+    return Batch(
+        keys=tuple(map(str, range(8))),
+        weight=torch.ones(8),
+        image=torch.from_numpy(np.stack(images)),
+        segmentation=torch.from_numpy(np.stack(classes)),
+        landmarks_px=torch.from_numpy(np.stack(points)),
+    )

@@ -1,0 +1,64 @@
+"""Metrics against the same worked out by hand or by another road."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer import metrics
+
+
+def test_nme_is_the_mean_distance_over_the_outer_eye_corners() -> None:
+    truth = np.zeros((2, 68, 2))
+    truth[:, 36], truth[:, 45] = (10, 20), (40, 60)  # 50 apart
+    found = truth + np.array([3, 4])  # 5 off everywhere
+    np.testing.assert_allclose(metrics.nme(found, truth), 0.1)
+    np.testing.assert_allclose(metrics.nme(found, truth, np.array([5, 10])), [1.0, 0.5])
+
+
+def test_f1_equals_precision_and_recall_class_by_class() -> None:
+    random = np.random.default_rng(0)
+    truth, found = random.integers(0, 5, (2, 3000))
+    truth[random.random(3000) < 0.1] = 255
+    scores = metrics.f1_scores(metrics.confusion(found, truth, 6))
+    for number in range(5):
+        counted = truth != 255
+        hit = ((truth == number) & (found == number)).sum()
+        precision = hit / ((found == number) & counted).sum()
+        recall = hit / (truth == number).sum()
+        assert scores[number] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert np.isnan(scores[5])
+
+
+def test_the_area_under_the_curve_equals_its_integral() -> None:
+    errors = np.random.default_rng(1).uniform(0, 0.2, 500)
+    grid = np.linspace(0, 0.1, 20_001)
+    curve = (errors[None] <= grid[:, None]).mean(1)
+    assert metrics.area_under_curve(errors) == pytest.approx(curve.mean(), abs=1e-4)
+    assert metrics.failure_rate(errors) == (errors > 0.1).mean()
+
+
+def test_depth_errors_by_hand() -> None:
+    truth = np.array([[1.0, 2.0], [0.0, 4.0]])
+    found = np.array([[1.1, 2.0], [9.0, 3.0]])
+    errors = metrics.depth_errors(found, truth)
+    assert errors.abs_rel == pytest.approx((0.1 + 0 + 0.25) / 3)
+    assert errors.rmse_m == pytest.approx(np.sqrt((0.01 + 0 + 1) / 3))
+    assert errors.delta1 == pytest.approx(2 / 3)
+    assert errors.delta_strict == pytest.approx(1 / 3)
+
+
+def test_alignment_undoes_any_scale_and_shift() -> None:
+    truth = np.random.default_rng(2).uniform(0.9, 1.2, (8, 8))
+    truth[0] = 0
+    aligned = metrics.aligned_depth(truth * 3 - 1, truth)
+    np.testing.assert_allclose(aligned[1:], truth[1:], atol=1e-12)
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_more_images() -> None:
+    values = np.random.default_rng(3).normal(0.05, 0.02, 400)
+    low, high = metrics.bootstrap_interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * 0.02 / 20, rel=0.15)
+    few = metrics.bootstrap_interval(values[:40])
+    assert few[1] - few[0] > 2 * (high - low)

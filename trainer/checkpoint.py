@@ -1,0 +1,70 @@
+"""Checkpoints: tensors and plain values only, so that reading one runs nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+FORMAT: Final = "synthforge-checkpoint"
+VERSION: Final = 1
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint of ours, or not of this training."""
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all; random states are added.
+
+    Args:
+        path: of the file; one of that name is replaced.
+        content: tensors and plain values under strings.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {
+        "format": FORMAT,
+        "version": VERSION,
+        **content,
+        "random": {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        },
+    }
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(whole, temporary)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint without running anything that it holds.
+
+    Raises:
+        CheckpointError: it is no checkpoint of a version that this release reads.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch.load raises many kinds on what it refuses
+        raise CheckpointError(f"{path.name} is no checkpoint: {str(error)[:200]}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path.name} is no checkpoint of this trainer")
+    if content.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path.name} has version {content.get('version')}; this release reads {VERSION}"
+        )
+    return content
+
+
+def restore_random_states(content: dict[str, Any]) -> None:
+    """Put the global random generators where they stood when the checkpoint was written."""
+    torch.set_rng_state(content["random"]["cpu"].cpu())
+    if content["random"]["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in content["random"]["cuda"]])

@@ -1,0 +1,222 @@
+"""One training step after another; nothing about faces.
+
+A step takes `accumulate` batches of every rank, and its gradient is that of the mean over the
+weights of all of their samples: parts may differ in size.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+_EMA_WARM_UP: Final = 10.0  # steps in which the average follows the young model closely
+
+
+class Weighted(Protocol):
+    """A batch that says how much each of its samples counts."""
+
+    @property
+    def weight(self) -> Tensor:
+        """(B,) weights."""
+        ...
+
+
+BatchT = TypeVar("BatchT", bound=Weighted)
+Terms = dict[str, Tensor]
+# model, batch, sum of all weights of the step -> what to minimise, and its named parts
+LossFunction = Callable[[nn.Module, BatchT, Tensor], tuple[Tensor, Terms]]
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How the model is fitted.
+
+    Attributes:
+        steps: optimiser steps in all.
+        learning_rate: its peak, after the warm-up.
+        warmup_steps: in which the rate rises from 0.
+        final_share: of the peak, at the end of the cosine.
+        weight_decay: of AdamW, on weights of two or more axes.
+        clip_norm: largest norm of the gradient.
+        accumulate: batches a step.
+        ema_decay: of the averaged model that is evaluated and kept.
+        bf16: compute in bfloat16 where the operators allow it.
+        channels_last: memory format of pictures and features.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    final_share: float = 0.01
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    accumulate: int = 1
+    ema_decay: float = 0.995
+    bf16: bool = False
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "accumulate", "warmup_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: at least 1 would do")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}: above 0 would do")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}: 0 up to below 1 would do")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did.
+
+    Attributes:
+        step: done so far, this one included.
+        num_steps: in all.
+        loss: the weighted sum.
+        terms: its named parts, unweighted.
+        learning_rate: of this step.
+        step_s: time of the whole step, seconds.
+        wait_s: of it, waiting for data.
+        num_samples: that counted, on this rank.
+    """
+
+    step: int
+    num_steps: int
+    loss: float
+    terms: dict[str, float]
+    learning_rate: float
+    step_s: float
+    wait_s: float
+    num_samples: int
+
+
+class Training(Generic[BatchT]):
+    """A model on its way: its weights, their average, the optimiser's state, the step.
+
+    Args:
+        model: whose parameters are fitted; it may be wrapped for several devices.
+        loss: of a batch.
+        config: of the fit.
+        sum_over_ranks: adds up a scalar over all ranks, in place; None for one rank.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: LossFunction[BatchT],
+        config: LoopConfig,
+        sum_over_ranks: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        if config.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model
+        self.average = copy.deepcopy(model).requires_grad_(False).eval()
+        self.config = config
+        self.step = 0
+        self._loss = loss
+        self._sum_over_ranks = sum_over_ranks
+        self.optimiser = torch.optim.AdamW(
+            _decayed_apart(model, config.weight_decay), lr=config.learning_rate
+        )
+
+    def run(
+        self, batches: Iterator[BatchT], on_step: Callable[[StepReport], None], stop_at: int = -1
+    ) -> None:
+        """Take steps until the config's number of them, or `stop_at`, is done."""
+        self.model.train()
+        last = self.config.steps if stop_at < 0 else min(stop_at, self.config.steps)
+        while self.step < last:
+            on_step(self.take_step(batches))
+
+    def take_step(self, batches: Iterator[BatchT]) -> StepReport:
+        """Take one optimiser step on the next batches."""
+        begun = time.perf_counter()
+        parts = list(islice(batches, self.config.accumulate))
+        if len(parts) < self.config.accumulate:
+            raise RuntimeError(f"the data ended after {self.step} of {self.config.steps} steps")
+        waited = time.perf_counter() - begun
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss, terms = self._gradient(parts)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self._follow()
+        return StepReport(
+            step=self.step,
+            num_steps=self.config.steps,
+            loss=float(loss),
+            terms={name: float(value) for name, value in terms.items()},
+            learning_rate=rate,
+            step_s=time.perf_counter() - begun,
+            wait_s=waited,
+            num_samples=int(sum(int((part.weight > 0).sum()) for part in parts)),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a stopped training needs to go on as if it had never stopped."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.step = int(state["step"])
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def _gradient(self, parts: list[BatchT]) -> tuple[Tensor, Terms]:
+        """Fill the gradients; return loss and terms, summed over parts, of this rank."""
+        total_weight = torch.stack([part.weight.sum() for part in parts]).sum()
+        if self._sum_over_ranks is not None:
+            total_weight = self._sum_over_ranks(total_weight)
+        loss, terms = torch.zeros(()), Terms()
+        device_type = total_weight.device.type
+        for part in parts:
+            with torch.autocast(device_type, torch.bfloat16, enabled=self.config.bf16):
+                part_loss, part_terms = self._loss(self.model, part, total_weight)
+            part_loss.backward()  # type: ignore[no-untyped-call]
+            loss = loss + part_loss.detach().cpu()
+            for name, value in part_terms.items():
+                terms[name] = terms.get(name, torch.zeros(())) + value.detach().cpu()
+        return loss, terms
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the averaged model towards the fitted one."""
+        decay = min(self.config.ema_decay, self.step / (self.step + _EMA_WARM_UP))
+        averaged: list[Tensor] = list(self.average.parameters())
+        fitted: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(averaged, fitted, 1.0 - decay)
+
+
+def learning_rate(config: LoopConfig, step: int) -> float:
+    """Return the rate of a step: a straight rise, then half a cosine down to `final_share`."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    way = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    share = config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * way))
+    return config.learning_rate * share
+
+
+def _decayed_apart(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices and kernels, not biases and the scales of normalisation."""
+    fitted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in fitted if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in fitted if p.ndim <= 1], "weight_decay": 0.0},
+    ]

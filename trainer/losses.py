@@ -1,0 +1,194 @@
+"""What training minimises: named terms, a value a sample each, summed by a config's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from synthforge.conventions import IGNORE_CLASS
+from trainer.model.heads import LandmarkPrediction
+from trainer.model.network import Predictions
+from trainer.targets import Targets
+
+HEATMAP_SPREAD_CELLS: Final = 1.0  # of the target Gaussian, in heatmap cells
+_TERMS: Final[dict[str, Callable[[Predictions, Targets], Tensor]]] = {}
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; a term that is not named is not computed.
+
+    Attributes:
+        weights: name of a term -> its weight in the sum.
+    """
+
+    weights: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "segmentation": 1.0,
+            "depth_metric": 3.0,
+            "depth_relative": 1.0,
+            "landmarks": 20.0,
+            "heatmaps": 0.5,
+            "doubt": 0.1,
+        }
+    )
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.weights) - set(_TERMS))
+        if unknown:
+            raise ValueError(f"loss term {unknown[0]!r}: one of {', '.join(_TERMS)} would do")
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The sum and what it is made of, each a scalar, weighted by sample weight / `total_weight`."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+def compute_losses(
+    predictions: Predictions, targets: Targets, config: LossConfig, total_weight: Tensor
+) -> LossTerms:
+    """Sum the terms over the samples of a batch.
+
+    Args:
+        predictions: of the model.
+        targets: of the same batch.
+        config: weights of the terms.
+        total_weight: sum of the sample weights over all parts of the step: ranks and accumulated
+            batches. Each part's loss is its share of the whole's mean.
+
+    Raises:
+        ValueError: a term's head or label is missing.
+    """
+    terms = {}
+    for name in config.weights:
+        each = _TERMS[name](predictions, targets)  # (B,)
+        terms[name] = (each * targets.weight).sum() / total_weight
+    total = torch.stack([terms[name] * weight for name, weight in config.weights.items()]).sum()
+    return LossTerms(total, terms)
+
+
+def _term(
+    function: Callable[[Predictions, Targets], Tensor],
+) -> Callable[[Predictions, Targets], Tensor]:
+    _TERMS[function.__name__] = function
+    return function
+
+
+@_term
+def segmentation(predictions: Predictions, targets: Targets) -> Tensor:
+    """Cross-entropy of the classes, mean over the pixels that are not to be ignored."""
+    logits, classes = _both("segmentation", predictions.segmentation, targets.segmentation)
+    losses = functional.cross_entropy(logits, classes, ignore_index=IGNORE_CLASS, reduction="none")
+    return _mean(losses, (classes != IGNORE_CLASS).float())
+
+
+@_term
+def depth_metric(predictions: Predictions, targets: Targets) -> Tensor:
+    """Distance of log depths: a relative error, 0.01 is 1 %."""
+    found, truth = _both("depth_metric", predictions.log_depth, targets.log_depth)
+    there = truth.isfinite()
+    return _mean((found - truth.nan_to_num()).abs(), there.float())
+
+
+@_term
+def depth_relative(predictions: Predictions, targets: Targets) -> Tensor:
+    """What is left of the depth error after each picture's best scale and shift, in spreads.
+
+    Source: Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI 2020, eq. 2-5, in log
+    depth and with the truth's own mean absolute deviation as its unit.
+    """
+    found, truth = _both("depth_relative", predictions.log_depth, targets.log_depth)
+    there = truth.isfinite().float()
+    return _mean(
+        (_standardised(found, there) - _standardised(truth.nan_to_num(), there)).abs(), there
+    )
+
+
+@_term
+def landmarks(predictions: Predictions, targets: Targets) -> Tensor:
+    """Mean distance of the points, in shares of the picture's side."""
+    found, truth, weight = _points(predictions, targets)
+    return _mean(_distance(found.xy, truth), weight)
+
+
+@_term
+def heatmaps(predictions: Predictions, targets: Targets) -> Tensor:
+    """Cross-entropy of each heatmap with a Gaussian around the true point, less its minimum."""
+    found, truth, weight = _points(predictions, targets)
+    height, width = found.logits.shape[-2:]
+    across = _gaussian(truth[..., 0] * width, width)  # (B, N, w)
+    down = _gaussian(truth[..., 1] * height, height)  # (B, N, h)
+    target = down[..., :, None] * across[..., None, :]
+    entropy = -(torch.xlogy(across, across).sum(-1) + torch.xlogy(down, down).sum(-1))
+    logs = found.logits.flatten(2).log_softmax(-1)
+    return _mean(-(target.flatten(2) * logs).sum(-1) - entropy, weight)
+
+
+@_term
+def doubt(predictions: Predictions, targets: Targets) -> Tensor:
+    """Negative log-likelihood of each point's error under an exponential of its own spread.
+
+    The error is held fixed: the term teaches the doubt and leaves the points alone.
+    """
+    found, truth, weight = _points(predictions, targets)
+    error = _distance(found.xy, truth).detach()
+    return _mean(found.log_spread + error * (-found.log_spread).exp(), weight)
+
+
+@_term
+def normals(predictions: Predictions, targets: Targets) -> Tensor:
+    """One minus the cosine between predicted and true normal."""
+    found, truth = _both("normals", predictions.normals, targets.normals)
+    cosine = (functional.normalize(found, dim=1) * truth).sum(1)
+    return _mean(1.0 - cosine, (truth != 0).any(1).float())
+
+
+def _both(name: str, found: Tensor | None, truth: Tensor | None) -> tuple[Tensor, Tensor]:
+    if found is None:
+        raise ValueError(f"loss term {name!r}: the model has no such head")
+    if truth is None:
+        raise ValueError(f"loss term {name!r}: the data has no such label")
+    return found, truth
+
+
+def _points(
+    predictions: Predictions, targets: Targets
+) -> tuple[LandmarkPrediction, Tensor, Tensor]:
+    if predictions.landmarks is None:
+        raise ValueError("loss on landmarks: the model has no such head")
+    if targets.landmarks is None or targets.landmark_weight is None:
+        raise ValueError("loss on landmarks: the data has no such label")
+    return predictions.landmarks, targets.landmarks, targets.landmark_weight
+
+
+def _distance(found: Tensor, truth: Tensor) -> Tensor:
+    # The root's slope is infinite at 0; a thousandth of a picture's side is far below a pixel.
+    return ((found - truth).square().sum(-1) + 1e-6).sqrt() - 1e-3
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Return each sample's mean over all but the first axis; 0 where nothing counts."""
+    total = (values * weight).flatten(1).sum(1)
+    return total / weight.flatten(1).sum(1).clamp_min(1.0)
+
+
+def _standardised(values: Tensor, there: Tensor) -> Tensor:
+    """Subtract each picture's mean and divide by its mean absolute deviation."""
+    centre = _mean(values, there)[:, None, None]
+    deviation = _mean((values - centre).abs(), there)[:, None, None]
+    return (values - centre) / deviation.clamp_min(1e-4)
+
+
+def _gaussian(centre: Tensor, size: int) -> Tensor:
+    """Return (B, N, size) weights of cells that sum to 1 around `centre`, in cells."""
+    cells = torch.arange(size, device=centre.device) + 0.5
+    exponent = -0.5 * ((cells - centre[..., None]) / HEATMAP_SPREAD_CELLS).square()
+    return exponent.softmax(-1)

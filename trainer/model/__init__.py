@@ -1,0 +1,1 @@
+"""The network: a shared encoder and decoder, and a head a task."""

@@ -1,0 +1,124 @@
+"""The compact encoder-decoder: pictures to dense features f_s. Small enough for a CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_CHANNELS_A_GROUP: Final = 8
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Shape of the compact backbone.
+
+    Attributes:
+        stem_stride: pixels that the stem folds into channels; features have 1/stem_stride of the
+            picture's side.
+        channels: of the encoder's levels, each half as fine as the one before.
+        blocks: residual blocks a level.
+        features: channels of f_s.
+    """
+
+    stem_stride: int = 2
+    channels: tuple[int, ...] = (24, 48, 96, 128, 160)
+    blocks: tuple[int, ...] = (1, 1, 2, 2, 2)
+    features: int = 32
+
+    def __post_init__(self) -> None:
+        if len(self.blocks) != len(self.channels):
+            raise ValueError(f"blocks {self.blocks}: one number a level of {self.channels}")
+        for count in (*self.channels, self.features):
+            if count % _CHANNELS_A_GROUP:
+                raise ValueError(f"channels {count}: a multiple of {_CHANNELS_A_GROUP} would do")
+
+    @property
+    def stride(self) -> int:
+        """What a picture's side must be a multiple of."""
+        return self.stem_stride << (len(self.channels) - 1)
+
+
+class ConvNorm(nn.Sequential):
+    """3x3 convolution and group normalisation: no statistics that differ between ranks."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            nn.GroupNorm(out_channels // _CHANNELS_A_GROUP, out_channels),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around an identity; the second begins at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(channels, channels)
+        self.second = ConvNorm(channels, channels)
+        nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, H, W) from the same."""
+        inner = functional.relu(self.first(x), inplace=True)
+        return functional.relu(x + self.second(inner))
+
+
+class CompactBackbone(nn.Module):
+    """Residual encoder, additive decoder (Lin et al., Feature Pyramid Networks, CVPR 2017)."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+        first = config.channels[0]
+        self.stem = ConvNorm(3 * config.stem_stride**2, first)
+        self.levels = nn.ModuleList()
+        before = first
+        for level, (channels, blocks) in enumerate(
+            zip(config.channels, config.blocks, strict=True)
+        ):
+            entry = [ConvNorm(before, channels, stride=2), nn.ReLU()] if level else []
+            self.levels.append(
+                nn.Sequential(*entry, *(ResidualBlock(channels) for _ in range(blocks)))
+            )
+            before = channels
+        decoder = [max(config.features, min(c, 2 * config.features)) for c in config.channels]
+        decoder[0] = config.features
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(channels, width, 1)
+            for channels, width in zip(config.channels, decoder, strict=True)
+        )
+        self.merges = nn.ModuleList(ConvNorm(coarse, fine) for fine, coarse in pairwise(decoder))
+        self.last = ConvNorm(config.features, config.features)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features of a picture.
+
+        Args:
+            image: (B, 3, H, W) float, about zero mean and unit spread; H, W multiples of `stride`.
+
+        Returns:
+            (B, features, H / stem_stride, W / stem_stride).
+        """
+        x = functional.pixel_unshuffle(image, self.config.stem_stride)
+        x = functional.relu(self.stem(x), inplace=True)
+        found = []
+        for level in self.levels:
+            x = level(x)
+            found.append(x)
+        merged = self.laterals[-1](found[-1])
+        for lateral, merge, fine in zip(
+            reversed(self.laterals[:-1]), reversed(self.merges), reversed(found[:-1]), strict=True
+        ):
+            coarse = functional.interpolate(merge(merged), scale_factor=2.0, mode="nearest")
+            merged = functional.relu(lateral(fine) + coarse)
+        return functional.relu(self.last(merged))
+
+
+def normalised(image: Tensor) -> Tensor:
+    """Return uint8 (B, 3, H, W) pictures as float in [-1, 1]."""
+    return image.to(torch.float32) / 127.5 - 1.0
