@@ -33,6 +33,7 @@ FAILED: Final = 1
 USAGE: Final = 2
 NUM_CORES: Final = os.cpu_count() or 1
 FOLLOW_EVERY_S: Final = 0.25
+PATIENCE_S: Final = 5.0
 DEFAULT_SERVICE: Final = "http://127.0.0.1:8000"
 
 app = typer.Typer(
@@ -124,7 +125,7 @@ def submit(
 ) -> None:
     """Post a job and print its id."""
     parsed = _read_spec(spec)
-    with Client(service) as client:
+    with _client(service) as client:
         job = client.submit(parsed)
         say(job.id)
         if wait:
@@ -138,7 +139,7 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Show a job's progress until it ends; exit code 1 if it does not succeed."""
-    with Client(service) as client:
+    with _client(service) as client:
         status = _follow(client, job)
         if as_json:
             say(status.model_dump_json(exclude_none=True))
@@ -147,7 +148,7 @@ def watch(
 @app.command(epilog="Example: synthforge cancel 01J9Z6")
 def cancel(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
     """Stop a job."""
-    with Client(service) as client:
+    with _client(service) as client:
         say(client.cancel(job).state.value)
 
 
@@ -257,6 +258,11 @@ def _service(settings: Settings) -> Iterator[str]:
     _log_warnings()
     with serving(settings) as url:
         yield url
+
+
+def _client(service: str) -> Client:
+    """Connect for a person: one who waits for an answer, but not for long."""
+    return Client(service, retry_for_s=PATIENCE_S)
 
 
 def _log_warnings() -> None:

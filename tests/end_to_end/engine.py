@@ -1,0 +1,108 @@
+"""A service, a Ray cluster and pools, all real, on this machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.server import serving
+from service.settings import Settings
+from synthforge.client import Client
+from synthforge.jobs import JobSpec, JobState, parse_job_spec
+from synthforge.shards import MANIFEST_NAME, Manifest
+from synthforge.storage import open_storage
+from workers.shard_worker import WorkerSettings
+
+
+def small_spec(**changes: object) -> JobSpec:
+    """A job of 14 tiny samples in five shards, some of which the gate refuses."""
+    document = {
+        "count": 14,
+        "seed": 5,
+        "image": {"size": 96},
+        "camera": {"fov": [10, 20]},
+        "annotations": ["landmarks68", "segmentation", "depth", "normals", "camera", "head"],
+        "output": {"samples_per_shard": 4, "splits": {"train": 0.75, "val": 0.25}},
+    }
+    return parse_job_spec(json.dumps(document | changes))
+
+
+@dataclass
+class Made:
+    """A dataset that a job has made."""
+
+    url: str
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+
+class Engine:
+    """Runs jobs through POST, leases, actors, store and manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._jobs = 0
+
+    def run(
+        self,
+        spec: JobSpec,
+        *,
+        num_workers: int = 1,
+        chunks_in_flight: int = 2,
+        meanwhile: Callable[[Client, str], None] | None = None,
+    ) -> Made:
+        """Make a dataset; `meanwhile` is called with the job's id while it is made."""
+        self._jobs += 1
+        with self.service() as (url, settings), Client(url) as client:
+            job = client.submit(spec)
+            with self.pool(url, settings, num_workers, chunks_in_flight):
+                if meanwhile is not None:
+                    meanwhile(client, job.id)
+                status = client.wait(job.id)
+        assert status.state is JobState.SUCCEEDED, status.reason
+        document = open_storage(status.output_url).get_bytes(MANIFEST_NAME)
+        return Made(status.output_url, Manifest.model_validate_json(document))
+
+    @contextmanager
+    def service(self) -> Iterator[tuple[str, Settings]]:
+        folder = self._folder / f"service-{self._jobs}"
+        folder.mkdir(exist_ok=True)
+        settings = Settings(
+            database_url=f"sqlite:///{folder}/jobs.db",
+            output_prefixes=(str(folder / "datasets"),),
+            port=0,
+            heartbeat_s=0.5,
+            lease_s=20.0,
+            retry_after_s=0.1,
+        )
+        with serving(settings) as url:
+            yield url, settings
+
+    @contextmanager
+    def pool(
+        self, url: str, settings: Settings, num_workers: int, chunks_in_flight: int = 2
+    ) -> Iterator[None]:
+        from workers.pool import Pool, PoolSettings  # noqa: PLC0415 - Ray reads its environment
+
+        worker = WorkerSettings(
+            output_prefixes=settings.output_prefixes,
+            scratch=self._folder / "scratch",
+            chunks_in_flight=chunks_in_flight,
+        )
+        stop = threading.Event()
+        with Client(url, retry_for_s=0) as client:
+            pool = Pool(PoolSettings("test-pool", num_workers, worker, cpus_per_worker=0.5), client)
+            thread = threading.Thread(target=pool.run, args=(stop,))
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()

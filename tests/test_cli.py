@@ -1,0 +1,119 @@
+"""The commands: exit codes, one-line errors, standard input, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from synthforge import __version__, cli
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """Run a command as a shell would; return exit code, standard output and error."""
+    monkeypatch.setattr(sys, "argv", ["synthforge", *arguments])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "Missing command"),
+        (["fly"], 2, "No such command"),
+        (["verify"], 2, "Missing argument"),
+        (["submit", "absent.json"], 2, "absent.json: No such file or directory"),
+        (["verify", "ftp://host/x"], 2, "ftp"),
+        (["verify", "nothing-here"], 1, "no such object"),
+        (["inspect", "nothing-here"], 1, "no such object"),
+        (["regenerate", "nothing-here", "--index", "0", "--out", "x"], 1, "no such object"),
+        (["cancel", "job-1", "--service", "http://127.0.0.1:9"], 1, "cannot be reached"),
+        (["train", "stage1", "--data", "nothing-here", "--out", "x"], 1, "manifest"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_is_wrong(
+    arguments: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "PATIENCE_S", 0.0)
+    found, out, err = run(arguments, monkeypatch, capsys)
+    assert found == code
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("synthforge: ")
+    assert said in err
+
+
+def test_a_spec_that_cannot_be_made_is_a_usage_error_naming_the_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text('{"count": 0}')
+    code, _, err = run(["generate", str(path), "--output", str(tmp_path)], monkeypatch, capsys)
+    assert code == 2
+    assert "count: " in err
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_generate_without_an_output_says_what_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text('{"count": 1}')
+    code, _, err = run(["generate", str(path)], monkeypatch, capsys)
+    assert (code, "--output URL" in err) == (2, True)
+
+
+def test_help_and_version_are_on_standard_output() -> None:
+    done = CliRunner().invoke(cli.app, ["--version"])
+    assert done.output.strip() == __version__
+    for command in ("generate", "verify", "train"):
+        assert CliRunner().invoke(cli.app, [command, "--help"]).exit_code == 0
+
+
+def test_generate_makes_verifies_and_shows_a_dataset_from_standard_input(tmp_path: Path) -> None:
+    spec = {"count": 6, "image": {"size": 64}, "output": {"samples_per_shard": 3}}
+    synthforge = [sys.executable, "-m", "synthforge.cli"]
+    made = subprocess.run(
+        [*synthforge, "generate", "-", "--output", str(tmp_path / "faces"), "--workers", "1"],
+        input=json.dumps(spec),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"RAY_DEDUP_LOGS": "0"},
+    )
+    assert made.returncode == 0, made.stderr
+    assert "6 samples verified" in made.stdout
+    shown = CliRunner().invoke(cli.app, ["inspect", str(tmp_path / "faces")])
+    assert "samples      6" in shown.output
+    checked = CliRunner().invoke(cli.app, ["verify", str(tmp_path / "faces"), "--json"])
+    assert json.loads(checked.stdout)["ok"] is True
+
+    shard = next((tmp_path / "faces" / "shards").iterdir())
+    torn = bytearray(shard.read_bytes())
+    torn[5000] ^= 1
+    shard.chmod(0o644)
+    shard.write_bytes(torn)
+    checked = CliRunner().invoke(cli.app, ["verify", str(tmp_path / "faces"), "--json"])
+    assert checked.exit_code == 1
+    assert json.loads(checked.stdout)["findings"]

@@ -1,0 +1,175 @@
+"""A shard worker alone: makes, delivers, summarises, stops when told, writes only where allowed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from synthforge.codecs import decode_member
+from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.leases import Lease
+from synthforge.samples import MEMBERS
+from synthforge.shards import IndexRange, ShardPlan, part_key, tally_key
+from synthforge.storage import open_storage
+from workers.face_stream import PlanError
+from workers.shard_worker import Cancelled, ShardWorker, WorkerSettings
+from workers.summary.preview import read_sample
+
+ANNOTATIONS = ["landmarks68", "segmentation", "depth", "normals", "uv", "camera", "head"]
+
+
+def spec_of(**changes: object) -> JobSpec:
+    document = {"count": 5, "seed": 3, "image": {"size": 64}, "annotations": ANNOTATIONS}
+    return parse_job_spec(json.dumps(document | changes))
+
+
+def lease_of(spec: JobSpec, folder: Path, token: str = "token", kind: str = "shard") -> Lease:
+    plan = ShardPlan(split="train", number=0, indices=(IndexRange(start=0, stop=spec.count),))
+    return Lease(
+        token=token,
+        kind=kind,  # type: ignore[arg-type]
+        job_id="job",
+        spec=spec,
+        output_url=f"file://{folder}/out/faces",
+        plan=plan if kind == "shard" else None,
+        lease_s=30,
+        heartbeat_s=5,
+    )
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> ShardWorker:
+    prefix = f"file://{tmp_path}/out"
+    return ShardWorker(WorkerSettings((prefix,), tmp_path / "scratch"))
+
+
+def local_files(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
+
+
+def test_a_lease_becomes_a_shard_its_record_and_a_summary(
+    worker: ShardWorker, tmp_path: Path
+) -> None:
+    spec = spec_of()
+    progress = worker.make(lease_of(spec, tmp_path))
+    assert progress.num_samples == 5
+    assert worker.watch()["token"] == progress
+    report = worker.deliver("token")
+    assert worker.watch() == {}
+    assert local_files(tmp_path) == []
+    assert report.record.num_samples == 5
+    assert report.record.fingerprint == worker.fingerprint(spec.generator).id
+    storage = open_storage(f"file://{tmp_path}/out/faces")
+    for key in (report.record.name, part_key(report.record.name), tally_key(report.record.name)):
+        assert storage.head(key)
+
+    summary = worker.summarise(lease_of(spec, tmp_path, "s", "summary"), (report.record,))
+    names = [file.name for file in summary.files]
+    assert names == sorted(names)
+    for file in summary.files:
+        assert storage.head(file.name) == file.num_bytes
+    found = json.loads(storage.get_bytes("report.json"))
+    assert found["num_samples"] == 5
+    yaw = next(row for row in found["parameters"] if row["name"] == "pose.yaw")
+    assert sum(yaw["asked"]) == pytest.approx(1, abs=1e-4)
+    assert sum(yaw["accepted"]) == pytest.approx(1, abs=1e-4)
+    card = storage.get_bytes("README.md").decode()
+    assert card.startswith("---\n")
+    assert "**synthetic**" in card
+    picture = decode_member(MEMBERS[0], storage.get_bytes("preview.jpg"))
+    assert picture.shape[2] == 3  # type: ignore[union-attr]
+
+
+def test_the_index_finds_each_sample_by_one_range(worker: ShardWorker, tmp_path: Path) -> None:
+    worker.make(lease_of(spec_of(), tmp_path))
+    record = worker.deliver("token").record
+    storage = open_storage(f"file://{tmp_path}/out/faces")
+    (tmp_path / "part").write_bytes(storage.get_bytes(part_key(record.name)))
+    for row in pq.read_table(tmp_path / "part").to_pylist():
+        run = storage.read_range(record.name, row["offset"], row["num_bytes"])
+        sample = read_sample(run)
+        assert sample["meta"].index == row["index"]  # type: ignore[union-attr]
+        assert {"image", "segmentation", "depth", "normal", "u", "v"} <= set(sample)
+
+
+def test_equal_leases_give_equal_bytes_whatever_their_shards_hold(
+    worker: ShardWorker, tmp_path: Path
+) -> None:
+    digests = set()
+    for token in ("a", "b"):
+        worker.make(lease_of(spec_of(), tmp_path, token))
+        digests.add(worker.deliver(token).record.sha256)
+    assert len(digests) == 1
+
+
+def test_a_cancelled_execution_stops_and_leaves_nothing(
+    worker: ShardWorker, tmp_path: Path
+) -> None:
+    stopped: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            worker.make(lease_of(spec_of(count=5000), tmp_path))
+        except Cancelled as error:
+            stopped.append(error)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    while not worker.watch() or not worker.watch()["token"].num_samples:
+        thread.join(0.02)
+        assert thread.is_alive()
+    worker.cancel("token")
+    thread.join()
+    assert stopped
+    assert worker.watch() == {}
+    assert local_files(tmp_path) == []
+
+
+def test_one_cancelled_before_it_begins_never_begins(worker: ShardWorker, tmp_path: Path) -> None:
+    worker.cancel("token")
+    with pytest.raises(Cancelled):
+        worker.make(lease_of(spec_of(), tmp_path))
+
+
+def test_what_was_made_can_be_thrown_away(worker: ShardWorker, tmp_path: Path) -> None:
+    worker.make(lease_of(spec_of(count=1), tmp_path))
+    assert local_files(tmp_path)
+    worker.discard("token")
+    assert local_files(tmp_path) == []
+    assert worker.watch() == {}
+
+
+def test_an_impossible_range_ends_with_the_reason_and_the_remedy(
+    worker: ShardWorker, tmp_path: Path
+) -> None:
+    blind = spec_of(count=2, quality={"max_attempts": 3, "min_face": 0.99})
+    with pytest.raises(PlanError, match=r"sample \d was refused 3 times.*face_too_small.*widen"):
+        worker.make(lease_of(blind, tmp_path))
+    assert local_files(tmp_path) == []
+
+
+def test_a_worker_writes_under_its_own_prefixes_alone(tmp_path: Path) -> None:
+    worker = ShardWorker(WorkerSettings(("file:///elsewhere",), tmp_path / "scratch"))
+    with pytest.raises(PlanError, match="none of this worker's output prefixes"):
+        worker.make(lease_of(spec_of(), tmp_path))
+    with pytest.raises(PlanError, match="none of this worker's output prefixes"):
+        worker.summarise(lease_of(spec_of(), tmp_path, kind="summary"), ())
+
+
+def test_a_lease_without_a_plan_is_refused(worker: ShardWorker, tmp_path: Path) -> None:
+    bare = lease_of(spec_of(), tmp_path).model_copy(update={"plan": None})
+    with pytest.raises(PlanError, match="carries no plan"):
+        worker.make(bare)
+
+
+def test_a_preset_that_the_head_lacks_is_an_error_that_names_it(
+    worker: ShardWorker, tmp_path: Path
+) -> None:
+    for name in ("smile", "frown", "surprise", "disgust", "kiss", "wink", "shout"):
+        spec = spec_of(count=1, expression={"presets": {name: 1}})
+        assert worker.make(lease_of(spec, tmp_path, name)).num_samples == 1
+        worker.discard(name)
