@@ -12,14 +12,12 @@ from service.context import Context
 from service.database import Database
 from service.loops import make_loops
 from service.metrics import Metrics
+from service.objects import StorageFactory, storage_under
 from service.requests import RequestLog
 from service.routes import datasets, events, health, jobs, leases
 from service.settings import Settings
 from service.store import Store
-from service.submissions import StorageFactory
 from synthforge import __version__
-from synthforge.storage import Storage, open_storage
-from synthforge.urls import is_under
 
 
 def open_store(settings: Settings) -> Store:
@@ -27,16 +25,6 @@ def open_store(settings: Settings) -> Store:
     database = Database(settings.database_url, sqlite_synchronous=settings.sqlite_synchronous)
     database.migrate()
     return Store(database)
-
-
-def storage_under(prefixes: tuple[str, ...]) -> StorageFactory:
-    """Return the factory that opens what lies under the allowed prefixes, and nothing else."""
-
-    def opened(url: str) -> Storage:
-        root = next((prefix for prefix in prefixes if is_under(url, prefix)), prefixes[0])
-        return open_storage(url, root=root)
-
-    return opened
 
 
 def create_app(

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 
 from service.errors import BodyTooLargeError, InvalidRequestError, UnsupportedMediaTypeError
 from synthforge.jobs import field_errors
@@ -24,10 +25,13 @@ async def _read(request: Request) -> bytes:
         )
     limit = request.app.state.context.settings.body_limit_bytes
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise BodyTooLargeError(f"the body has more than {limit} bytes: a shorter one would do")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise BodyTooLargeError(f"the body has more than {limit} bytes: fewer would do")
+    except ClientDisconnect:
+        raise InvalidRequestError("the body ended before its Content-Length") from None
     return bytes(body)
 
 

@@ -10,9 +10,9 @@ from fastapi import Depends, Request
 
 from service.leasing import Terms
 from service.metrics import Metrics
+from service.objects import StorageFactory
 from service.settings import Settings
 from service.store import Store
-from service.submissions import StorageFactory
 
 
 @dataclass(frozen=True)

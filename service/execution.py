@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from service import leasing, planning
-from service.errors import NotASummaryError, ReportConflictError, invalid
+from service.errors import NotASummaryError, ReportConflictError, StaleLeaseError, invalid
 from service.leasing import Terms, Verdict
 from service.store import Store
 from service.store.report_verbs import CommittedShard
@@ -89,6 +89,8 @@ def summary_records(store: Store, token: str, after: int) -> list[tuple[int, str
         NotASummaryError: the lease is of a shard.
     """
     job, shard = store.leases.held(token)
+    if shard.state != "leased":
+        raise StaleLeaseError
     if shard.kind != "summary":
         raise NotASummaryError("the lease is of a shard: only a summary reads the others' records")
     return store.datasets.records_page(job.num, after, RECORDS_A_PAGE)

@@ -95,7 +95,7 @@ def judge_return(
     """
     match returned.reason:
         case "failed":
-            message = returned.message or "no message was given"
+            message = _one_line(returned.message) or "no message was given"
             return Verdict("set_aside", deaths, now, f"{what} failed: {message}")
         case "lost":
             return _judge_death(returned, deaths, what, now)
@@ -111,7 +111,8 @@ def _judge_death(returned: LeaseReturn, deaths: Deaths, what: str, now: float) -
     counted = Deaths(deaths.count + 1 if again else 1, returned.num_samples)
     if counted.count < DEATHS_TO_SET_ASIDE:
         return Verdict("open", counted, now)
-    last_words = f": {returned.message}" if returned.message else ""
+    message = _one_line(returned.message)
+    last_words = f": {message}" if message else ""
     return Verdict(
         "set_aside",
         counted,
@@ -119,6 +120,10 @@ def _judge_death(returned: LeaseReturn, deaths: Deaths, what: str, now: float) -
         f"{what} was set aside: its worker died {counted.count} times after "
         f"{counted.num_samples} samples{last_words}",
     )
+
+
+def _one_line(message: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in message).split())
 
 
 def mismatch(record: ShardRecord, plan: ShardPlan) -> tuple[str, str, str] | None:

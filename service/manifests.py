@@ -15,9 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from service import planning
 from service.errors import NotYetError, StorageUnavailableError
 from service.execution import spec_of
+from service.objects import StorageFactory
 from service.store import Store
 from service.store.rows import JobRow
-from service.submissions import StorageFactory
 from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
 from synthforge.leases import SummaryReport

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -105,7 +106,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     )
 
 
-async def _database_error(request: Request, error: OperationalError) -> Response:
+async def _database_error(request: Request, error: Exception) -> Response:
     _LOG.error("the database does not answer", exc_info=error)
     return problem_response(
         request.url.path,
@@ -127,5 +128,6 @@ _HANDLERS: Final[tuple[tuple[type[Exception], Any], ...]] = (
     (RequestValidationError, _parameter_error),
     (HTTPException, _http_error),
     (OperationalError, _database_error),
+    (NoConnectionError, _database_error),
     (Exception, _bug),
 )

@@ -13,6 +13,7 @@ from synthforge.jobs import GeneratorKind
 from synthforge.urls import UrlError, canonical_url
 
 ENV_PREFIX: Final = "SYNTHFORGE_"
+MAX_PORT: Final = 65_535
 
 
 def _setting(default: Any, what: str) -> Any:
@@ -62,6 +63,8 @@ class Settings:
             value = getattr(self, name)
             if not value > 0 and name != "port":
                 raise ValueError(f"{name} {value!r} is not positive")
+        if not 0 <= self.port <= MAX_PORT:
+            raise ValueError(f"port {self.port} is not one: 0 to {MAX_PORT} would do")
         if not self.heartbeat_s < self.lease_s:
             raise ValueError(
                 f"heartbeat_s {self.heartbeat_s:g} is not below lease_s {self.lease_s:g}: "

@@ -23,15 +23,14 @@ async def job_events(context: Context, job: JobRow, after: int) -> AsyncIterator
     silent_since = time.monotonic()
     while True:
         current = await run_in_threadpool(context.store.jobs.get, job.id)
-        found = await run_in_threadpool(
-            context.store.jobs.events, current.num, after, EVENTS_AT_ONCE
-        )
-        for event in found:
-            yield event_text(event)
-            after = event.seq
+        while current.num_events > after:
+            found = await run_in_threadpool(
+                context.store.jobs.events, current.num, after, EVENTS_AT_ONCE
+            )
+            for event in found:
+                yield event_text(event)
+            after = found[-1].seq if found else current.num_events
             silent_since = time.monotonic()
-        if len(found) == EVENTS_AT_ONCE:
-            continue
         if current.state.is_final or context.stopping.is_set():
             return
         if time.monotonic() - silent_since >= context.settings.events_keepalive_s:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
 from typing import Final
 
 from service import planning
@@ -15,16 +14,15 @@ from service.errors import (
     field_error,
     invalid,
 )
+from service.objects import StorageFactory
 from service.settings import Settings
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
 from synthforge.jobs import JobSpec, SpecError, parse_job_spec
 from synthforge.shards import MANIFEST_NAME
-from synthforge.storage import Storage, StorageError
+from synthforge.storage import StorageError
 from synthforge.urls import UrlError, canonical_url, is_under, join_url, parse_url
-
-StorageFactory = Callable[[str], Storage]
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8

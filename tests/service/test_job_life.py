@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from service import execution, planning
-from service.app import create_app, storage_under
+from service.app import create_app
 from service.loops import Committer
 from service.messages import JobPage, PoolList
+from service.objects import storage_under
 from service.settings import Settings
 from synthforge.jobs import JobStatus
 from synthforge.leases import ShardPage

@@ -215,6 +215,9 @@ def test_the_summary_is_leased_once_every_shard_is_in_the_store(store: Store) ->
     with pytest.raises(InvalidRequestError, match="the lease is of a summary"):
         execution.report(store, summary.token, made_by(leases[0]))
     driver.age(store, 31)
+    store.leases.lapse()
+    with pytest.raises(StaleLeaseError):
+        execution.summary_records(store, summary.token, -1)
     again = lease_one(store)  # a lapsed summary is leased again
     assert store.datasets.awaiting_manifest() == []
     files = SummaryReport(files=(StoredFile(name="README.md", num_bytes=1, sha256="0" * 64),))

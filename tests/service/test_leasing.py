@@ -68,7 +68,7 @@ def test_a_store_that_fails_is_tried_later_and_later(executions: int, wait_s: fl
 
 
 def test_what_cannot_be_done_fails_with_the_pools_words() -> None:
-    returned = LeaseReturn(reason="failed", message="no such asset")
+    returned = LeaseReturn(reason="failed", message="no such\n\x00asset ")
     verdict = leasing.judge_return(returned, NO_DEATHS, 1, "the summary", 0)
     assert (verdict.outcome, verdict.reason) == ("set_aside", "the summary failed: no such asset")
 

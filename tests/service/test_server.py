@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -160,6 +161,17 @@ def test_a_client_takes_a_broken_stream_up_where_it_broke(live_settings: Setting
                 client.cancel(job.id)
                 threading.Timer(0.2, stopping.clear).start()
     assert seen == ["queued", "cancelled"]
+
+
+def test_a_body_torn_on_the_way_leaves_nothing_behind(client: Client) -> None:
+    url = client._http.base_url
+    head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((url.host, url.port or 0)) as connection:
+        connection.sendall((head + 'Content-Length: 100\r\n\r\n{"count": 1').encode())
+    while 'route="/v1/jobs",status="422"' not in (metrics := client._http.get("/metrics").text):
+        time.sleep(0.01)
+    assert 'status="500"' not in metrics
+    assert list(client.jobs()) == []
 
 
 def test_sigterm_ends_the_service_cleanly(tmp_path: Path) -> None:

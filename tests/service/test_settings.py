@@ -40,6 +40,7 @@ def test_without_an_environment_the_defaults_stand(
     [
         ("PORT", "http", "SYNTHFORGE_PORT is 'http': a whole number would do"),
         ("LEASE_S", "soon", "SYNTHFORGE_LEASE_S is 'soon': a number would do"),
+        ("PORT", "65536", "port 65536 is not one"),
         ("LEASE_S", "0", "lease_s 0.0 is not positive"),
         ("LEASE_S", "nan", "lease_s nan is not positive"),
         ("LEASE_S", "5", "heartbeat_s 5 is not below lease_s 5"),
