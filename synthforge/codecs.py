@@ -1,6 +1,7 @@
-"""Arrays to a member's bytes and back, by the table `MEMBERS`: writer and reader share this.
+"""A member's bytes to its array, by the table `MEMBERS`; the checks that writer and reader share.
 
-Not a contract module: it needs numpy, and loads OpenCV and simplejpeg when first used.
+Not a contract module: it needs numpy, and loads OpenCV and simplejpeg when first used. The other
+way, arrays to bytes, is `workers.encoding`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from synthforge.samples import Encoding, Member, SampleMeta
 Array = NDArray[Any]
 
 MAX_SIDE_PX: Final = 8192  # of a picture that is decoded; a header may claim anything
-# 4:4:4: chroma at full resolution, so that the picture's edges lie where the labels' do.
-_JPEG_SUBSAMPLING: Final = "444"
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER: Final = struct.Struct(">8sI4sIIBB")  # signature, IHDR: width, height, depth, colour
@@ -63,23 +62,14 @@ def check_array(member: Member, array: Array, sizes: dict[str, int] | None = Non
         raise CodecError(f"{member.name}: shape {array.shape}; {member.shape}{named} would do")
 
 
-def encode_array(member: Member, array: Array, *, jpeg_quality: int = 95) -> bytes:
-    """Return the bytes of an array that `check_array` has passed; equal arrays, equal bytes.
-
-    Args:
-        member: its row.
-        array: dtype and shape of the row; RGB where it has colours.
-        jpeg_quality: 1 to 100, of a jpg.
-    """
-    if member.encoding == "jpg":
-        import simplejpeg  # noqa: PLC0415 - only writers and readers of pictures need it
-
-        contiguous = np.ascontiguousarray(array)
-        encoded: bytes = simplejpeg.encode_jpeg(contiguous, jpeg_quality, "RGB", _JPEG_SUBSAMPLING)
-        return encoded
-    if member.encoding == "npy":
-        return _encode_npy(array)
-    return _encode_png(member.encoding, array)
+def encode_npy(array: Array) -> bytes:
+    """Return a (N, M) float32 array as an npy of version 1.0, as `numpy.lib.format` writes it."""
+    rows, columns = array.shape
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}"
+    header = text.encode().ljust(_NPY_HEADER_BYTES - len(_NPY_MAGIC) - 3) + b"\n"
+    return b"".join(
+        (_NPY_MAGIC, struct.pack("<H", len(header)), header, array.astype("<f4").tobytes())
+    )
 
 
 def decode_array(member: Member, data: bytes) -> Array:
@@ -121,32 +111,6 @@ def _axes(shape: str) -> tuple[int | str, ...]:
     return tuple(int(name) if name.isdigit() else name for name in names)
 
 
-@cache
-def _png_options(encoding: Encoding) -> tuple[int, ...]:
-    """Return OpenCV's options, chosen by time, then bytes (docs/performance.md, "Encoding")."""
-    import cv2  # noqa: PLC0415 - 0.1 s to import
-
-    level, strategy, row_filter = {
-        "png8": (1, cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER_NONE),
-        "png16": (1, cv2.IMWRITE_PNG_STRATEGY_FILTERED, cv2.IMWRITE_PNG_FILTER_UP),
-        "png8_rgb": (1, cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER_UP),
-    }[encoding]
-    return (
-        *(cv2.IMWRITE_PNG_COMPRESSION, level),
-        *(cv2.IMWRITE_PNG_STRATEGY, strategy),
-        *(cv2.IMWRITE_PNG_FILTER, row_filter),
-    )
-
-
-def _encode_png(encoding: Encoding, array: Array) -> bytes:
-    import cv2  # noqa: PLC0415
-
-    if array.ndim == 3:
-        array = cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".png", array, _png_options(encoding))[1]
-    return bytes(encoded.data)
-
-
 def _decode_png(encoding: Encoding, data: bytes) -> Array:
     import cv2  # noqa: PLC0415
 
@@ -181,15 +145,6 @@ def _decode_jpeg(data: bytes) -> Array:
     except ValueError as error:
         raise CodecError(f"no jpg: {error}") from None
     return decoded
-
-
-def _encode_npy(array: Array) -> bytes:
-    rows, columns = array.shape
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}"
-    header = text.encode().ljust(_NPY_HEADER_BYTES - len(_NPY_MAGIC) - 3) + b"\n"
-    return b"".join(
-        (_NPY_MAGIC, struct.pack("<H", len(header)), header, array.astype("<f4").tobytes())
-    )
 
 
 def _decode_npy(data: bytes) -> Array:

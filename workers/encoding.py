@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from synthforge.codecs import Array, CodecError, check_array, encode_array
+import numpy as np
+import simplejpeg
+
+from synthforge.codecs import Array, CodecError, check_array, encode_npy
 from synthforge.samples import Member, SampleMeta
 from synthforge.shards import sample_key
+from workers.png import encode_png
 from workers.types import Float32Array, UInt8Array, UInt16Array
+
+# 4:4:4: chroma at full resolution, so that the picture's edges lie where the labels' do.
+_JPEG_SUBSAMPLING: Final = "444"
 
 
 @dataclass(frozen=True)
@@ -80,3 +88,18 @@ def encode_face(
         check_array(member, array, sizes)
         files.append((member.suffix, encode_array(member, array, jpeg_quality=jpeg_quality)))
     return EncodedSample(face.meta, tuple(files))
+
+
+def encode_array(member: Member, array: Array, *, jpeg_quality: int = 95) -> bytes:
+    """Return the bytes of an array that `check_array` has passed; equal arrays, equal bytes.
+
+    Args:
+        member: its row.
+        array: dtype and shape of the row; RGB where it has colours.
+        jpeg_quality: 1 to 100, of a jpg.
+    """
+    if member.encoding == "jpg":
+        contiguous = np.ascontiguousarray(array)
+        encoded: bytes = simplejpeg.encode_jpeg(contiguous, jpeg_quality, "RGB", _JPEG_SUBSAMPLING)
+        return encoded
+    return encode_npy(array) if member.encoding == "npy" else encode_png(array)

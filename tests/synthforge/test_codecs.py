@@ -20,9 +20,9 @@ from synthforge.codecs import (
     decode_array,
     decode_member,
     decode_meta,
-    encode_array,
 )
 from synthforge.samples import MEMBERS, Member, SampleMeta, member_of_suffix
+from workers.encoding import encode_array
 
 LOSSLESS = [member for member in MEMBERS if member.encoding.startswith("png")]
 ARRAYS = [member for member in MEMBERS if member.encoding != "json"]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthforge.codecs import encode_array
 from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
 from synthforge.samples import CameraMeta, SampleMeta, member_of_suffix, members_of
@@ -31,7 +30,7 @@ from synthforge.shards import (
 )
 from synthforge.storage import Storage, StorageUnavailable, open_storage
 from synthforge.verification import VerifyProgress, verify_dataset
-from workers.encoding import EncodedSample, LabelledFace, encode_face
+from workers.encoding import EncodedSample, LabelledFace, encode_array, encode_face
 from workers.shard_writer import ShardWriter
 
 SIZE = 64

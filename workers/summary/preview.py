@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from synthforge.codecs import Array, decode_member, encode_array
+from synthforge.codecs import Array, decode_member
 from synthforge.conventions import LANDMARK_GROUPS
 from synthforge.samples import MEMBERS, SampleMeta, member_of_suffix, split_member_name
 from synthforge.storage import Storage
+from workers.encoding import encode_array
 from workers.types import UInt8Array
 
 NUM_SAMPLES: Final = 16
