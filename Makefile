@@ -24,7 +24,7 @@ $(VENV)/swift/.installed: $(VENV)/bin/uv tests/s3/requirements.lock
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: setup
 	$(BIN)/ruff format --check .
