@@ -106,7 +106,7 @@ class Expression(BaseModel):
 
     model_config = STRICT
     coefficients: Coefficients = Field(
-        default=Normal(type="normal", mean=0, std=0.7, low=-2, high=2),
+        default=Normal(type="normal", mean=0, std=0.5, low=-2, high=2),
         description="expression coefficients, standard deviations",
     )
     jaw_open: JawAngle = _field(0, 40, " degrees", "rotation of the jaw", _uniform(0, 15))

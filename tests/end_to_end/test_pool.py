@@ -1,0 +1,54 @@
+"""A pool stops what is cancelled, gives back what it cannot finish, and outlives its service."""
+
+from __future__ import annotations
+
+import time
+
+from synthforge.client import Client
+from synthforge.jobs import JobState
+from synthforge.shards import MANIFEST_NAME
+from synthforge.storage import open_storage
+from tests.end_to_end.engine import Engine, small_spec
+
+LARGE = {"count": 5000, "output": {"samples_per_shard": 2500}}
+
+
+def wait_for_progress(client: Client, job_id: str) -> None:
+    while not client.get(job_id).shards.leased:
+        time.sleep(0.05)
+
+
+def test_a_cancelled_job_stops_and_its_pool_goes_on(engine: Engine) -> None:
+    with engine.service() as (url, settings), Client(url) as client:
+        large = client.submit(small_spec(**LARGE))
+        with engine.pool(url, settings, 1):
+            wait_for_progress(client, large.id)
+            client.cancel(large.id)
+            ended = client.wait(large.id)
+            small = client.wait(client.submit(small_spec(count=2)).id)
+    assert ended.state is JobState.CANCELLED
+    assert open_storage(ended.output_url).head(MANIFEST_NAME) is None
+    assert small.state is JobState.SUCCEEDED
+
+
+def test_a_pool_that_leaves_gives_its_leases_back(engine: Engine) -> None:
+    with engine.service() as (url, settings), Client(url) as client:
+        job = client.submit(small_spec(seed=6, **LARGE))
+        with engine.pool(url, settings, 1):
+            wait_for_progress(client, job.id)
+        status = client.get(job.id)
+        assert status.shards.leased == 0
+        assert status.state is JobState.RUNNING
+        client.cancel(job.id)
+
+
+def test_a_plan_that_no_worker_can_carry_out_fails_its_job_with_the_reason(
+    engine: Engine,
+) -> None:
+    blind = {"quality": {"max_attempts": 2, "min_face": 0.99}}
+    with engine.service() as (url, settings), Client(url) as client:
+        job = client.submit(small_spec(seed=7, **blind))
+        with engine.pool(url, settings, 1):
+            ended = client.wait(job.id)
+    assert ended.state is JobState.FAILED
+    assert "was refused 2 times" in str(ended.reason)
