@@ -59,6 +59,8 @@ def change_job(tx: Transaction, job: JobRow, **values: Any) -> JobRow:
         values["finished_at"] = tx.now
     if tells:
         values |= {"num_events": job.num_events + 1, "told_at": tx.now}
+    if not values:
+        return job
     changed = job_row(tx.connection.execute(_CHANGE_JOB, values | {"job": job.num}).one())
     if tells:
         record_event(tx, changed, kind)

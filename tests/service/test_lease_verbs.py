@@ -226,6 +226,15 @@ def test_the_summary_is_leased_once_every_shard_is_in_the_store(store: Store) ->
     assert [job.id for job in store.datasets.awaiting_manifest()] == ["a"]
 
 
+def test_a_summary_given_back_is_leased_again(store: Store) -> None:
+    submit(store, "a", num_shards=1)
+    lease = lease_one(store)
+    execution.report(store, lease.token, made_by(lease))
+    summary = lease_one(store)
+    execution.give_back(store, summary.token, LeaseReturn(reason="stopping"))
+    assert lease_one(store).kind == "summary"
+
+
 def test_a_summary_that_cannot_be_made_fails_its_job(store: Store) -> None:
     submit(store, "a", num_shards=1)
     lease = lease_one(store)

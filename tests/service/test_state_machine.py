@@ -188,7 +188,8 @@ class StoreMachine(RuleBasedStateMachine):
         if fails and job.state in {JobState.RUNNING, JobState.FINALIZING}:
             job.state = JobState.FAILED
         job.settle()
-        driver.age(self.store, BACK_OFF_IS_OVER_S)
+        if reason == "store":
+            driver.age(self.store, BACK_OFF_IS_OVER_S)
 
     @rule()
     def silence(self) -> None:
