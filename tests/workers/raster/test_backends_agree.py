@@ -101,6 +101,7 @@ def test_what_is_turned_away_is_drawn_where_nothing_hides_it() -> None:
 
 
 def test_tiles_of_any_size_give_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are not larger than they may be, but for a single face or row."""
     scene = head_scene(64, num_rows=8)
     whole = TorchRasteriser().rasterise(*scene)
     attributes = torch.randn(scene[0].shape[1], 2)
@@ -108,7 +109,15 @@ def test_tiles_of_any_size_give_the_same_image(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch_portable, "FACES_PER_TILE", 37)
     monkeypatch.setattr(torch_portable, "ROWS_PER_TILE", 11)
     monkeypatch.setattr(torch_portable, "PIXELS_PER_TILE", 23)
+    sizes, expand = [], torch_portable._expand
+
+    def expand_and_record(counts: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(int(counts.sum()) if len(counts) > 1 else 0)
+        return expand(counts)
+
+    monkeypatch.setattr(torch_portable, "_expand", expand_and_record)
     assert_equal(whole, TorchRasteriser().rasterise(*scene))
+    assert 15 < max(sizes) <= 23
     assert torch.equal(colours, TorchRasteriser().interpolate(whole, scene[1], attributes))
 
 

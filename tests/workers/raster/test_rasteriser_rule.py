@@ -214,32 +214,57 @@ def test_a_triangle_without_area_covers_nothing(
 
 
 @pytest.mark.parametrize(
-    "corner",
+    ("corner", "others"),
     [
-        (0.0, 0.0, NEAR_M),
-        (0.0, 0.0, 0.0),
-        (0.0, 0.0, -1.0),
-        (float("nan"), 0.0, 1.0),
-        (0.0, 0.0, float("nan")),
-        (0.0, 0.0, float("inf")),
-        (GUARD_PX, 0.0, 1.0),
-        (0.0, -GUARD_PX, 1.0),
+        ((0.0, 0.0, NEAR_M), [(9.0, 0.0), (0.0, 9.0)]),
+        ((0.0, 0.0, 0.0), [(9.0, 0.0), (0.0, 9.0)]),
+        ((0.0, 0.0, -1.0), [(9.0, 0.0), (0.0, 9.0)]),
+        ((float("nan"), 0.0, 1.0), [(9.0, 0.0), (0.0, 9.0)]),
+        ((0.0, 0.0, float("nan")), [(9.0, 0.0), (0.0, 9.0)]),
+        ((0.0, 0.0, float("inf")), [(9.0, 0.0), (0.0, 9.0)]),
+        ((GUARD_PX, 0.0, 1.0), [(-9.0, -9.0), (-9.0, 60.0)]),
+        ((0.0, -GUARD_PX, 1.0), [(-9.0, 40.0), (60.0, 40.0)]),
     ],
 )
 def test_a_triangle_with_an_unusable_corner_is_left_out_whole(
-    rasteriser: Rasteriser, corner: tuple[float, float, float]
+    rasteriser: Rasteriser,
+    corner: tuple[float, float, float],
+    others: list[tuple[float, float]],
 ) -> None:
-    vertices = torch.tensor([[corner, (9.0, 0.0, 1.0), (0.0, 9.0, 1.0), (0.0, 0.0, 4.0)]])
-    faces = torch.tensor([[0, 1, 2], [3, 1, 2]])
-    fragments = rasteriser.rasterise(vertices, faces, UNIT, 4, 4)
-    assert torch.equal(fragments.face_id, torch.ones(1, 4, 4, dtype=torch.int32))
+    """It would cover the image, as its neighbour does whose corner lies a little inside."""
+    wall = flat([(-9.0, -9.0), (30.0, -9.0), (-9.0, 30.0)], 4.0)
+    bad = torch.tensor([[corner]], dtype=torch.float64)
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    fragments = rasteriser.rasterise(torch.cat([bad, flat(others), wall], 1), faces, UNIT, 4, 4)
+    assert (fragments.face_id == 1).all()
+    if abs(corner[0]) + abs(corner[1]) >= GUARD_PX or corner[2] == NEAR_M:
+        good = bad * torch.tensor([0.9999, 0.9999, 1.0]) + torch.tensor([0.0, 0.0, 1e-9])
+        mesh = torch.cat([good, flat(others), wall], 1)
+        assert (rasteriser.rasterise(mesh, faces, UNIT, 4, 4).face_id == 0).all()
 
 
-def test_a_corner_just_beyond_the_near_distance_is_drawn(rasteriser: Rasteriser) -> None:
-    near = NEAR_M * 1.001
-    vertices = torch.tensor([[(0.0, 0.0, near), (9.0, 0.0, 1.0), (0.0, 9.0, 1.0)]])
-    fragments = rasteriser.rasterise(vertices, torch.tensor([[0, 1, 2]]), UNIT, 4, 4)
-    assert (fragments.face_id == 0).all()
+def test_a_slivers_depth_stays_between_its_corners(rasteriser: Rasteriser) -> None:
+    """Slivers a few 2^-16 px wide, through a pixel's centre: there a plane's steps are rounding.
+
+    A wall before the nearest corner hides them, one behind the farthest corner does not.
+    """
+    random = np.random.default_rng(0)
+    step = random.integers(1, 1000, (400, 2)) * random.choice([-1, 1], (400, 2))
+    centre = np.array([7.5, 7.5])
+    start = centre - step * random.integers(200, 400, (400, 1)) / 2**16
+    end = centre + step * random.integers(10_000, 60_000, (400, 1)) / 2**16
+    aside = end + random.integers(-3, 4, (400, 2)) / 2**16
+    points = np.stack([start, end, aside], 1)
+    z = random.uniform(1, 2, (400, 3, 1))
+    slivers = torch.from_numpy(np.concatenate([points * z, z], 2))
+    faces, K = torch.tensor([[0, 1, 2], [3, 4, 5]]), UNIT.expand(400, 3, 3)
+    alone = rasteriser.rasterise(slivers, faces[:1], K, 16, 16).face_id
+    assert (alone[:, 7, 7] == 0).sum() > 100
+    wall = flat([(-99.0, -99.0), (200.0, -99.0), (-99.0, 200.0)])
+    before, behind = torch.from_numpy(z.min(1) * 0.9999), torch.from_numpy(z.max(1) * 1.0001)
+    for depth, expected in ((before, torch.ones_like(alone)), (behind, (alone != 0).int())):
+        meshes = torch.cat([slivers, wall * depth[..., None]], 1)
+        assert torch.equal(rasteriser.rasterise(meshes, faces, K, 16, 16).face_id, expected)
 
 
 def test_the_longest_edges_that_are_allowed_do_not_overflow(rasteriser: Rasteriser) -> None:
