@@ -19,6 +19,7 @@ from benchmarks.parity.check import Check
 KINDS: dict[str, str] = {
     "flame": "benchmarks.parity.flame",
     "annotations": "benchmarks.parity.annotations",
+    "next3d": "benchmarks.parity.next3d",
 }
 """Kind to the module whose `checks(directory)` yields a `Check` each."""
 

@@ -1,0 +1,172 @@
+"""Convolutions of StyleGAN2 in the form that runs fast: plain, modulated, up and down by two.
+
+An up-convolution is a stride-2 transposed convolution; its four output phases are four small dense
+convolutions of the input, woven together and then low-passed.
+
+Modulation scales either the weights or the activations, equal but for rounding. On the CPU it is
+the weights, as published, image by image: a convolution then meets the same numbers in whatever
+batch. Elsewhere it is the activations: one dense convolution serves the whole batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from workers.generators.next3d.resampling import fir_filter, upfirdn2d
+
+DEMODULATION_EPSILON = 1e-8
+"""Added to the sum of squares under the root."""
+
+
+@dataclass(frozen=True)
+class ConvKernel:
+    """The weights of one convolution, laid out for inference.
+
+    Attributes:
+        phases: one (Cout, Cin, k, k) tensor, or for `up` = 2 and k = 3 the four phases of the
+            transposed convolution: even-even (2x2), even-odd (2x1), odd-even (1x2), odd-odd (1x1).
+        energy: (Cout, Cin) float64, sums of squares over the taps: what demodulation needs.
+        up: 1 or 2.
+        size: k.
+    """
+
+    phases: tuple[Tensor, ...]
+    energy: Tensor
+    up: int
+    size: int
+
+    @classmethod
+    def of(cls, weight: Tensor, *, up: int = 1, dtype: torch.dtype = torch.float32) -> ConvKernel:
+        """Lay out a (Cout, Cin, k, k) float32 weight; k is odd."""
+        size = weight.shape[2]
+        parts = _transposed_phases(weight) if up == 2 and size == 3 else (weight,)
+        return cls(
+            phases=tuple(p.to(dtype).contiguous(memory_format=torch.channels_last) for p in parts),
+            energy=weight.double().square().sum(dim=(2, 3)),
+            up=up,
+            size=size,
+        )
+
+
+def _transposed_phases(weight: Tensor) -> tuple[Tensor, ...]:
+    """Split a 3x3 kernel by output parity: out[2i + k] += x[i] w[k].
+
+    An even output 2m reads w[2] x[m-1] + w[0] x[m], an odd one 2m+1 reads w[1] x[m].
+    """
+    even, odd = [2, 0], [1]
+    return tuple(weight[:, :, rows][:, :, :, cols] for rows in (even, odd) for cols in (even, odd))
+
+
+def transposed_conv2d(x: Tensor, phases: tuple[Tensor, ...]) -> Tensor:
+    """Stride-2 transposed 3x3 convolution, (B, Cin, H, W) -> (B, Cout, 2H+1, 2W+1)."""
+    batch, _, height, width = x.shape
+    woven = torch.empty(
+        (batch, phases[0].shape[0], 2 * height + 1, 2 * width + 1),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last,
+    )
+    for parity, kernel in enumerate(phases):
+        row, col = divmod(parity, 2)
+        woven[:, :, row::2, col::2] = functional.conv2d(x, kernel, padding=(1 - row, 1 - col))
+    return woven
+
+
+def convolve(x: Tensor, kernel: ConvKernel) -> Tensor:
+    """Convolve with zero padding k // 2; `up` = 2 doubles the size.
+
+    Args:
+        x: (B, Cin, H, W).
+        kernel: weights in the dtype of `x`.
+
+    Returns:
+        (B, Cout, H*up, W*up).
+
+    The weights are used as a correlation; in the transposed convolution too, as published.
+    """
+    if kernel.up == 1:
+        return functional.conv2d(x, kernel.phases[0], padding=kernel.size // 2)
+    fir = fir_filter().to(x.device)
+    if kernel.size == 1:
+        return upfirdn2d(
+            functional.conv2d(x, kernel.phases[0]), fir, up=2, padding=(2, 1, 2, 1), gain=4.0
+        )
+    return upfirdn2d(transposed_conv2d(x, kernel.phases), fir, padding=(1, 1, 1, 1), gain=4.0)
+
+
+def convolve_down(x: Tensor, weight: Tensor) -> Tensor:
+    """Low-pass, then convolve with stride 2: (B, Cin, H, W) -> (B, Cout, H/2, W/2).
+
+    `weight` is (Cout, Cin, k, k), k odd; k = 1 filters and decimates first, then mixes channels.
+    """
+    fir = fir_filter().to(x.device)
+    before = 1 + weight.shape[2] // 2
+    if weight.shape[2] == 1:
+        return functional.conv2d(upfirdn2d(x, fir, down=2, padding=(1, 1, 1, 1)), weight)
+    low = upfirdn2d(x, fir, padding=(before, before, before, before))
+    return functional.conv2d(low, weight, stride=2)
+
+
+def demodulation(styles: Tensor, kernel: ConvKernel) -> Tensor:
+    """Factors that give every output channel of a modulated kernel unit norm.
+
+    Args:
+        styles: (B, Cin) float64.
+        kernel: its `energy` is read.
+
+    Returns:
+        (B, Cout) float64, rsqrt(sum over Cin and taps of (w s)^2 + 1e-8).
+    """
+    return torch.rsqrt(rowwise_linear(styles.square(), kernel.energy) + DEMODULATION_EPSILON)
+
+
+def rowwise_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight.T a row at a time on the CPU, where BLAS rounds by the number of rows.
+
+    Args:
+        x: (B, in).
+        weight: (out, in).
+    """
+    if x.device.type != "cpu" or len(x) == 1:
+        return x @ weight.T
+    return torch.cat([row @ weight.T for row in torch.split(x, 1)])
+
+
+def modulated_conv2d(
+    x: Tensor, kernel: ConvKernel, styles: Tensor, out_scale: Tensor | None = None
+) -> Tensor:
+    """Convolve with weights scaled per input and output channel, per image.
+
+    Args:
+        x: (B, Cin, H, W).
+        kernel: weights in the dtype of `x`.
+        styles: (B, Cin) float, scales of the input channels.
+        out_scale: (B, Cout) float, scales of the output channels (of `demodulation`), or None.
+
+    Returns:
+        (B, Cout, H*up, W*up).
+    """
+    if x.device.type == "cpu":
+        images = [
+            convolve(
+                image, _modulated(kernel, styles[i], None if out_scale is None else out_scale[i])
+            )
+            for i, image in enumerate(torch.split(x, 1))
+        ]
+        return images[0] if len(images) == 1 else torch.cat(images)
+    y = convolve(x * styles.to(x.dtype)[:, :, None, None], kernel)
+    return y if out_scale is None else y.mul_(out_scale.to(y.dtype)[:, :, None, None])
+
+
+def _modulated(kernel: ConvKernel, style: Tensor, out_scale: Tensor | None) -> ConvKernel:
+    """One image's own weights."""
+    dtype = kernel.phases[0].dtype
+    phases = [part * style.to(dtype)[:, None, None] for part in kernel.phases]
+    if out_scale is not None:
+        for part in phases:
+            part.mul_(out_scale.to(dtype)[:, None, None, None])
+    return replace(kernel, phases=tuple(phases))

@@ -1,0 +1,66 @@
+"""The three feature planes: what they hold and how a point reads them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from workers.generators.next3d.bilinear import corner_rows, weighted_rows
+
+PLANE_COORDINATES = ((0, 1), (0, 2), (2, 1))
+"""World axes that a plane's columns and rows follow: (X, Y), (X, Z), (Z, Y).
+
+EG3D's third plane is (Z, X); Next3D's is not. And planes 1 and 2 are drawn with the side and the
+top view, whose axes are (Z, Y) and (X, Z): they are read the wrong way round, as the weights were
+trained. Only the front plane holds what it shows.
+"""
+
+PLANE_AXES = (
+    ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
+    ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+)
+"""The same as the checkpoint stores it: a plane's columns, rows and normal, one row each."""
+
+
+def blend_planes(static: Tensor, rendered: Tensor, alpha: Tensor) -> Tensor:
+    """Lay the drawn planes over the static ones.
+
+    Args:
+        static: (B, 3, C, n, n).
+        rendered: (B, k, C, n, n), the first k planes.
+        alpha: (B, k, 1, n, n) in [0, 1].
+
+    Returns:
+        (B, 3, C, n, n): rendered * alpha + static * (1 - alpha); planes from k on are static.
+    """
+    drawn = rendered.shape[1]
+    over = rendered * alpha + static[:, :drawn] * (1.0 - alpha)
+    return torch.cat([over, static[:, drawn:]], dim=1)
+
+
+def plane_table(planes: Tensor) -> Tensor:
+    """(B, 3, C, n, n) -> (B*3*n*n, C), channels last: the form in which planes are read."""
+    return planes.permute(0, 1, 3, 4, 2).reshape(-1, planes.shape[2])
+
+
+def mean_features(table: Tensor, points: Tensor, resolution: int, box_side: float) -> Tensor:
+    """Read the three planes at points and average.
+
+    Args:
+        table: (B*3*n*n, C) of `plane_table`.
+        points: (B, P, 3) float32, volume units; zeros are read outside the box.
+        resolution: n.
+        box_side: side of the volume's box.
+
+    Returns:
+        (B, P, C).
+    """
+    batch, num_points, _ = points.shape
+    axes = torch.tensor(PLANE_COORDINATES, device=points.device)
+    xy = (points * (2.0 / box_side))[..., axes]  # (B, P, 3, 2)
+    index, weight = corner_rows(xy, resolution, resolution)  # (B, P, 3, 4)
+    plane = torch.arange(batch * 3, device=points.device).view(batch, 1, 3, 1)
+    index = index + plane * (resolution * resolution)
+    rows = weighted_rows(table, index.view(-1, 12), weight.view(-1, 12) / 3.0)
+    return rows.view(batch, num_points, -1)
