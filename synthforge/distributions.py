@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from statistics import NormalDist
 from typing import Annotated, Any, Literal, Self
@@ -216,7 +217,7 @@ def _normal_quantile(normal: Normal, u: float) -> float:
     mirrored = low > 0
     if mirrored:
         low, high, u = -high, -low, 1.0 - u
-    below, above = _STANDARD_NORMAL.cdf(low), _STANDARD_NORMAL.cdf(high)
+    below, above = _below_and_above(low, high)
     probability = below + u * (above - below)
     if not 0.0 < probability < 1.0:
         standard = low if probability <= 0.0 else high
@@ -224,6 +225,12 @@ def _normal_quantile(normal: Normal, u: float) -> float:
         standard = _STANDARD_NORMAL.inv_cdf(probability)
     value = normal.mean + normal.std * (-standard if mirrored else standard)
     return min(max(value, normal.low), normal.high)
+
+
+@lru_cache(maxsize=1024)
+def _below_and_above(low: float, high: float) -> tuple[float, float]:
+    """Return the standard normal's probability up to both bounds: a job asks for few, often."""
+    return _STANDARD_NORMAL.cdf(low), _STANDARD_NORMAL.cdf(high)
 
 
 def _pick(weights: Sequence[float], u: float) -> tuple[int, float]:
