@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import ParamSpec, TypeVar, cast
 
 import numba
@@ -27,7 +28,16 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """
     try:
         kernel = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError as error:  # "cannot cache function ...: no locator available for file ..."
-        logger.warning("%s; set NUMBA_CACHE_DIR to a folder that can be written", error)
+    except RuntimeError:  # "cannot cache function ...: no locator available for file ..."
+        _warn_that_nothing_is_kept()
         kernel = numba.njit(nogil=True, error_model="numpy")(function)
     return cast(Callable[P, R], kernel)
+
+
+@cache
+def _warn_that_nothing_is_kept() -> None:
+    """Say it once a process, not once a kernel."""
+    logger.warning(
+        "no folder to keep compiled kernels in: every process compiles anew; "
+        "set NUMBA_CACHE_DIR to a folder that can be written"
+    )
