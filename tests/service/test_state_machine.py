@@ -114,6 +114,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=tokens, limit=st.integers(1, 4))
     def lease(self, limit: int) -> Any:
+        return multiple(*self.take(limit))
+
+    def take(self, limit: int) -> list[str]:
         granted = self.store.leases.lease(driver.request(max_leases=limit), TERMS)
         expected = [
             (job_id, position) for job_id, job in self.model.items() for position in job.available()
@@ -127,7 +130,7 @@ class StoreMachine(RuleBasedStateMachine):
             if job.state is JobState.QUEUED:
                 job.state = JobState.RUNNING
             self.granted[lease.token] = lease
-        return multiple(*(lease.token for lease in granted))
+        return [lease.token for lease in granted]
 
     def held(self, token: str) -> tuple[ModelJob, Piece | None]:
         """The model's job of a token, and its piece if the token is the last that it had."""
@@ -163,6 +166,23 @@ class StoreMachine(RuleBasedStateMachine):
             assert execution.report(self.store, token, made)
             piece.state, piece.record = "done", token
             job.settle()
+
+    @rule(target=tokens)
+    def finish_shards(self) -> Any:
+        """Lease and report until summaries are all that is left, and lease those."""
+        held = [
+            piece.token
+            for job in self.model.values()
+            for position, piece in job.pieces.items()
+            if piece.state == "leased" and position < NUM_SHARDS
+        ]
+        for token in held:
+            self.report(token)
+        tokens = self.take(9)
+        for token in tokens:
+            if self.granted[token].kind == "shard":
+                self.report(token)
+        return multiple(*tokens, *self.take(9))
 
     @rule(
         token=tokens,
@@ -269,7 +289,7 @@ def test_nothing_is_lost_and_nothing_committed_twice(migrated_sqlite: Path) -> N
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         StoreMachine,
         settings=settings(
-            max_examples=40,
+            max_examples=30,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
