@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         url = given.url
         if url is None or given.make is not None:
-            spec = scratch_spec(given.make or NUM_SCRATCH, given.size)
+            spec = scratch_spec(given.make or NUM_SCRATCH, given.size, seed=given.seed)
             url = make_dataset(spec, Path(folder))
         gauges = audit(open_dataset(url), given.samples)
     for gauge in gauges.values():
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=500, help="checked, spread evenly")
     parser.add_argument("--make", type=int, metavar="N", help="make N samples and check those")
     parser.add_argument("--size", type=int, default=256, help="of the pictures made, pixels")
+    parser.add_argument("--seed", type=int, default=0, help="of the dataset made")
     return parser
 
 
