@@ -189,7 +189,7 @@ def inspect(url: str, as_json: JsonOption = False) -> None:
     if as_json:
         sys.stdout.write(manifest.to_json().decode())
         return
-    for line in manifest_lines(manifest, canonical_url(url)):
+    for line in manifest_lines(manifest, _absolute(url)):
         say(line)
 
 
@@ -244,7 +244,7 @@ def train_stage1(
     if steps is not None:
         chosen = replace(chosen, loop=replace(chosen.loop, steps=steps))
     options = Stage1Options(recipe=chosen, held_out_split=held_out, resume=resume)
-    url = canonical_url(data, working_folder=str(Path.cwd()))
+    url = _absolute(data)
     with progress("train") as show:
         result = run_stage1(url, out, options, lambda report: show(report.step, report.num_steps))
     say(result.metrics.read_text().strip() if as_json else result.table)
@@ -376,7 +376,7 @@ def _with_output(spec: JobSpec, output: str | None) -> tuple[JobSpec, str]:
     url = output or spec.output.url
     if url is None:
         raise CommandError("no output: give --output URL, or output.url in the spec", USAGE)
-    url = canonical_url(url, working_folder=str(Path.cwd()))
+    url = _absolute(url)
     output_section = spec.output.model_copy(update={"url": url})
     return spec.model_copy(update={"output": output_section}), url
 
@@ -410,7 +410,7 @@ def _succeeded(status: JobStatus) -> JobStatus:
 def _verify(url: str, *, as_json: bool = False) -> None:
     from synthforge.verification import verify_dataset  # noqa: PLC0415
 
-    storage = open_storage(canonical_url(url, working_folder=str(Path.cwd())))
+    storage = open_storage(_absolute(url))
     total = _manifest(url).num_samples
     with progress("verify") as show:
         findings = list(
@@ -427,8 +427,13 @@ def _verify(url: str, *, as_json: bool = False) -> None:
         say(f"{storage.url}: {total} samples verified")
 
 
+def _absolute(url: str) -> str:
+    """Return the canonical URL of what a person typed; folders may be relative."""
+    return canonical_url(url, working_folder=str(Path.cwd()))
+
+
 def _manifest(url: str) -> Manifest:
-    storage = open_storage(canonical_url(url, working_folder=str(Path.cwd())))
+    storage = open_storage(_absolute(url))
     return Manifest.model_validate_json(storage.get_bytes(MANIFEST_NAME))
 
 
