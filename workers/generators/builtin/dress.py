@@ -14,6 +14,7 @@ from workers.generators.builtin.colours import (
     skin_reflectance,
     thing_hue,
 )
+from workers.generators.builtin.hair import BALD_BELOW
 from workers.generators.builtin.noise import (
     FULL,
     NUM_LEVELS,
@@ -47,6 +48,7 @@ from workers.generators.builtin.vertex_stage import (
 from workers.types import FaceParams, Float32Array, Float64Array
 
 HAIR_TEXEL_M = 0.00037
+HAIRLINE_SHADE = 0.55  # cover of the short hairs at the hairline
 NUM_WAVES = 5
 WAVE_LENGTH_M = (0.035, 0.12)
 
@@ -55,7 +57,10 @@ def vertex_attributes(params: FaceParams, surface: HeadSurface) -> Float32Array:
     """Return (V, NUM_ATTRIBUTES) with all that depends on the identity alone filled in."""
     scalars, fields = params.scalars, surface.fields
     out = np.zeros((len(surface.rest), NUM_ATTRIBUTES), np.float32)
-    out[:, OIL], out[:, STUBBLE], out[:, BROW] = fields.oil, fields.beard, fields.brow
+    out[:, OIL], out[:, BROW] = fields.oil, fields.brow
+    has_hair = scalars["appearance.hair_length"] >= BALD_BELOW
+    out[:, STUBBLE] = np.float32(scalars["appearance.stubble"]) * fields.beard
+    out[:, STUBBLE] += np.float32(HAIRLINE_SHADE * has_hair) * surface.scalp
     out[:, LIPS], out[:, FRECKLES] = fields.lips, fields.freckles
     out[:, WRINKLE] = np.float32(scalars["appearance.wrinkles"]) * fields.wrinkles
     out[:, REST : REST + 3] = surface.rest
@@ -68,6 +73,7 @@ def occlusion(params: FaceParams, surface: HeadSurface) -> Float32Array:
     opening = float(np.rad2deg(np.linalg.norm(params.jaw_pose))) / OPEN_JAW_DEG
     share = np.float32(min(max(opening, 0.0), 1.3))
     closed, opened = surface.occlusion
+    closed = np.maximum(closed, surface.behind_lips * opened)
     return np.asarray(np.clip(closed + share * (opened - closed), 0.0, 1.0), dtype=np.float32)
 
 
@@ -166,11 +172,10 @@ def _skin(params: FaceParams, surface: HeadSurface) -> SkinLook:
         mottling_melanin=(0.02 + 0.04 * u[2]) / UNIT,
         mottling_blood=(0.015 + 0.035 * u[3]) / UNIT,
         freckles=1.8 * max(u[4] - 0.55, 0.0) * light_skin / FULL,
-        pores=(0.05 + 0.07 * u[5]) / UNIT,
-        stubble=scalars["appearance.stubble"],
+        pores=(0.02 + 0.05 * u[5]) / UNIT,
         stubble_rgb=triple(0.35 * hairs + 0.25 * base * np.array([0.75, 0.9, 1.0])),
         brow_density=scalars["appearance.brow_density"],
-        brow_rgb=triple(np.minimum(0.5 * hairs, 0.45 * base)),
+        brow_rgb=triple(np.minimum(0.42 * hairs, 0.36 * base)),
         brow_origin_right=surface.brows.origins_m[0],
         brow_origin_left=surface.brows.origins_m[1],
         brow_texels_per_m=1.0 / surface.brows.texel_m,
@@ -237,4 +242,4 @@ def _cloth(params: FaceParams) -> ClothLook:
 
 def _teeth(params: FaceParams) -> tuple[float, float, float]:
     u = params.streams.identity_uniforms("texture.teeth", 1)
-    return triple(np.array([0.60, 0.55, 0.46]) * (0.75 + 0.3 * u[0]))
+    return triple(np.array([0.72, 0.67, 0.57]) * (0.75 + 0.3 * u[0]))

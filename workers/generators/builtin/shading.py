@@ -61,7 +61,7 @@ def shade_skin(
         blood = skin.mottling_blood * skin_map[row, column, 1]
         bump = 1.6 * skin.pores if kind == LIP else skin.pores
         slope_x, slope_y = bump * skin_map[row, column, 3], bump * skin_map[row, column, 4]
-        hairy = min(skin.stubble * values[n, 12] * (0.35 + skin_map[row, column, 5] * 0.012), 0.85)
+        hairy = min(values[n, 12] * (0.35 + skin_map[row, column, 5] * 0.012), 0.85)
         rest_x, rest_y = np.float64(values[n, 17]), np.float64(values[n, 18])
         if kind == BROW:
             side = 1 if rest_x > 0.0 else 0
@@ -150,9 +150,9 @@ def _skin_light(
 ) -> Triple:
     facing = n[0] * lights.key[0] + n[1] * lights.key[1] + n[2] * lights.key[2]
     # The shadow's edge is reddish: red light scatters furthest under the skin.
-    diffuse_r = _wrapped(facing, 0.38) * lit * (1.0 + 0.35 * (1.0 - lit))
-    diffuse_g = _wrapped(facing, 0.20) * lit
-    diffuse_b = _wrapped(facing, 0.14) * lit
+    diffuse_r = _wrapped(facing, 0.38, 1.0 / 1.38) * lit * (1.0 + 0.35 * (1.0 - lit))
+    diffuse_g = _wrapped(facing, 0.20, 1.0 / 1.20) * lit
+    diffuse_b = _wrapped(facing, 0.14, 1.0 / 1.14) * lit
     key = lights.key_rgb
     turned = max(1.0 - max(n[0] * view[0] + n[1] * view[1] + n[2] * view[2], 0.0), 0.0)
     mirror = lit * shine * _highlight(lights.key, n, view, max(facing, 0.0), roughness)
@@ -200,23 +200,27 @@ def _wave(x: float) -> float:
 
 
 @compiled
-def _wrapped(facing: float, wrap: float) -> float:
-    """A cosine that reaches around the terminator."""
-    lit = max((facing + wrap) / (1.0 + wrap), 0.0)
+def _wrapped(facing: float, wrap: float, per_reach: float) -> float:
+    """A cosine that reaches around the terminator; `per_reach` is 1 / (1 + wrap)."""
+    lit = max((facing + wrap) * per_reach, 0.0)
     return lit * (1.0 - wrap * (1.0 - lit))
 
 
 @compiled
 def _highlight(key: Triple, n: Triple, view: Triple, facing: float, roughness: float) -> float:
-    """The key light's mirror lobe over its irradiance, cosine included, for 4 % reflectance."""
-    h = _unit(key[0] + view[0], key[1] + view[1], key[2] + view[2])
-    across = max(n[0] * h[0] + n[1] * h[1] + n[2] * h[2], 0.0)
-    along = max(key[0] * h[0] + key[1] * h[1] + key[2] * h[2], 0.1)
+    """The key light's mirror lobe over its irradiance, cosine included, for 4 % reflectance.
+
+    The half vector stays unnormalised: with h = key + view and q = h . h, the cosine of half the
+    angle between light and view is sqrt(q) / 2, and the lobe needs one division.
+    """
+    x, y, z = key[0] + view[0], key[1] + view[1], key[2] + view[2]
+    q = max(x * x + y * y + z * z, 0.04)
+    across = max(n[0] * x + n[1] * y + n[2] * z, 0.0)
     a2 = roughness * roughness * roughness * roughness
-    t = across * across * (a2 - 1.0) + 1.0
-    away = 1.0 - along
+    t = across * across * (a2 - 1.0) + q
+    away: float = max(1.0 - 0.5 * np.sqrt(q), 0.0)
     fresnel = 0.04 + 0.96 * away * away * away * away * away
-    return facing * fresnel * a2 / (4.0 * t * t * along * along * (roughness + 0.5))
+    return facing * fresnel * a2 * q / max(t * t * (roughness + 0.5), 1e-9)
 
 
 @compiled
@@ -323,7 +327,7 @@ def _eye_light(
     iris = 1.0 - _step(eyes.iris_radius - soft, eyes.iris_radius + soft, radius)
     # The cornea gathers the key light on the far side of the iris.
     caustic = max(1.0 - 0.9 * iris * towards_key, 0.2)
-    diffuse = _wrapped(facing, 0.25) * lit * min(1.15 * sky, 1.0) * caustic
+    diffuse = _wrapped(facing, 0.25, 1.0 / 1.25) * lit * min(1.15 * sky, 1.0) * caustic
     twice = 2.0 * (cornea[0] * view[0] + cornea[1] * view[1] + cornea[2] * view[2])
     rx, ry, rz = (
         twice * cornea[0] - view[0],
@@ -414,7 +418,7 @@ def _hair_light(
     cosine = t[0] * h[0] + t[1] * h[1] + t[2] * h[2]
     wide = max(1.0 - cosine * cosine, 0.0) ** 8
     gate = gloss * _step(-0.15, 0.45, facing) * lit
-    diffuse = (0.35 * _wrapped(facing, 0.3) + 0.65 * max(facing, 0.0)) * lit
+    diffuse = (0.35 * _wrapped(facing, 0.3, 1.0 / 1.3) + 0.65 * max(facing, 0.0)) * lit
     white = 0.05 * wide * wide * wide * wide * gate
     tinted = diffuse + 0.55 * wide * gate
     return (
@@ -460,7 +464,7 @@ def shade_plain(
             shine = 0.0
         view = _view(values[i, 22], values[i, 23])
         mirror = lit * shine * _highlight(lights.key, n, view, max(facing, 0.0), 0.35)
-        diffuse = _wrapped(facing, 0.2) * lit
+        diffuse = _wrapped(facing, 0.2, 1.0 / 1.2) * lit
         rgb[i, 0] = colour[0] * (values[i, 3] + key[0] * diffuse) + key[0] * mirror
         rgb[i, 1] = colour[1] * (values[i, 4] + key[1] * diffuse) + key[1] * mirror
         rgb[i, 2] = colour[2] * (values[i, 5] + key[2] * diffuse) + key[2] * mirror

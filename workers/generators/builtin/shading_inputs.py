@@ -50,7 +50,7 @@ class Geometry(NamedTuple):
     uv: Float32Array
     face_material: UInt8Array
     attributes: Float32Array
-    ray_matrices: Float64Array
+    ray_matrices: Float32Array
     face_id: Int32Array
     intrinsics: Float64Array
     axes: Float64Array
@@ -77,7 +77,7 @@ class SkinLook(NamedTuple):
         mottling_melanin: strength of the melanin's noise; mottling_blood of the blood's.
         freckles: strength.
         pores: strength of the pores' relief.
-        stubble: strength; stubble_rgb its colour.
+        stubble_rgb: colour of short hairs in the skin.
         brow_density: cover of the brows' hairs; brow_rgb their colour.
         brow_origin_right: (x, y) metres, of the map's first texel; brow_origin_left too.
         brow_texels_per_m: scale of the brow maps.
@@ -94,7 +94,6 @@ class SkinLook(NamedTuple):
     mottling_blood: float
     freckles: float
     pores: float
-    stubble: float
     stubble_rgb: Triple
     brow_density: float
     brow_rgb: Triple

@@ -24,6 +24,8 @@ from workers.raster.protocol import Rasteriser
 from workers.types import Float32Array, Float64Array, Int32Array, Topology, UInt8Array
 
 OPEN_JAW_DEG = 24.0  # occlusion is measured with the mouth closed and this far open
+TEETH_LIGHT = 0.75  # lips part before the jaw drops: a smile shows lit teeth
+SCALP_REACH_M = (0.006, 0.016)
 EYE_GRID = 32
 EYE_WINDOW_M = 0.042
 EYE_BIAS_M = 0.0003
@@ -58,6 +60,8 @@ class HeadSurface:
         landmarks: (51, 3) iBUG 17 to 67 at rest, metres.
         face_material: (F,) codes of `shading_inputs`.
         hair_vertices: (V,) 1 on the hair's.
+        scalp: (V,) 1 on the skin under the hair, fading out beyond the hairline.
+        behind_lips: (V,) share of the light of an open mouth that teeth get at the least.
         fields: masks of the face.
         occlusion: (2, V) share of open sky, mouth closed and open by `OPEN_JAW_DEG`.
         eye_centres: (2, 3) metres, right and left.
@@ -75,6 +79,8 @@ class HeadSurface:
     landmarks: Float64Array
     face_material: UInt8Array
     hair_vertices: UInt8Array
+    scalp: Float32Array
+    behind_lips: Float32Array
     fields: FaceFields
     occlusion: Float32Array
     eye_centres: Float64Array
@@ -113,6 +119,8 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
         landmarks=landmarks,
         face_material=material,
         hair_vertices=is_hair,
+        scalp=_scalp(rest, faces, is_hair, fields),
+        behind_lips=_on_vertices(len(rest), faces[material == code.TEETH], TEETH_LIGHT),
         fields=fields,
         occlusion=np.stack(
             [_occlusion(v, faces, bare, is_hair, rasteriser) for v in (rest, opened)]
@@ -151,6 +159,29 @@ def _posed(flame: Flame, jaw_rad: float) -> tuple[Float64Array, Float64Array]:
     )
     vertices = mesh.vertices[0].double().numpy()
     return np.ascontiguousarray(vertices), mesh.joint_transforms[0, :, :3, 3].double().numpy()
+
+
+def _on_vertices(num_vertices: int, faces: Int32Array, value: float) -> Float32Array:
+    out = np.zeros(num_vertices, np.float32)
+    out[faces] = value
+    return out
+
+
+def _scalp(
+    rest: Float64Array, faces: Int32Array, is_hair: UInt8Array, fields: FaceFields
+) -> Float32Array:
+    """How near each skin vertex is to the hair, or how deep below it."""
+    hair = rest[is_hair > 0]
+    out = np.zeros(len(rest), np.float32)
+    if not len(hair):
+        return out
+    triangles = rest[faces[(is_hair[faces] > 0).all(1)]]
+    points = np.concatenate([hair, triangles.mean(1)])
+    near, far = SCALP_REACH_M
+    for v in np.flatnonzero(fields.skin > 0):
+        gap = float(np.sqrt(((points - rest[v]) ** 2).sum(1).min()))
+        out[v] = min(max((far - gap) / (far - near), 0.0), 1.0)
+    return out * (1.0 - fields.brow)
 
 
 def _middle(rest: Float64Array, fields: FaceFields) -> Float64Array:

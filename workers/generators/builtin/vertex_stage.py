@@ -75,19 +75,19 @@ def light_vertices(
     )
 
 
-def ray_matrices(vertices_cam: Float64Array, faces: Int32Array) -> Float64Array:
+def ray_matrices(vertices_cam: Float64Array, faces: Int32Array) -> Float32Array:
     """Return (F, 12): row-major M with M . (x/z, y/z, 1) proportional to a hit's barycentrics.
 
     1/z of the hit is their sum; the last three numbers are the sums of M's columns. A face without
     area, or seen edge-on, has zeros.
     """
-    out = np.empty((len(faces), 12))
+    out = np.empty((len(faces), 12), np.float32)
     _invert_faces(vertices_cam, faces, out)
     return out
 
 
 @compiled
-def _invert_faces(vertices: Float64Array, faces: Int32Array, out: Float64Array) -> None:
+def _invert_faces(vertices: Float64Array, faces: Int32Array, out: Float32Array) -> None:
     """The inverse of the matrix whose columns are a face's corners."""
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
