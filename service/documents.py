@@ -112,10 +112,4 @@ def _document(app: FastAPI) -> dict[str, Any]:
         [(model, "validation") for model in (*_READ, *_ANSWERED)], ref_template=_REF
     )
     made["components"] = {"schemas": schemas["$defs"]}
-    for operations in made["paths"].values():
-        for operation in operations.values():
-            # FastAPI adds its own 422; ours are problem details, and only where they can be.
-            own = operation["responses"].get("422", {})
-            if "application/json" in own.get("content", {}):
-                del operation["responses"]["422"]
     return made
