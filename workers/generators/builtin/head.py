@@ -61,7 +61,9 @@ def load_head(path: Path = HEAD_PATH) -> BuiltinHead:
     num_faces = len(assets.faces)
     for name in ("uv_faces", "face_region", "face_part"):
         if len(arrays[name]) != num_faces:
-            raise ValueError(f"{path.name}: {name} has {len(arrays[name])} rows for {num_faces} faces")
+            raise ValueError(
+                f"{path.name}: {name} has {len(arrays[name])} rows for {num_faces} faces"
+            )
     topology = Topology(
         faces=np.array(assets.faces, dtype=np.int32),
         uv=np.array(arrays["uv"], dtype=np.float32),
