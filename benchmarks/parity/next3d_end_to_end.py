@@ -244,9 +244,9 @@ class Rendering:
         """How far depths move when each sample's share is off by a rounding."""
         num_samples = self.coarse_depths.shape[-1] + self.fine_depths.shape[-1]
         span = float(self.coarse_depths.max() - self.coarse_depths.min())
-        rounding = num_samples * OPACITY_ROUNDING
+        rounding = 2.0 * num_samples**0.5 * OPACITY_ROUNDING
         moved: Array = span * rounding / np.maximum(self.opacity, rounding)
-        return moved[:, None]
+        return moved[:, None] / TIMES_MOVED
 
 
 def _with_nudges(

@@ -10,6 +10,7 @@ batch. Elsewhere it is the activations: one dense convolution serves the whole b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -124,16 +125,20 @@ def demodulation(styles: Tensor, kernel: ConvKernel) -> Tensor:
     return torch.rsqrt(rowwise_linear(styles.square(), kernel.energy) + DEMODULATION_EPSILON)
 
 
-def rowwise_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight.T a row at a time on the CPU, where BLAS rounds by the number of rows.
+def row_by_row(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function` of a batch; on the CPU one row at a time.
 
-    Args:
-        x: (B, in).
-        weight: (out, in).
+    Libraries there choose kernels, and with them roundings, by the size of the batch. One row keeps
+    all cores busy, so that nothing is lost.
     """
     if x.device.type != "cpu" or len(x) == 1:
-        return x @ weight.T
-    return torch.cat([row @ weight.T for row in torch.split(x, 1)])
+        return function(x)
+    return torch.cat([function(row) for row in torch.split(x, 1)])
+
+
+def rowwise_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight.T, each row as if alone: (B, in), (out, in) -> (B, out)."""
+    return row_by_row(lambda row: row @ weight.T, x)
 
 
 def modulated_conv2d(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workers.generators.next3d.convolution import row_by_row
 from workers.generators.next3d.layers import PreparedModule
 
 HIDDEN = 64
@@ -31,8 +32,8 @@ class PointLayer(PreparedModule):
         self.bias.mul_(self.lr_multiplier)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out)."""
-        return functional.linear(x, self.weight, self.bias)
+        """(B, ..., in) -> (B, ..., out)."""
+        return row_by_row(lambda row: functional.linear(row, self.weight, self.bias), x)
 
 
 class OSGDecoder(nn.Module):

@@ -19,6 +19,7 @@ from workers.generators.next3d.convolution import (
     convolve_down,
     demodulation,
     modulated_conv2d,
+    row_by_row,
     rowwise_linear,
 )
 from workers.generators.next3d.resampling import downsample2d, fir_filter, upsample2d
@@ -119,11 +120,13 @@ class Conv2dLayer(PreparedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/down, W/down)."""
-        if self.down == 2:
-            y = convolve_down(x, self.weight)
-        else:
-            y = functional.conv2d(x, self.weight, padding=self.weight.shape[2] // 2)
+        y = row_by_row(self._convolve, x)
         return bias_act(y, self.bias, activation=self.activation, clamp=self.conv_clamp)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        if self.down == 2:
+            return convolve_down(x, self.weight)
+        return functional.conv2d(x, self.weight, padding=self.weight.shape[2] // 2)
 
 
 class SynthesisLayer(PreparedModule):

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from workers.streams import Streams
+from workers.types import Float64Array
 
 WEIGHT_FLOOR = 0.01
 """Added to the smoothed weights, so that no cell is never looked at."""
 
 PDF_EPSILON = 1e-5
+
+
+STRATIFIED_STREAM = "next3d.stratified"
+IMPORTANCE_STREAM = "next3d.importance"
+
+FLOAT32_STEPS = 2.0**24
+"""Steps of a float32 in [0, 1): rounding to nearest could give 1."""
+
+
+def _float32_uniforms(values: Float64Array) -> Tensor:
+    return torch.from_numpy(np.floor(values * FLOAT32_STEPS) / FLOAT32_STEPS).float()
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,26 @@ class VolumeDraws:
 
     stratified: Tensor
     importance: Tensor
+
+    @classmethod
+    def of_samples(
+        cls,
+        streams: Sequence[Streams],
+        num_rays: int,
+        num_coarse: int,
+        num_fine: int,
+        device: torch.device,
+    ) -> VolumeDraws:
+        """Each image's numbers from its own named streams, whatever batch it is in."""
+
+        def drawn(name: str, each: int) -> Tensor:
+            rows = [_float32_uniforms(s.sample_uniforms(name, num_rays * each)) for s in streams]
+            return torch.stack(rows).view(len(rows), num_rays, each).to(device)
+
+        return cls(
+            stratified=drawn(STRATIFIED_STREAM, num_coarse),
+            importance=drawn(IMPORTANCE_STREAM, num_fine),
+        )
 
     @classmethod
     def deterministic(
