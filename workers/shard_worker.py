@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,14 @@ from pathlib import Path
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
 from synthforge.samples import Member, members_of
-from synthforge.shards import Fingerprint, ShardPlan, ShardRecord, shard_key, tally_key
+from synthforge.shards import Fingerprint, ShardPlan, ShardRecord, StoredFile, shard_key, tally_key
 from synthforge.storage import Storage, open_storage
 from synthforge.urls import is_under
 from workers.encoding import EncodedSample, LabelledFace, encode_face
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream, PlanError
 from workers.fingerprint import cpu_model, fingerprint
+from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator
 from workers.one_thread import one_thread
 from workers.raster.select import Backend
@@ -141,8 +142,16 @@ class ShardWorker:
         """Write report, preview, card, topology and index of a job whose shards are all there."""
         self._check_fence(lease)
         generator = open_generator(lease.spec.generator)
-        with one_thread(), tempfile.TemporaryDirectory(dir=self._settings.scratch) as folder:
-            files = summarise(lease.spec, shards, generator, self._storage(lease), Path(folder))
+        execution = self._executions.setdefault(lease.token, _Execution())
+
+        def count(shard: ShardRecord) -> None:
+            execution.check()
+            execution.num_samples += shard.num_samples
+
+        try:
+            files = self._summarise(lease, shards, generator, count)
+        finally:
+            self._executions.pop(lease.token, None)
         return SummaryReport(files=files)
 
     def watch(self) -> dict[str, Progress]:
@@ -155,6 +164,18 @@ class ShardWorker:
     def cancel(self, token: str) -> None:
         """Tell an execution to stop before its next chunk; also one that has not begun."""
         self._executions.setdefault(token, _Execution()).cancelled.set()
+
+    def _summarise(
+        self,
+        lease: Lease,
+        shards: tuple[ShardRecord, ...],
+        generator: FaceGenerator,
+        on_shard: Callable[[ShardRecord], None],
+    ) -> tuple[StoredFile, ...]:
+        with one_thread(), tempfile.TemporaryDirectory(dir=self._settings.scratch) as folder:
+            return summarise(
+                lease.spec, shards, generator, self._storage(lease), Path(folder), on_shard
+            )
 
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
         generator = open_generator(lease.spec.generator)

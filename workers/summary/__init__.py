@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ def summarise(
     generator: FaceGenerator,
     storage: Storage,
     folder: Path,
+    on_shard: Callable[[ShardRecord], None],
 ) -> tuple[StoredFile, ...]:
     """Write the files beside the shards: functions of the job and its shards alone.
 
@@ -48,12 +49,13 @@ def summarise(
         generator: that drew the faces.
         storage: bound to the dataset's prefix; parts of the index lie there.
         folder: a local one for work in progress.
+        on_shard: called after each shard's parts are read, so that a long summary shows progress.
 
     Returns:
         Name, size and hash of each file, sorted by name.
     """
     index_path = folder / INDEX_NAME
-    join_parts(_parts(shards, storage, folder), index_path)
+    join_parts(_parts(shards, storage, folder, on_shard), index_path)
     tallies = (Tally.from_json(storage.get_bytes(tally_key(shard.name))) for shard in shards)
     report = build_report(spec, shards, added(tallies))
     topology_path = folder / TOPOLOGY_NAME
@@ -83,9 +85,15 @@ def topology_arrays(topology: Topology) -> dict[str, Array]:
     }
 
 
-def _parts(shards: Sequence[ShardRecord], storage: Storage, folder: Path) -> Iterator[Path]:
+def _parts(
+    shards: Sequence[ShardRecord],
+    storage: Storage,
+    folder: Path,
+    on_shard: Callable[[ShardRecord], None],
+) -> Iterator[Path]:
     """Fetch the shards' index parts one after another into the same local file."""
     path = folder / "part.parquet"
     for shard in shards:
         path.write_bytes(storage.get_bytes(part_key(shard.name)))
         yield path
+        on_shard(shard)
