@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workers.raster import numba_kernels
+from workers.raster import numba_interpolate, numba_kernels
 from workers.raster.checks import check_attributes, check_meshes
 from workers.raster.protocol import Fragments
 from workers.raster.rule import GUARD_PX, NEAR_M, SUBPIXEL_BITS
@@ -72,7 +72,7 @@ class NumbaRasteriser:
         _check_on_cpu(attributes)
         per_mesh = attributes if attributes.ndim == 3 else attributes[None]
         out = torch.empty((*fragments.face_id.shape, per_mesh.shape[-1]), dtype=torch.float32)
-        numba_kernels.interpolate_batch(
+        numba_interpolate.interpolate_batch(
             np.ascontiguousarray(fragments.face_id.numpy()),
             np.ascontiguousarray(fragments.bary.detach().numpy()),
             np.ascontiguousarray(faces.numpy(), np.int32),

@@ -16,7 +16,11 @@ Int32Array = NDArray[np.int32]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
+Scene = tuple[Int64Array, Float64Array, Int32Array, int]
+"""Corners (V, 2) on the grid, their 1/z (V,) or 0, faces (F, 3), and the grid's bits."""
+
 TILE_PX = 8
+BAND_KEYS = 2**16  # half a megabyte: a band of rows is finished before the next is begun
 LANES = 8  # rows of keys are this much longer than the image's, for whole vectors at the edge
 SMALL_PX = 64  # edge functions of smaller faces, in units of 2^-16 px^2, fit 32 bits
 FACE_MASK = 0x7FFFFFFF  # low half of a key: FACE_MASK - face; high half: the bits of q as float32
@@ -35,11 +39,18 @@ def rasterise_batch(
     z: Float32Array,
 ) -> None:
     """Fill `face_id` (B, H, W), `bary` (B, H, W, 3) and `z` (B, H, W), one mesh after another."""
-    keys = np.empty((face_id.shape[1], face_id.shape[2] + LANES), np.int64)
+    height, width = face_id.shape[1:]
+    keys = _room_for_a_band(height, width)
     for b in range(vertices.shape[0]):
         grid, inverse_z = _project(vertices[b], intrinsics[b], near, guard_px, bits)
-        _depth_pass(grid, inverse_z, faces, bits, keys)
-        _resolve(grid, inverse_z, faces, bits, keys, face_id[b], bary[b], z[b])
+        scene = (grid, inverse_z, faces, bits)
+        starts, dealt = _deal(scene, height, width, keys.shape[0])
+        for band in range(len(starts) - 1):
+            rows = slice(band * keys.shape[0], min((band + 1) * keys.shape[0], height))
+            of_band = keys[: rows.stop - rows.start]
+            members = dealt[starts[band] : starts[band + 1]]
+            _find(scene, members, rows.start, height, of_band)
+            _resolve(scene, rows.start, of_band, face_id[b, rows], bary[b, rows], z[b, rows])
 
 
 @compiled
@@ -53,70 +64,28 @@ def find_faces_batch(
     face_id: Int32Array,
 ) -> None:
     """Fill `face_id` (B, H, W) alone: half the work."""
-    keys = np.empty((face_id.shape[1], face_id.shape[2] + LANES), np.int64)
+    height, width = face_id.shape[1:]
+    keys = _room_for_a_band(height, width)
     for b in range(vertices.shape[0]):
         grid, inverse_z = _project(vertices[b], intrinsics[b], near, guard_px, bits)
-        _depth_pass(grid, inverse_z, faces, bits, keys)
-        for i in range(face_id.shape[1]):
-            for j in range(face_id.shape[2]):
-                key = keys[i, j]
-                face_id[b, i, j] = -1 if key == 0 else FACE_MASK - (key & FACE_MASK)
+        scene = (grid, inverse_z, faces, bits)
+        starts, dealt = _deal(scene, height, width, keys.shape[0])
+        for band in range(len(starts) - 1):
+            top = band * keys.shape[0]
+            of_band = keys[: min(keys.shape[0], height - top)]
+            members = dealt[starts[band] : starts[band + 1]]
+            _find(scene, members, top, height, of_band)
+            for i in range(of_band.shape[0]):
+                for j in range(width):
+                    key = of_band[i, j]
+                    face_id[b, top + i, j] = -1 if key == 0 else FACE_MASK - (key & FACE_MASK)
 
 
 @compiled
-def interpolate_batch(
-    face_id: Int32Array,
-    bary: Float32Array,
-    faces: Int32Array,
-    attributes: Float32Array,
-    out: Float32Array,
-) -> None:
-    """Fill `out` (B, H, W, C), three channels at a time.
-
-    Channels may be done twice, to the same value: 4 channels are 0 1 2 and 1 2 3.
-    """
-    num_channels = attributes.shape[2]
-    if num_channels == 0:
-        return
-    for b in range(face_id.shape[0]):
-        values = attributes[b if attributes.shape[0] > 1 else 0]
-        for block in range(0, num_channels, 3):
-            first = max(min(block, num_channels - 3), 0)
-            second = min(first + 1, num_channels - 1)
-            third = min(first + 2, num_channels - 1)
-            _interpolate(face_id[b], bary[b], faces, values, first, second, third, out[b])
-
-
-@compiled
-def _interpolate(
-    face_id: Int32Array,
-    bary: Float32Array,
-    faces: Int32Array,
-    values: Float32Array,
-    first: int,
-    second: int,
-    third: int,
-    out: Float32Array,
-) -> None:
-    zero = np.float32(0.0)
-    for i in range(face_id.shape[0]):
-        previous = np.int32(-1)
-        a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = zero
-        for j in range(face_id.shape[1]):
-            face = face_id[i, j]
-            if face != previous:
-                previous = face
-                if face < 0:
-                    a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = zero
-                else:
-                    a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
-                    a0, a1, a2 = values[a, first], values[a, second], values[a, third]
-                    b0, b1, b2 = values[b, first], values[b, second], values[b, third]
-                    c0, c1, c2 = values[c, first], values[c, second], values[c, third]
-            wa, wb, wc = bary[i, j, 0], bary[i, j, 1], bary[i, j, 2]
-            out[i, j, first] = (wa * a0 + wb * b0) + wc * c0
-            out[i, j, second] = (wa * a1 + wb * b1) + wc * c1
-            out[i, j, third] = (wa * a2 + wb * b2) + wc * c2
+def _room_for_a_band(height: int, width: int) -> Int64Array:
+    """Keys of as many whole rows of tiles as stay in a core's own cache."""
+    rows = BAND_KEYS // (width + LANES) // TILE_PX * TILE_PX
+    return np.empty((min(max(rows, TILE_PX), height), width + LANES), np.int64)
 
 
 @compiled
@@ -140,33 +109,63 @@ def _project(
 
 
 @compiled
-def _depth_pass(
-    grid: Int64Array, inverse_z: Float64Array, faces: Int32Array, bits: int, keys: Int64Array
-) -> None:
-    """Find the key of the winning face at every pixel, 0 where there is none.
+def _deal(scene: Scene, height: int, width: int, band_rows: int) -> tuple[Int64Array, Int32Array]:
+    """Sort the faces that may cover a pixel into bands of rows.
 
-    Faces turned away are drawn last, and only where the tiles they touch are not wholly nearer:
-    a closed head hides nearly all of them. The largest key wins, so that order changes nothing.
+    Returns:
+        starts: (num_bands + 1,), where each band's faces start in `dealt`.
+        dealt: face where it is turned to the camera (anticlockwise as seen), else -1 - face.
     """
-    keys[:] = 0
-    away = np.empty(faces.shape[0], np.int64)
-    num_away = 0
+    grid, inverse_z, faces, bits = scene
+    num_bands = (height + band_rows - 1) // band_rows
+    starts = np.zeros(num_bands + 2, np.int64)
+    first_band = np.zeros(faces.shape[0], np.int32)
+    last_band = np.full(faces.shape[0], -1, np.int32)
     for face in range(faces.shape[0]):
         a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
         if inverse_z[a] == 0.0 or inverse_z[b] == 0.0 or inverse_z[c] == 0.0:
             continue
-        area = _area(grid, a, b, c)
-        if area > 0:
-            away[num_away] = face
-            num_away += 1
-        elif area < 0:
-            _draw(grid, inverse_z, a, b, c, area, face, bits, keys)
+        first_row, last_row = _bounds(grid, 1, a, b, c, bits, height)
+        first_column, last_column = _bounds(grid, 0, a, b, c, bits, width)
+        if first_row > last_row or first_column > last_column or _area(grid, a, b, c) == 0:
+            continue
+        first_band[face], last_band[face] = first_row // band_rows, last_row // band_rows
+        for band in range(first_band[face], last_band[face] + 1):
+            starts[band + 2] += 1
+    for band in range(num_bands):
+        starts[band + 2] += starts[band + 1]
+    dealt = np.empty(starts[num_bands + 1], np.int32)
+    for face in range(faces.shape[0]):
+        is_away = _area(grid, faces[face, 0], faces[face, 1], faces[face, 2]) > 0
+        for band in range(first_band[face], last_band[face] + 1):
+            dealt[starts[band + 1]] = -1 - face if is_away else face
+            starts[band + 1] += 1
+    return starts[:-1], dealt
+
+
+@compiled
+def _find(scene: Scene, members: Int32Array, top: int, height: int, keys: Int64Array) -> None:
+    """Find the key of the winning face at every pixel of a band, 0 where there is none.
+
+    Faces turned away are drawn last, and only where the tiles they touch are not wholly nearer:
+    a closed head hides nearly all of them. The largest key wins, so that order changes nothing.
+
+    Args:
+        members: of `_deal`, those of this band.
+        top: the band's first row.
+        height: of the image.
+        keys: (rows, W + LANES) of the band.
+    """
+    keys[:] = 0
+    for face in members:
+        if face >= 0:
+            _draw(scene, face, top, height, keys)
     floor = _tile_floor(keys)
-    for index in range(num_away):
-        face = away[index]
-        a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
-        if not _is_hidden(grid, inverse_z, a, b, c, bits, keys, floor):
-            _draw(grid, inverse_z, a, b, c, _area(grid, a, b, c), face, bits, keys)
+    for member in members:
+        if member < 0:
+            face = -1 - member
+            if not _is_hidden(scene, face, top, keys, floor):
+                _draw(scene, face, top, height, keys)
 
 
 @compiled
@@ -209,22 +208,15 @@ def _tile_floor(keys: Int64Array) -> Int64Array:
 
 
 @compiled
-def _is_hidden(
-    grid: Int64Array,
-    inverse_z: Float64Array,
-    a: int,
-    b: int,
-    c: int,
-    bits: int,
-    keys: Int64Array,
-    floor: Int64Array,
-) -> bool:
+def _is_hidden(scene: Scene, face: int, top: int, keys: Int64Array, floor: Int64Array) -> bool:
     """Whether every tile that the face may touch is nearer all over than its nearest corner."""
+    grid, inverse_z, faces, bits = scene
+    a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
     first_column, last_column = _bounds(grid, 0, a, b, c, bits, keys.shape[1] - LANES)
-    first_row, last_row = _bounds(grid, 1, a, b, c, bits, keys.shape[0])
+    first_row, last_row = _bounds(grid, 1, a, b, c, bits, top + keys.shape[0])
     nearest = np.float32(max(inverse_z[a], inverse_z[b], inverse_z[c]))
     nearest_bits = np.int64(nearest.view(np.int32))
-    for i in range(first_row // TILE_PX, last_row // TILE_PX + 1):
+    for i in range(max(first_row - top, 0) // TILE_PX, (last_row - top) // TILE_PX + 1):
         for j in range(first_column // TILE_PX, last_column // TILE_PX + 1):
             if nearest_bits >= floor[i, j]:
                 return False
@@ -232,37 +224,30 @@ def _is_hidden(
 
 
 @compiled
-def _draw(
-    grid: Int64Array,
-    inverse_z: Float64Array,
-    a: int,
-    b: int,
-    c: int,
-    area: int,
-    face: int,
-    bits: int,
-    keys: Int64Array,
-) -> None:
+def _draw(scene: Scene, face: int, top: int, height: int, keys: Int64Array) -> None:
     """Enter one face into `keys` wherever it is nearer than what stands there."""
+    grid, _, faces, bits = scene
+    a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
     first_column, last_column = _bounds(grid, 0, a, b, c, bits, keys.shape[1] - LANES)
-    first_row, last_row = _bounds(grid, 1, a, b, c, bits, keys.shape[0])
-    if first_column > last_column or first_row > last_row:
-        return
+    first_row, last_row = _bounds(grid, 1, a, b, c, bits, height)
     px = (first_column << bits) + (1 << (bits - 1))
     py = (first_row << bits) + (1 << (bits - 1))
-    plane = _plane(grid, inverse_z, a, b, c, area, px, py, bits)
+    area = _area(grid, a, b, c)
+    plane = _plane(scene, face, area, px, py)
     edges = (
         _edge(grid, b, c, area, px, py),
         _edge(grid, c, a, area, px, py),
         _edge(grid, a, b, area, px, py),
     )
     tag = int(FACE_MASK - face)
-    rows = keys[first_row : last_row + 1]
+    above = max(top - first_row, 0)
+    below = min(top + keys.shape[0] - 1, last_row)
+    rows = keys[first_row + above - top : below + 1 - top]
     num_columns = last_column - first_column + 1
     if _is_small(grid, a, b, c, bits):
-        _enter_small(edges, plane, bits, tag, rows, first_column, num_columns)
+        _enter_small(edges, plane, bits, tag, rows, above, first_column, num_columns)
     else:
-        _enter_large(edges, plane, bits, tag, rows, first_column, num_columns)
+        _enter_large(edges, plane, bits, tag, rows, above, first_column, num_columns)
 
 
 @compiled
@@ -275,17 +260,11 @@ def _is_small(grid: Int64Array, a: int, b: int, c: int, bits: int) -> bool:
 
 @compiled
 def _plane(
-    grid: Int64Array,
-    inverse_z: Float64Array,
-    a: int,
-    b: int,
-    c: int,
-    area: int,
-    px: int,
-    py: int,
-    bits: int,
+    scene: Scene, face: int, area: int, px: int, py: int
 ) -> tuple[float, float, float, float, float]:
     """Nearness q at the point (px, py) of the grid, its steps a pixel in x and y, and its range."""
+    grid, inverse_z, faces, bits = scene
+    a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
     qa, qb, qc = inverse_z[a], inverse_z[b], inverse_z[c]
     ax, ay = grid[a, 0], grid[a, 1]
     per_area = 1.0 / float(area)
@@ -317,6 +296,7 @@ def _enter_small(
     bits: int,
     tag: int,
     rows: Int64Array,
+    above: int,
     first_column: int,
     num_columns: int,
 ) -> None:
@@ -333,8 +313,8 @@ def _enter_small(
     step, q_low, q_high = np.float32(gx), np.float32(low), np.float32(high)
     whole = (num_columns + LANES - 1) & -LANES
     k0, k1, k2 = np.int32(-ey0), np.int32(-ey1), np.int32(-ey2)
-    for i in range(rows.shape[0]):
-        row = rows[i, first_column : first_column + whole]
+    for i in range(above, above + rows.shape[0]):
+        row = rows[i - above, first_column : first_column + whole]
         at_row = np.float32(origin + gy * float(i))
         row0 = np.int32((e0 >> bits) + ex0 * i)
         row1 = np.int32((e1 >> bits) + ex1 * i)
@@ -358,6 +338,7 @@ def _enter_large(
     bits: int,
     tag: int,
     rows: Int64Array,
+    above: int,
     first_column: int,
     num_columns: int,
 ) -> None:
@@ -365,8 +346,8 @@ def _enter_large(
     (e0, ex0, ey0), (e1, ex1, ey1), (e2, ex2, ey2) = edges
     origin, gx, gy, low, high = plane
     step, q_low, q_high = np.float32(gx), np.float32(low), np.float32(high)
-    for i in range(rows.shape[0]):
-        row = rows[i, first_column : first_column + num_columns]
+    for i in range(above, above + rows.shape[0]):
+        row = rows[i - above, first_column : first_column + num_columns]
         at_row = np.float32(origin + gy * float(i))
         first, last = _cut(e0 + i * (ex0 << bits), -(ey0 << bits), 0, num_columns - 1)
         first, last = _cut(e1 + i * (ex1 << bits), -(ey1 << bits), first, last)
@@ -390,20 +371,19 @@ def _cut(e: int, k: int, first: int, last: int) -> tuple[int, int]:
 
 @compiled
 def _resolve(
-    grid: Int64Array,
-    inverse_z: Float64Array,
-    faces: Int32Array,
-    bits: int,
+    scene: Scene,
+    top: int,
     keys: Int64Array,
     face_id: Int32Array,
     bary: Float32Array,
     z: Float32Array,
 ) -> None:
     """Face id, barycentrics and z of the winning faces, along runs of pixels of one face."""
+    grid, inverse_z, faces, bits = scene
     height, width = face_id.shape
     half = 1 << (bits - 1)
     for i in range(height):
-        py = (i << bits) + half
+        py = ((top + i) << bits) + half
         previous = -1
         e0 = e1 = e2 = k0 = k1 = k2 = 0
         qa = qb = qc = area = 0.0

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.raster import head_like_mesh
 from workers.raster import torch_portable
 from workers.raster.numba_cpu import NumbaRasteriser
+from workers.raster.numba_kernels import BAND_KEYS
 from workers.raster.protocol import Fragments
 from workers.raster.torch_portable import TorchRasteriser
 
@@ -37,6 +38,13 @@ def soup(seed: int) -> Scene:
         2, 3, 3, generator=random
     )
     return vertices, faces, K, 90, 130
+
+
+def tall_soup(seed: int) -> Scene:
+    """The soup over four bands of rows, the last one cut."""
+    vertices, faces, K, height, width = soup(seed)
+    zoom = torch.tensor([[7.0], [7.0], [1.0]])
+    return vertices, faces, K * zoom, 7 * height, 3 * width
 
 
 def assert_equal(one: Fragments, other: Fragments) -> None:
@@ -66,6 +74,16 @@ def test_numba_and_torch_agree_to_the_bit_on_a_soup_of_triangles(seed: int) -> N
         NumbaRasteriser().interpolate(ours, scene[1], attributes),
         TorchRasteriser().interpolate(portable, scene[1], attributes),
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_face_across_bands_of_rows_is_drawn_whole(seed: int) -> None:
+    scene = tall_soup(seed)
+    bands = -(-scene[3] // (BAND_KEYS // scene[4]))
+    assert bands >= 3
+    portable = TorchRasteriser().rasterise(*scene)
+    assert_equal(NumbaRasteriser().rasterise(*scene), portable)
+    assert torch.equal(NumbaRasteriser().first_faces(*scene), portable.face_id)
 
 
 def test_the_order_in_which_faces_are_drawn_changes_nothing() -> None:
