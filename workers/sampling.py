@@ -36,6 +36,7 @@ _SAMPLE_FIELDS: Final = (
 )
 PRESET_STREAM: Final = "expression.preset"
 # The order is that of the Sobol dimensions: new names go to the end, or old draws would move.
+# Identity and sample scalars share no dimension: with one view an identity, they share the point.
 SAMPLE_SCALARS: Final = (
     *_SAMPLE_FIELDS,
     PRESET_STREAM,
@@ -43,6 +44,7 @@ SAMPLE_SCALARS: Final = (
     *(f"lens.{name}" for name in Lens.model_fields),
 )
 IDENTITY_SCALARS: Final = tuple(f"appearance.{name}" for name in Appearance.model_fields)
+_FIRST_IDENTITY_DIMENSION: Final = 32  # of the 64; samples have those below
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def _draw_scalars(spec: JobSpec, streams: Streams) -> dict[str, float]:
 def _scalar_uniform(spec: JobSpec, streams: Streams, name: str, *, of_identity: bool) -> float:
     if of_identity:
         u = float(streams.identity_uniforms(name, 1)[0])
-        point, dimension = streams.identity, IDENTITY_SCALARS.index(name)
+        point = streams.identity
+        dimension = _FIRST_IDENTITY_DIMENSION + IDENTITY_SCALARS.index(name)
     else:
         u = float(streams.sample_uniforms(name, 1)[0])
         point, dimension = streams.index, SAMPLE_SCALARS.index(name)

@@ -8,6 +8,7 @@ come from the sample's own random number, so no two values of a long job are equ
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 from torch.quasirandom import SobolEngine
@@ -16,6 +17,7 @@ from workers.streams import bit_generator
 
 _BITS = 30  # resolution of the engine's direction numbers
 _MAX_DIMENSIONS = 64
+_BELOW_ONE = math.nextafter(1.0, 0.0)
 
 
 @lru_cache(maxsize=_MAX_DIMENSIONS)
@@ -45,4 +47,4 @@ def sobol_uniform(seed: int, name: str, dimension: int, point: int, u: float) ->
     for position, direction in enumerate(_directions(dimension)):
         if gray >> position & 1:
             bits ^= direction
-    return (bits + u) * 2.0**-_BITS
+    return min((bits + u) * 2.0**-_BITS, _BELOW_ONE)  # the sum may round up to 2^30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -117,6 +118,24 @@ def test_scalars_of_one_face_are_independent() -> None:
     table = table[:, table.std(axis=0) > 0]
     correlation = np.corrcoef(table.T) - np.eye(table.shape[1])
     assert np.abs(correlation).max() < 5 / np.sqrt(len(faces))
+
+
+def test_no_two_scalars_of_a_sobol_job_hang_together() -> None:
+    """Over 8 x 8 cells 256 points of two dimensions fill a quarter or more; of a copy, an 8th."""
+    count = 256
+    varied = {
+        "neck": {axis: [-9, 9] for axis in ("yaw", "pitch", "roll")},
+        "camera": {"distance": [1, 2]},
+    }
+    faces = [draw(index, sampling="sobol", **varied) for index in range(count)]
+    names = [name for name in faces[0].scalars if not name.startswith("lens.")]
+    ranks = {
+        name: np.argsort(np.argsort([face.scalars[name] for face in faces])) * 8 // count
+        for name in names
+    }
+    for a, b in combinations(names, 2):
+        filled = len(set(zip(ranks[a].tolist(), ranks[b].tolist(), strict=True))) / 64
+        assert filled >= 0.25, (a, b, filled)
 
 
 def test_the_camera_sees_the_head_as_asked_behind_a_turned_neck() -> None:
