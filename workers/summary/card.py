@@ -46,9 +46,8 @@ def _front_matter(
     spec: JobSpec, shards: Sequence[ShardRecord], info: GeneratorInfo, num_samples: int
 ) -> list[str]:
     tasks = [task for annotation, task in _TASKS.items() if annotation in spec.annotations]
-    free = all(licence == "CC0-1.0" for licence in info.licences.values())
-    lines = ["---", f"pretty_name: {json.dumps(spec.name or 'Synthetic faces')}"]
-    lines += ["license: cc0-1.0"] if free else ["license: other", "license_name: inherited"]
+    lines = ["---", f"pretty_name: {_quoted(spec.name or 'Synthetic faces')}"]
+    lines += _licence(info)
     lines += ["tags:", "- synthetic", "- faces", "- webdataset", "- synthforge"]
     lines += ["task_categories:", *(f"- {task}" for task in tasks)] if tasks else []
     size = next((name for limit, name in _SIZES if num_samples < limit), "n>10M")
@@ -59,6 +58,20 @@ def _front_matter(
         if split in present:
             lines += [f"  - split: {split}", f"    path: shards/{split}-*.tar"]
     return [*lines, "---", ""]
+
+
+def _licence(info: GeneratorInfo) -> list[str]:
+    """Name the one licence that a hub knows, or say that others are inherited."""
+    inherited = set(info.licences.values())
+    if inherited == {"Apache-2.0"}:
+        return ["license: apache-2.0"]
+    return ["license: other", "license_name: inherited"]
+
+
+def _quoted(text: str) -> str:
+    """Return a double-quoted YAML scalar; JSON's escapes of an emoji would not be YAML's."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
 
 
 def _description(spec: JobSpec, info: GeneratorInfo, num_samples: int) -> list[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from itertools import pairwise
 from typing import Any
 
 from synthforge.distributions import Distribution, quantile
@@ -157,13 +155,10 @@ def _steps(shares: Sequence[float], peak: float) -> str:
 
 def _asked(distribution: Distribution, axis: Axis) -> tuple[float, ...]:
     """Return the share of each bin under the asked distribution, from its own quantiles."""
-    values = sorted(
-        quantile(distribution, (k + 0.5) / _EXPECTED_POINTS) for k in range(_EXPECTED_POINTS)
-    )
-    width = (axis.high - axis.low) / NUM_BINS
-    edges = [axis.low + width * k for k in range(1, NUM_BINS)]
-    below = [0, *(bisect_right(values, edge) for edge in edges), _EXPECTED_POINTS]
-    return _shares([high - low for low, high in pairwise(below)])
+    counts = [0] * NUM_BINS
+    for k in range(_EXPECTED_POINTS):  # binned as draws are: a choice may lie on a bin's edge
+        counts[axis.bin_of(quantile(distribution, (k + 0.5) / _EXPECTED_POINTS))] += 1
+    return _shares(counts)
 
 
 def _distribution(spec: JobSpec, name: str) -> Distribution:

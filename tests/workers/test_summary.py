@@ -1,0 +1,84 @@
+"""Report and card say what was asked, in words that other programs read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from synthforge.distributions import quantile
+from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.shards import GeneratorInfo, IndexRange, ShardRecord, shard_key
+from workers.summary.card import dataset_card
+from workers.summary.report import build_report, report_html, report_json
+from workers.tally import Tally, scalar_axes
+
+SHA256 = "0" * 64
+SHARD = ShardRecord(
+    name=shard_key("train", 0, SHA256),
+    split="train",
+    number=0,
+    num_samples=400,
+    num_bytes=1,
+    sha256=SHA256,
+    indices=(IndexRange(start=0, stop=400),),
+    rejected={},
+    fingerprint="0" * 16,
+)
+
+
+def spec_of(**fields: object) -> JobSpec:
+    return parse_job_spec(json.dumps({"count": 400} | fields))
+
+
+def info_of(**licences: str) -> GeneratorInfo:
+    return GeneratorInfo(kind="builtin", versions={}, assets={}, licences=licences)
+
+
+def front_matter(spec: JobSpec, info: GeneratorInfo) -> dict[str, object]:
+    text = dataset_card(spec, [SHARD], info).decode()
+    return yaml.safe_load(text.split("---\n")[1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "yaw",
+    [
+        {"type": "choice", "values": [0, 10, 20]},
+        {"type": "choice", "values": [-30, 0, 30], "weights": [1, 0, 3]},
+        {"type": "mixture", "weights": [1, 1], "parts": [[-80, -60], 40]},
+        {"type": "normal", "mean": 0, "std": 10},
+        [-40, 40],
+    ],
+)
+def test_what_was_asked_is_binned_as_what_was_drawn(yaw: object) -> None:
+    spec = spec_of(pose={"yaw": yaw})
+    axis = scalar_axes(spec)["pose.yaw"]
+    drawn = [0] * 20
+    for k in range(400):
+        drawn[axis.bin_of(quantile(spec.pose.yaw, (k + 0.5) / 400))] += 1
+    tally = Tally(drawn={"pose.yaw": drawn}, accepted={"pose.yaw": drawn})
+    report = build_report(spec, [SHARD], tally)
+    yaw_report = next(row for row in report.parameters if row.name == "pose.yaw")
+    assert yaw_report.asked == pytest.approx(yaw_report.drawn, abs=0.01)
+    assert json.loads(report_json(report))["num_samples"] == 400
+    assert b"pose.yaw" in report_html(report)
+
+
+def test_a_card_names_the_one_licence_that_it_inherits() -> None:
+    assert front_matter(spec_of(), info_of(head="Apache-2.0"))["license"] == "apache-2.0"
+
+
+@pytest.mark.parametrize(
+    "licences", [{"flame": "FLAME"}, {"flame": "FLAME", "head": "Apache-2.0"}, {}]
+)
+def test_a_card_with_another_licence_says_other_and_lists_it(licences: dict[str, str]) -> None:
+    assert front_matter(spec_of(), info_of(**licences))["license"] == "other"
+    card = dataset_card(spec_of(), [SHARD], info_of(**licences)).decode()
+    for name, licence in licences.items():
+        assert f"- {name}: {licence}" in card
+
+
+@pytest.mark.parametrize("name", ["faces", 'a "b": c', "\U0001f600 \u00e9", "\ufeff\u2028\x85x"])
+def test_any_name_of_a_job_is_read_back_from_its_card(name: str) -> None:
+    assert front_matter(spec_of(name=name), info_of())["pretty_name"] == name
