@@ -136,7 +136,7 @@ def _gather_whole(
             scale = 1.0 / max(p + q + s, 1e-30)
             wp, wq, ws = np.float32(p * scale), np.float32(q * scale), np.float32(s * scale)
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            for k in range(20):
+            for k in range(NUM_MESH_COLUMNS):
                 values[n, k] = wp * attributes[a, k] + wq * attributes[b, k] + ws * attributes[c, k]
             a, b, c = uv_faces[f, 0], uv_faces[f, 1], uv_faces[f, 2]
             values[n, 20] = wp * uv[a, 0] + wq * uv[b, 0] + ws * uv[c, 0]
@@ -167,10 +167,9 @@ def _gather_edges(
     share: UInt8Array,
     n: int,
 ) -> int:
-    """Pixels whose samples see several faces.
+    """Pixels whose samples see several faces: a surface's samples count together.
 
-    A surface's samples count together; its attributes are taken from the first one's face, at the
-    middle of them (no further than half a pixel outside that face, where it is clamped to it).
+    Its attributes are those of the first one's face at the middle of them, clamped to that face.
     """
     width = face_id.shape[1] // 2
     per_fx, per_fy = 1.0 / K[0, 0], 1.0 / K[1, 1]
@@ -211,7 +210,7 @@ def _gather_edges(
                 scale = 1.0 / max(p + q + r, 1e-30)
                 wp, wq, wr = np.float32(p * scale), np.float32(q * scale), np.float32(r * scale)
                 a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                for k in range(20):
+                for k in range(NUM_MESH_COLUMNS):
                     values[n, k] = (
                         wp * attributes[a, k] + wq * attributes[b, k] + wr * attributes[c, k]
                     )

@@ -30,6 +30,7 @@ def draw_picture(
     picture = np.empty((height, width, 3), np.float32)
     room = fragment_room(BAND_ROWS, width)
     maps = look.maps
+    key_in_eye = np.array(lights.key) @ maps.eye_to_camera  # (2, 3) in the eyeballs' own axes
     for first in range(0, height, BAND_ROWS):
         last = min(first + BAND_ROWS, height)
         num = gather(first, last, geometry, room)
@@ -40,7 +41,7 @@ def draw_picture(
         )  # fmt: skip
         shade_eyes(
             *surfaces, lights, look.eyes, maps.fibres, maps.eye_centres, maps.eye_to_camera,
-            maps.eye_to_head, maps.eye_openness, room.rgb,
+            maps.eye_to_head, maps.eye_openness, key_in_eye, room.rgb,
         )  # fmt: skip
         shade_hair(*surfaces, geometry.axes, lights, look.hair, maps.strands, room.rgb)
         shade_plain(*surfaces, lights, look.mouth, look.cloth, room.rgb)

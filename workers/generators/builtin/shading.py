@@ -2,28 +2,20 @@
 
 Kernels in float64, no `fastmath`: the same picture gives the same bits. The parts:
 
-* diffuse: ambient light from the vertices (with occlusion), the key light by a cosine that wraps
-  further for red, as light scatters under skin;
-* highlight: GGX of one width, approximate visibility and Fresnel terms (Karis, "Optimizing PBR
-  for Mobile", 2015); hair: the cone of Kajiya and Kay (1989), two lobes;
+* diffuse: ambient light of the vertices; the key light's cosine wraps further for red, as in skin;
+* highlight: GGX, approximate visibility and Fresnel terms (Karis, "Optimizing PBR for Mobile",
+  2015); hair: the cone of Kajiya and Kay (1989), two lobes;
 * eyes: an analytic sphere with a cornea, so that highlights stay round on a coarse mesh.
 
-A kernel's inner functions take numbers, not arrays: those cost a reference count a call.
+Inner functions take numbers, not arrays: those cost a reference count a call.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from workers.generators.builtin import shading_inputs as code
 from workers.generators.builtin.shading_inputs import (
-    BROW,
-    CLOTH,
-    HAIR,
-    LEFT_EYE,
-    LIP,
-    MOUTH,
-    RIGHT_EYE,
-    TEETH,
     ClothLook,
     EyeLook,
     HairLook,
@@ -52,18 +44,18 @@ def shade_skin(
 ) -> None:
     for n in range(num):
         kind = material[n]
-        if kind > LIP:
+        if kind > code.LIP:
             continue
         row = int(values[n, 21] * skin.texels_per_uv + skin.offset_v) & 511
         column = int(values[n, 20] * skin.texels_per_uv + skin.offset_u) & 511
         melanin = skin.mottling_melanin * skin_map[row, column, 0]
         melanin += skin.freckles * values[n, 16] * skin_map[row, column, 2]
         blood = skin.mottling_blood * skin_map[row, column, 1]
-        bump = 1.6 * skin.pores if kind == LIP else skin.pores
+        bump = 1.6 * skin.pores if kind == code.LIP else skin.pores
         slope_x, slope_y = bump * skin_map[row, column, 3], bump * skin_map[row, column, 4]
         hairy = min(values[n, 12] * (0.35 + skin_map[row, column, 5] * 0.012), 0.85)
         rest_x, rest_y = np.float64(values[n, 17]), np.float64(values[n, 18])
-        if kind == BROW:
+        if kind == code.BROW:
             side = 1 if rest_x > 0.0 else 0
             origin = skin.brow_origin_left if side == 1 else skin.brow_origin_right
             column = int((rest_x - origin[0]) * skin.brow_texels_per_m + 0.5)
@@ -80,28 +72,22 @@ def shade_skin(
                 i, j = int(y), int(x)
                 y, x = y - i, x - j
                 a, b, c, d = (1.0 - y) * (1.0 - x), (1.0 - y) * x, y * (1.0 - x), y * x
-                slope_x += gain * (
-                    a * wrinkles[i, j, 0] + b * wrinkles[i, j + 1, 0]
-                    + c * wrinkles[i + 1, j, 0] + d * wrinkles[i + 1, j + 1, 0]
-                )  # fmt: skip
-                slope_y += gain * (
-                    a * wrinkles[i, j, 1] + b * wrinkles[i, j + 1, 1]
-                    + c * wrinkles[i + 1, j, 1] + d * wrinkles[i + 1, j + 1, 1]
-                )  # fmt: skip
-                depth = (
-                    a * wrinkles[i, j, 2] + b * wrinkles[i, j + 1, 2]
-                    + c * wrinkles[i + 1, j, 2] + d * wrinkles[i + 1, j + 1, 2]
-                )  # fmt: skip
+                depth = 0.0
+                for k, share in ((0, a), (1, b), (2, c), (3, d)):
+                    row, column = i + (k >> 1), j + (k & 1)
+                    slope_x += gain * share * wrinkles[row, column, 0]
+                    slope_y += gain * share * wrinkles[row, column, 1]
+                    depth += share * wrinkles[row, column, 2]
                 dark = 1.0 - min(0.32 * gain * depth, 0.6)
         base = (dark * values[n, 8], dark * values[n, 9], dark * values[n, 10])
-        lips = np.float64(values[n, 15]) if kind == LIP else 0.0
-        colour = _skin_colour(skin, base, melanin, blood, lips, hairy, kind == BROW)
+        lips = np.float64(values[n, 15]) if kind == code.LIP else 0.0
+        colour = _skin_colour(skin, base, melanin, blood, lips, hairy, kind == code.BROW)
         normal = _unit(
             values[n, 0] - axes[0, 0] * slope_x - axes[0, 1] * slope_y,
             values[n, 1] - axes[1, 0] * slope_x - axes[1, 1] * slope_y,
             values[n, 2] - axes[2, 0] * slope_x - axes[2, 1] * slope_y,
         )
-        shine = skin.lip_gloss if kind == LIP else skin.shine * (0.35 + 0.65 * values[n, 11])
+        shine = skin.lip_gloss if kind == code.LIP else skin.shine * (0.35 + 0.65 * values[n, 11])
         rgb[n, 0], rgb[n, 1], rgb[n, 2] = _skin_light(
             lights,
             colour,
@@ -110,7 +96,7 @@ def shade_skin(
             (np.float64(values[n, 3]), np.float64(values[n, 4]), np.float64(values[n, 5])),
             np.float64(values[n, 6]),
             shine * (1.0 - 0.8 * hairy),
-            0.34 if kind == LIP else skin.roughness,
+            0.34 if kind == code.LIP else skin.roughness,
         )
 
 
@@ -122,19 +108,15 @@ def _skin_colour(
     blood: float,
     lips: float,
     hairy: float,
-    is_brow: bool,
+    brow: bool,
 ) -> Triple:
     red = base[0] * (1.0 - 0.45 * melanin - 0.12 * blood)
     green = base[1] * (1.0 - 0.85 * melanin - 1.0 * blood)
     blue = base[2] * (1.0 - 1.25 * melanin - 0.75 * blood)
-    red += (skin.lip_rgb[0] * (1.0 - 0.5 * melanin) - red) * lips
-    green += (skin.lip_rgb[1] * (1.0 - 0.5 * melanin) - green) * lips
-    blue += (skin.lip_rgb[2] * (1.0 - 0.5 * melanin) - blue) * lips
-    hairs = skin.brow_rgb if is_brow else skin.stubble_rgb
-    red += (hairs[0] - red) * hairy
-    green += (hairs[1] - green) * hairy
-    blue += (hairs[2] - blue) * hairy
-    return red, green, blue
+    pale = 1.0 - 0.5 * melanin
+    lip = (pale * skin.lip_rgb[0], pale * skin.lip_rgb[1], pale * skin.lip_rgb[2])
+    hairs = skin.brow_rgb if brow else skin.stubble_rgb
+    return _mixed(_mixed((red, green, blue), lip, lips), hairs, hairy)
 
 
 @compiled
@@ -187,6 +169,15 @@ def _turned(turn: Float64Array, side: int, d: Triple) -> Triple:
 
 
 @compiled
+def _mixed(a: Triple, b: Triple, share: float) -> Triple:
+    return (
+        a[0] + (b[0] - a[0]) * share,
+        a[1] + (b[1] - a[1]) * share,
+        a[2] + (b[2] - a[2]) * share,
+    )
+
+
+@compiled
 def _step(low: float, high: float, x: float) -> float:
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
@@ -235,13 +226,14 @@ def shade_eyes(
     to_camera: Float64Array,
     to_head: Float64Array,
     openness: Float32Array,
+    key_in_eye: Float64Array,
     rgb: Float32Array,
 ) -> None:
     size = openness.shape[1]
     for n in range(num):
-        if material[n] not in (LEFT_EYE, RIGHT_EYE):
+        if material[n] not in (code.LEFT_EYE, code.RIGHT_EYE):
             continue
-        side = 1 if material[n] == LEFT_EYE else 0
+        side = 1 if material[n] == code.LEFT_EYE else 0
         d = _unit(
             values[n, 17] - centres[side, 0],
             values[n, 18] - centres[side, 1],
@@ -260,16 +252,6 @@ def shade_eyes(
         sky += y * (openness[side, i + 1, j] * (1.0 - x) + openness[side, i + 1, j + 1] * x)
         bulge = 1.0 + 0.32 * (1.0 - _step(eyes.iris_radius, 1.35 * eyes.iris_radius, radius))
         cornea = _turned(to_camera, side, (bulge * d[0], bulge * d[1], d[2]))
-        # The light's direction across the iris, in the eye's own axes.
-        key = lights.key
-        along = (
-            to_camera[side, 0, 0] * key[0] + to_camera[side, 1, 0] * key[1]
-            + to_camera[side, 2, 0] * key[2]
-        )  # fmt: skip
-        above = (
-            to_camera[side, 0, 1] * key[0] + to_camera[side, 1, 1] * key[1]
-            + to_camera[side, 2, 1] * key[2]
-        )  # fmt: skip
         share = 1.0 / max(np.float64(values[n, 7]), 0.25)
         rgb[n, 0], rgb[n, 1], rgb[n, 2] = _eye_light(
             lights,
@@ -282,7 +264,7 @@ def shade_eyes(
             np.float64(values[n, 6]),
             sky,
             radius,
-            (along * d[0] + above * d[1]) / eyes.iris_radius,
+            (key_in_eye[side, 0] * d[0] + key_in_eye[side, 1] * d[1]) / eyes.iris_radius,
         )
 
 
@@ -299,12 +281,9 @@ def _eyeball_colour(eyes: EyeLook, aside: float, radius: float, fibre: float) ->
     iris = 1.0 - _step(eyes.iris_radius - 1.2 * soft, eyes.iris_radius + 1.2 * soft, radius)
     pupil = 1.0 - _step(eyes.pupil_radius - soft, eyes.pupil_radius + soft, radius)
     shade = (1.0 + 0.22 * fibre) * (1.0 - 0.72 * _step(0.66, 1.0, inner)) * (1.0 - pupil)
-    a, b = eyes.ring_rgb, eyes.iris_rgb
-    return (
-        red + ((a[0] + (b[0] - a[0]) * outward) * shade + 0.003 - red) * iris,
-        green + ((a[1] + (b[1] - a[1]) * outward) * shade + 0.003 - green) * iris,
-        blue + ((a[2] + (b[2] - a[2]) * outward) * shade + 0.003 - blue) * iris,
-    )
+    around = _mixed(eyes.ring_rgb, eyes.iris_rgb, outward)
+    around = (around[0] * shade + 0.003, around[1] * shade + 0.003, around[2] * shade + 0.003)
+    return _mixed((red, green, blue), around, iris)
 
 
 @compiled
@@ -329,11 +308,8 @@ def _eye_light(
     caustic = max(1.0 - 0.9 * iris * towards_key, 0.2)
     diffuse = _wrapped(facing, 0.25, 1.0 / 1.25) * lit * min(1.15 * sky, 1.0) * caustic
     twice = 2.0 * (cornea[0] * view[0] + cornea[1] * view[1] + cornea[2] * view[2])
-    rx, ry, rz = (
-        twice * cornea[0] - view[0],
-        twice * cornea[1] - view[1],
-        twice * cornea[2] - view[2],
-    )
+    rx, ry = twice * cornea[0] - view[0], twice * cornea[1] - view[1]
+    rz = twice * cornea[2] - view[2]
     width = 0.012 + 0.05 * eyes.pixel
     on_key = rx * key[0] + ry * key[1] + rz * key[2]
     on_window = rx * window[0] + ry * window[1] + rz * window[2]
@@ -364,7 +340,7 @@ def shade_hair(
     rgb: Float32Array,
 ) -> None:
     for i in range(num):
-        if material[i] != HAIR:
+        if material[i] != code.HAIR:
             continue
         n = _unit(values[i, 0], values[i, 1], values[i, 2])
         fx = values[i, 17] - hair.crown[0]
@@ -381,11 +357,8 @@ def shade_hair(
         grey = hair.grey_share + spread * strands[row, column, 1] / 32.0
         grey = min(max(grey, 0.0), 1.0)
         shade = max(1.0 + hair.contrast * strand, 0.15)
-        colour = (
-            (values[i, 8] + (hair.grey_rgb[0] - values[i, 8]) * grey) * shade,
-            (values[i, 9] + (hair.grey_rgb[1] - values[i, 9]) * grey) * shade,
-            (values[i, 10] + (hair.grey_rgb[2] - values[i, 10]) * grey) * shade,
-        )
+        colour = _mixed((values[i, 8], values[i, 9], values[i, 10]), hair.grey_rgb, grey)
+        colour = (colour[0] * shade, colour[1] * shade, colour[2] * shade)
         tx = axes[0, 0] * fx + axes[0, 1] * fy + axes[0, 2] * fz
         ty = axes[1, 0] * fx + axes[1, 1] * fy + axes[1, 2] * fz
         tz = axes[2, 0] * fx + axes[2, 1] * fy + axes[2, 2] * fz
@@ -442,7 +415,7 @@ def shade_plain(
     key = lights.key_rgb
     for i in range(num):
         kind = material[i]
-        if kind <= RIGHT_EYE or kind == HAIR:
+        if kind <= code.RIGHT_EYE or kind == code.HAIR:
             continue
         n = _unit(values[i, 0], values[i, 1], values[i, 2])
         facing = n[0] * lights.key[0] + n[1] * lights.key[1] + n[2] * lights.key[2]
@@ -453,13 +426,11 @@ def shade_plain(
             np.float64(values[i, 10]),
         )
         shine = 0.1
-        if kind == MOUTH:
-            colour = mouth.mouth_rgb
-            shine = 0.5
-        elif kind == TEETH:
-            colour = mouth.teeth_rgb
-            shine = 0.8
-        elif kind == CLOTH:
+        if kind == code.MOUTH:
+            colour, shine = mouth.mouth_rgb, 0.5
+        elif kind == code.TEETH:
+            colour, shine = mouth.teeth_rgb, 0.8
+        elif kind == code.CLOTH:
             colour = _cloth(cloth, values[i, 17], values[i, 18])
             shine = 0.0
         view = _view(values[i, 22], values[i, 23])
@@ -475,9 +446,4 @@ def _cloth(cloth: ClothLook, rest_x: float, rest_y: float) -> Triple:
     across = cloth.pattern & 2 and int(np.floor(rest_x / cloth.period)) & 1
     down = cloth.pattern & 1 and int(np.floor(rest_y / cloth.period)) & 1
     share = (across + down) / (2.0 if cloth.pattern == 3 else 1.0)
-    a, b = cloth.first_rgb, cloth.second_rgb
-    return (
-        a[0] + (b[0] - a[0]) * share,
-        a[1] + (b[1] - a[1]) * share,
-        a[2] + (b[2] - a[2]) * share,
-    )
+    return _mixed(cloth.first_rgb, cloth.second_rgb, share)

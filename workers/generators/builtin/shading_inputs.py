@@ -17,7 +17,8 @@ Int8Array = NDArray[np.int8]
 Triple = tuple[float, float, float]
 Pair = tuple[float, float]
 
-# Materials of faces.
+# Materials of faces. Compiled kernels hold these numbers: one that changes here must change the
+# kernels' file too, or numba keeps the old machine code.
 SKIN: Final = 0
 BROW: Final = 1
 LIP: Final = 2

@@ -158,9 +158,15 @@ def _light(
             out[v, 3 + c] = max(light, 0.0) * open_sky
         facing = nx * key[0] + ny * key[1] + nz * key[2]
         # Moved off its own surface along the normal, seen from the light.
-        x = seen[v, 0] + 0.002 * (axes[0, 0] * nx + axes[0, 1] * ny + axes[0, 2] * nz)
-        y = seen[v, 1] + 0.002 * (axes[1, 0] * nx + axes[1, 1] * ny + axes[1, 2] * nz)
-        z = seen[v, 2] + 0.002 * (axes[2, 0] * nx + axes[2, 1] * ny + axes[2, 2] * nz)
+        x = seen[v, 0] + SHADOW_NORMAL_OFFSET_M * (
+            axes[0, 0] * nx + axes[0, 1] * ny + axes[0, 2] * nz
+        )
+        y = seen[v, 1] + SHADOW_NORMAL_OFFSET_M * (
+            axes[1, 0] * nx + axes[1, 1] * ny + axes[1, 2] * nz
+        )
+        z = seen[v, 2] + SHADOW_NORMAL_OFFSET_M * (
+            axes[2, 0] * nx + axes[2, 1] * ny + axes[2, 2] * nz
+        )
         lit = _open_to_key(x, y, z, focal, depth)
         # Where the surface turns away, the wrapped cosine darkens it: no shadow on top of that.
         turned = min(max(0.15 - 5.0 * facing, 0.0), 1.0)
@@ -181,11 +187,11 @@ def _open_to_key(x: float, y: float, z: float, focal: float, depth: Float32Array
     column = int(focal * x / z + 0.5 * size)
     row = int(focal * y / z + 0.5 * size)
     num_open = 0
-    for di in range(-2, 3):
-        for dj in range(-2, 3):
+    for di in range(-SHADOW_TAPS, SHADOW_TAPS + 1):
+        for dj in range(-SHADOW_TAPS, SHADOW_TAPS + 1):
             i = min(max(row + di, 0), size - 1)
             j = min(max(column + dj, 0), size - 1)
             there = np.float64(depth[i, j])
-            if there == 0.0 or z < there + 0.004:
+            if there == 0.0 or z < there + SHADOW_BIAS_M:
                 num_open += 1
-    return num_open / 25.0
+    return num_open / (2 * SHADOW_TAPS + 1) ** 2
