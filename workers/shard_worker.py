@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
@@ -30,6 +31,9 @@ from workers.summary import summarise
 from workers.tally import Tally
 from workers.timing import Stages
 from workers.upload import upload_shard
+
+# Tokens that were cancelled before they began, or after they ended: the last few are kept.
+_MAX_CANCELLED_EARLY: Final = 64
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Cancelled(Exception):  # noqa: N818 - says what happened
 
 @dataclass
 class _Execution:
-    """One lease in the works: the only state that the threads of a worker share."""
+    """One lease in the works: what the threads of a worker share of it."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     num_samples: int = 0
@@ -90,6 +94,8 @@ class ShardWorker:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._executions: dict[str, _Execution] = {}
+        self._cancelled_early: deque[str] = deque(maxlen=_MAX_CANCELLED_EARLY)
+        self._lock = threading.Lock()
         self._made: dict[str, _Made] = {}
         self.stages = Stages()
         settings.scratch.mkdir(parents=True, exist_ok=True)
@@ -106,7 +112,7 @@ class ShardWorker:
             PlanError: no worker could do it.
             Cancelled: `cancel` was called for it.
         """
-        execution = self._executions.setdefault(lease.token, _Execution())
+        execution = self._begin(lease.token)
         try:
             self._check_fence(lease)
             with one_thread():
@@ -139,10 +145,17 @@ class ShardWorker:
             made.file.path.unlink(missing_ok=True)
 
     def summarise(self, lease: Lease, shards: tuple[ShardRecord, ...]) -> SummaryReport:
-        """Write report, preview, card, topology and index of a job whose shards are all there."""
+        """Write report, preview, card, topology and index of a job whose shards are all there.
+
+        Raises:
+            PlanError: no worker could do it.
+            Cancelled: `cancel` was called for it.
+            StorageUnavailable: the store did not take it; another execution may succeed.
+            StorageError: it never will.
+        """
         self._check_fence(lease)
         generator = open_generator(lease.spec.generator)
-        execution = self._executions.setdefault(lease.token, _Execution())
+        execution = self._begin(lease.token)
 
         def count(shard: ShardRecord) -> None:
             execution.check()
@@ -163,7 +176,20 @@ class ShardWorker:
 
     def cancel(self, token: str) -> None:
         """Tell an execution to stop before its next chunk; also one that has not begun."""
-        self._executions.setdefault(token, _Execution()).cancelled.set()
+        with self._lock:
+            execution = self._executions.get(token)
+            if execution is None:
+                self._cancelled_early.append(token)
+            else:
+                execution.cancelled.set()
+
+    def _begin(self, token: str) -> _Execution:
+        execution = _Execution()
+        with self._lock:
+            if token in self._cancelled_early:
+                execution.cancelled.set()
+            self._executions[token] = execution
+        return execution
 
     def _summarise(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -74,6 +74,13 @@ class Tally:
         self.rejected[reason] += 1
         self.rejected_yaw[int(face.yaw_deg // YAW_BIN_DEG) * YAW_BIN_DEG] += 1
 
+    def add(self, other: Tally) -> None:
+        """Add another's counts to this one's."""
+        _add(self.drawn, other.drawn)
+        _add(self.accepted, other.accepted)
+        self.rejected.update(other.rejected)
+        self.rejected_yaw.update(other.rejected_yaw)
+
     def to_json(self) -> bytes:
         """Return canonical bytes."""
         data = {
@@ -96,17 +103,6 @@ class Tally:
                 {int(edge): count for edge, count in data["rejected_yaw"].items()}
             ),
         )
-
-
-def added(tallies: Iterable[Tally]) -> Tally:
-    """Add up the tallies of many shards."""
-    total = Tally()
-    for tally in tallies:
-        _add(total.drawn, tally.drawn)
-        _add(total.accepted, tally.accepted)
-        total.rejected.update(tally.rejected)
-        total.rejected_yaw.update(tally.rejected_yaw)
-    return total
 
 
 def _count(

@@ -15,6 +15,7 @@ from synthforge.leases import Lease
 from synthforge.samples import MEMBERS
 from synthforge.shards import IndexRange, ShardPlan, part_key, tally_key
 from synthforge.storage import open_storage
+from workers import shard_worker
 from workers.face_stream import PlanError
 from workers.shard_worker import Cancelled, ShardWorker, WorkerSettings
 from workers.summary.preview import read_sample
@@ -133,6 +134,37 @@ def test_one_cancelled_before_it_begins_never_begins(worker: ShardWorker, tmp_pa
     worker.cancel("token")
     with pytest.raises(Cancelled):
         worker.make(lease_of(spec_of(), tmp_path))
+
+
+def test_a_cancel_that_comes_too_late_leaves_nothing(worker: ShardWorker, tmp_path: Path) -> None:
+    worker.make(lease_of(spec_of(count=1), tmp_path))
+    worker.deliver("token")
+    worker.cancel("token")
+    assert worker.watch() == {}
+
+
+def test_a_summary_shows_its_progress_and_stops_when_told(
+    worker: ShardWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.make(lease_of(spec_of(), tmp_path))
+    record = worker.deliver("token").record
+    seen: list[int] = []
+
+    def watched(*arguments: object) -> tuple[()]:
+        on_shard = arguments[-1]
+        for _ in range(2):
+            on_shard(record)  # type: ignore[operator]
+            seen.append(worker.watch()["s"].num_samples)
+        worker.cancel("s")
+        on_shard(record)  # type: ignore[operator]
+        return ()
+
+    monkeypatch.setattr(shard_worker, "summarise", watched)
+    with pytest.raises(Cancelled):
+        worker.summarise(lease_of(spec_of(), tmp_path, "s", "summary"), (record,))
+    assert seen == [5, 10]
+    assert worker.watch() == {}
+    assert local_files(tmp_path) == []
 
 
 def test_what_was_made_can_be_thrown_away(worker: ShardWorker, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from workers.index import join_parts
 from workers.summary.card import dataset_card
 from workers.summary.preview import contact_sheet
 from workers.summary.report import build_report, report_html, report_json
-from workers.tally import Tally, added
+from workers.tally import Tally
 from workers.types import Topology
 
 __all__ = ["summarise"]
@@ -55,9 +55,9 @@ def summarise(
         Name, size and hash of each file, sorted by name.
     """
     index_path = folder / INDEX_NAME
-    join_parts(_parts(shards, storage, folder, on_shard), index_path)
-    tallies = (Tally.from_json(storage.get_bytes(tally_key(shard.name))) for shard in shards)
-    report = build_report(spec, shards, added(tallies))
+    tally = Tally()
+    join_parts(_parts(shards, storage, folder, tally, on_shard), index_path)
+    report = build_report(spec, shards, tally)
     topology_path = folder / TOPOLOGY_NAME
     write_arrays(topology_path, topology_arrays(generator.topology))
     files = [
@@ -89,11 +89,13 @@ def _parts(
     shards: Sequence[ShardRecord],
     storage: Storage,
     folder: Path,
+    tally: Tally,
     on_shard: Callable[[ShardRecord], None],
 ) -> Iterator[Path]:
-    """Fetch the shards' index parts one after another into the same local file."""
+    """Fetch the shards' index parts one after another into the same local file; add up counts."""
     path = folder / "part.parquet"
     for shard in shards:
+        tally.add(Tally.from_json(storage.get_bytes(tally_key(shard.name))))
         path.write_bytes(storage.get_bytes(part_key(shard.name)))
         yield path
         on_shard(shard)

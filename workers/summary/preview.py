@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -43,15 +43,26 @@ def contact_sheet(index_path: Path, storage: Storage) -> bytes:
         index_path: the joined index of the dataset.
         storage: bound to the dataset's prefix.
     """
-    columns = ["shard", "offset", "num_bytes"]
-    table = pq.read_table(index_path, columns=columns)
-    chosen = np.unique(np.linspace(0, table.num_rows - 1, NUM_SAMPLES).astype(int))
     strips = []
-    for row in chosen.tolist():
-        place = {name: table[name][row].as_py() for name in columns}
+    for place in _places(index_path):
         run = storage.read_range(place["shard"], place["offset"], place["num_bytes"])
         strips.append(_strip(read_sample(run)))
     return _jpeg(_grid(strips))
+
+
+def _places(index_path: Path) -> Iterator[dict[str, Any]]:
+    """Yield where evenly spread samples lie; one row group of the index is read at a time."""
+    with pq.ParquetFile(index_path) as index:
+        last = index.metadata.num_rows - 1
+        chosen = np.unique(np.linspace(0, last, NUM_SAMPLES).astype(int))
+        first = 0
+        for group in range(index.num_row_groups):
+            stop = first + index.metadata.row_group(group).num_rows
+            here = chosen[(chosen >= first) & (chosen < stop)] - first
+            if len(here):
+                table = index.read_row_group(group, columns=["shard", "offset", "num_bytes"])
+                yield from table.take(here).to_pylist()
+            first = stop
 
 
 def read_sample(run: bytes) -> dict[str, Array | SampleMeta]:
