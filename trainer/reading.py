@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast, overload
@@ -192,19 +192,19 @@ class BatchReader:
 class _WorkerShare(IterableDataset[Batch]):
     """Every n-th batch, for one of n loader processes: PyTorch takes from them in turn.
 
-    The reader travels pickled even where processes are forked: locks that a thread of ours holds at
-    that moment, and connections, must not be shared with a child.
+    It holds a copy of the reader that no thread has used: locks that a thread of ours holds when a
+    process is forked, and open connections, must not be shared with a child.
     """
 
     def __init__(self, reader: BatchReader, spans: Spans) -> None:
-        self._reader = pickle.dumps(replace(reader, transform=None))
+        self._reader = deepcopy(replace(reader, transform=None))
         self._transform, self._spans = reader.transform, spans
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
         if info is None:
             raise RuntimeError("read_in_threads is the way without loader processes")
-        reader = replace(pickle.loads(self._reader), transform=self._transform)  # noqa: S301 - own
+        reader = replace(self._reader, transform=self._transform)
         yield from reader.read_in_threads(self._spans[info.id :: info.num_workers])
 
 
