@@ -20,6 +20,7 @@ from workers.ray_runtime import ray_cluster
 from workers.shard_worker import WorkerSettings
 
 _SCRATCH_PREFIX: Final = "synthforge-"
+_ANSWER_S: Final = 10.0  # well below a lease, so that a lost heartbeat can be sent again
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
     with (
         scratch_folder() as scratch,
         ray_cluster(options.ray_address, options.num_workers),
-        Client(options.service_url, retry_for_s=0) as client,
+        Client(options.service_url, timeout_s=_ANSWER_S, retry_for_s=0) as client,
     ):
         worker = WorkerSettings(
             output_prefixes=options.output_prefixes,

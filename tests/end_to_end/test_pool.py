@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from synthforge.client import Client
-from synthforge.jobs import JobState
-from synthforge.shards import MANIFEST_NAME
+from synthforge.jobs import Generator, JobState
+from synthforge.shards import MANIFEST_NAME, Fingerprint
 from synthforge.storage import open_storage
 from tests.end_to_end.engine import Engine, small_spec
 
@@ -52,3 +54,20 @@ def test_a_plan_that_no_worker_can_carry_out_fails_its_job_with_the_reason(
             ended = client.wait(job.id)
     assert ended.state is JobState.FAILED
     assert "was refused 2 times" in str(ended.reason)
+
+
+def test_actors_of_unlike_machines_lease_each_under_its_own_fingerprint(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers import pool  # noqa: PLC0415 - Ray reads its environment
+
+    class OnItsOwnMachine(pool.ShardWorker):
+        def fingerprint(self, generator: Generator) -> Fingerprint:
+            found = super().fingerprint(generator)
+            actor = self._settings.scratch.name.split("-")[1]
+            return found.model_copy(update={"device": f"{found.device} {actor}"})
+
+    monkeypatch.setattr(pool, "ShardWorker", OnItsOwnMachine)
+    exact = {"samples_per_shard": 1, "reproducibility": "exact"}
+    made = engine.run(small_spec(seed=8, count=6, output=exact), num_workers=2)
+    assert len({shard.fingerprint for shard in made.manifest.shards}) == 1
