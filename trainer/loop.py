@@ -124,7 +124,7 @@ class Training(Generic[BatchT]):
         self._loss = loss
         self._sum_over_ranks = sum_over_ranks
         self.optimiser = torch.optim.AdamW(
-            _decayed_apart(model, config.weight_decay), lr=config.learning_rate
+            _decayed_apart(model, config.weight_decay), lr=config.learning_rate, fused=True
         )
 
     def run(

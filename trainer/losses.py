@@ -33,6 +33,7 @@ class LossConfig:
             "depth_metric": 3.0,
             "depth_relative": 1.0,
             "landmarks": 20.0,
+            "coarse_landmarks": 10.0,
             "heatmaps": 0.5,
             "doubt": 0.1,
         }
@@ -117,6 +118,13 @@ def landmarks(predictions: Predictions, targets: Targets) -> Tensor:
     """Mean distance of the points, in shares of the picture's side."""
     found, truth, weight = _points(predictions, targets)
     return _mean(_distance(found.xy, truth), weight)
+
+
+@_term
+def coarse_landmarks(predictions: Predictions, targets: Targets) -> Tensor:
+    """Mean distance of the first guess, also of points outside the picture."""
+    found, truth, weight = _points(predictions, targets)
+    return _mean(_distance(found.coarse_xy, truth), torch.ones_like(weight))
 
 
 @_term

@@ -135,6 +135,17 @@ def _start(
     recipe: Stage1Recipe, stream: Stream, device: torch.device, checkpoint: Path, *, resume: bool
 ) -> Training[Batch]:
     """Return a fresh training, or the saved one where it stopped."""
+    training = open_training(recipe, device)
+    if resume and checkpoint.exists():
+        content = load_checkpoint(checkpoint, device)
+        training.load_state_dict(content["training"])
+        stream.load_state_dict(content["stream"])
+        restore_random_states(content)
+    return training
+
+
+def open_training(recipe: Stage1Recipe, device: torch.device) -> Training[Batch]:
+    """Return the training of stage I before its first step, its weights drawn from the seed."""
     torch.manual_seed(recipe.stream.order.seed)
     stride = recipe.model.backbone.stem_stride
 
@@ -143,13 +154,7 @@ def _start(
         found = compute_losses(model(batch.image), targets, recipe.loss, total_weight)
         return found.total, found.terms
 
-    training = Training(FaceModel(recipe.model).to(device), loss, recipe.loop)
-    if resume and checkpoint.exists():
-        content = load_checkpoint(checkpoint, device)
-        training.load_state_dict(content["training"])
-        stream.load_state_dict(content["stream"])
-        restore_random_states(content)
-    return training
+    return Training(FaceModel(recipe.model).to(device), loss, recipe.loop)
 
 
 def _fit(

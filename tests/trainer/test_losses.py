@@ -67,6 +67,8 @@ def test_a_term_s_gradient_reaches_its_head_and_the_backbone(term: str) -> None:
     for head in (model.segmentation, model.depth, model.normals):
         assert head is not None
         torch.nn.init.normal_(head.out.weight, std=0.1)
+    assert model.landmarks is not None
+    torch.nn.init.normal_(model.landmarks.coarse.weight, std=0.1)
     found = compute_losses(
         model(batch.image), targets_of(batch, STRIDE), LossConfig({term: 1.0}), torch.tensor(4.0)
     )
@@ -75,6 +77,7 @@ def test_a_term_s_gradient_reaches_its_head_and_the_backbone(term: str) -> None:
         "depth_metric": "depth",
         "depth_relative": "depth",
         "heatmaps": "landmarks.heatmaps",
+        "coarse_landmarks": "landmarks.coarse",
         "landmarks": "landmarks.heatmaps",
         "doubt": "landmarks.doubt",
     }.get(term, term)

@@ -95,14 +95,15 @@ class CompactBackbone(nn.Module):
         self.merges = nn.ModuleList(ConvNorm(coarse, fine) for fine, coarse in pairwise(decoder))
         self.last = ConvNorm(config.features, config.features)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return features of a picture.
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return fine and coarse features of a picture.
 
         Args:
             image: (B, 3, H, W) float, about zero mean and unit spread; H, W multiples of `stride`.
 
         Returns:
-            (B, features, H / stem_stride, W / stem_stride).
+            f_s, (B, features, H / stem_stride, W / stem_stride).
+            The encoder's last level, (B, channels[-1], H / stride, W / stride).
         """
         x = functional.pixel_unshuffle(image, self.config.stem_stride)
         x = functional.relu(self.stem(x), inplace=True)
@@ -116,7 +117,7 @@ class CompactBackbone(nn.Module):
         ):
             coarse = functional.interpolate(merge(merged), scale_factor=2.0, mode="nearest")
             merged = functional.relu(lateral(fine) + coarse)
-        return functional.relu(self.last(merged))
+        return functional.relu(self.last(merged)), found[-1]
 
 
 def normalised(image: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from synthforge.conventions import CLASSES, IGNORE_CLASS, NUM_LANDMARKS
 
 NUM_CLASSES: Final = sum(class_id != IGNORE_CLASS for class_id in CLASSES)
+_GUESS_SPREAD: Final = 0.15  # of the picture's side: how far from the guess a point may be
 _SPREAD_RANGE: Final = (-7.0, 2.0)  # log of a spread in pictures' sides: 0.001 to 7
 
 
@@ -23,37 +24,75 @@ class LandmarkPrediction:
         xy: (B, N, 2), soft-argmax of the heatmaps.
         log_spread: (B, N), log of the expected distance to the truth.
         logits: (B, N, h, w), the heatmaps before their softmax.
+        coarse_xy: (B, N, 2), first guess from the whole picture; it may lie outside of it.
     """
 
     xy: Tensor
     log_spread: Tensor
     logits: Tensor
+    coarse_xy: Tensor
 
 
 class LandmarkHead(nn.Module):
     """One heatmap a point; its centre of mass is the point, to a fraction of a cell.
 
+    A guess from the whole picture draws each heatmap to where its point should be: the heatmaps
+    have only to find it near there, and a point that nothing shows still has a place.
+
     Source: soft-argmax as in Nibali et al., "Numerical Coordinate Regression with Convolutional
     Neural Networks", 2018, on cell centres ((j + 0.5) / w).
     """
 
-    def __init__(self, features: int, num_points: int = NUM_LANDMARKS) -> None:
+    def __init__(
+        self, features: int, coarse_features: int, num_points: int = NUM_LANDMARKS
+    ) -> None:
         super().__init__()
+        self.coarse = nn.Linear(3 * coarse_features, 2 * num_points)
+        nn.init.zeros_(self.coarse.weight)
+        nn.init.constant_(self.coarse.bias, 0.5)
         self.heatmaps = nn.Conv2d(features, num_points, 1)
         self.doubt = nn.Conv2d(features, num_points, 1)
 
-    def forward(self, features: Tensor) -> LandmarkPrediction:
-        """Return the points of (B, C, h, w) features."""
+    def forward(self, features: Tensor, coarse: Tensor) -> LandmarkPrediction:
+        """Return the points of fine (B, C, h, w) and coarse (B, K, h', w') features."""
+        guess = self.coarse(_moments(coarse)).float().unflatten(1, (-1, 2))
         # The softmax and its moments in full precision: bf16 keeps 8 bits of a coordinate.
         logits = self.heatmaps(features).float()
-        height, width = logits.shape[-2:]
+        grid = _cell_centres(logits)  # (h * w, 2)
+        logits = logits + _nearness(guess.detach(), logits)
         weights = logits.flatten(2).softmax(-1)
-        xs = (torch.arange(width, device=logits.device) + 0.5) / width
-        ys = (torch.arange(height, device=logits.device) + 0.5) / height
-        grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).reshape(-1, 2)
         doubt = self.doubt(features).float().flatten(2)
         log_spread = (weights.detach() * doubt).sum(-1) - 3.0  # exp(-3): 5 % of the side, at first
-        return LandmarkPrediction(weights @ grid, log_spread.clamp(*_SPREAD_RANGE), logits)
+        log_spread = log_spread.clamp(*_SPREAD_RANGE)
+        return LandmarkPrediction(weights @ grid, log_spread, logits, guess)
+
+
+def _cell_axes(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the centres of the columns and rows of (..., h, w), in shares of the side."""
+    height, width = maps.shape[-2:]
+    columns = (torch.arange(width, device=maps.device) + 0.5) / width
+    return columns, (torch.arange(height, device=maps.device) + 0.5) / height
+
+
+def _cell_centres(maps: Tensor) -> Tensor:
+    columns, rows = _cell_axes(maps)
+    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).reshape(-1, 2)
+
+
+def _nearness(guess: Tensor, maps: Tensor) -> Tensor:
+    """Return the log of a Gaussian around each guess, (B, N, h, w)."""
+    columns, rows = _cell_axes(maps)
+    across = (columns - guess[..., :1]).square()[..., None, :]
+    down = (rows - guess[..., 1:]).square()[..., :, None]
+    return (across + down) * (-0.5 / _GUESS_SPREAD**2)
+
+
+def _moments(coarse: Tensor) -> Tensor:
+    """Return each channel's mean, and its means weighted by x and y: (B, 3 K) for any size."""
+    columns, rows = _cell_axes(coarse)
+    columns, rows = (columns - 0.5).to(coarse.dtype), (rows - 0.5).to(coarse.dtype)
+    across, down = coarse * columns, coarse * rows[:, None]
+    return torch.cat([part.mean((2, 3)) for part in (coarse, across, down)], 1)
 
 
 class DenseHead(nn.Module):

@@ -61,19 +61,19 @@ class FaceModel(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = CompactBackbone(config.backbone)
-        width = config.backbone.features
+        width, coarse = config.backbone.features, config.backbone.channels[-1]
         self.segmentation = DenseHead(width, NUM_CLASSES) if config.segmentation else None
         self.depth = DenseHead(width, 1, _START_LOG_DEPTH) if config.depth else None
-        self.landmarks = LandmarkHead(width) if config.landmarks else None
+        self.landmarks = LandmarkHead(width, coarse) if config.landmarks else None
         self.normals = DenseHead(width, 3) if config.normals else None
 
     def forward(self, image: Tensor) -> Predictions:
         """Predict from uint8 RGB pictures, (B, 3, H, W)."""
-        features = self.backbone(normalised(image))
+        features, coarse = self.backbone(normalised(image))
         return Predictions(
             features=features,
             segmentation=self.segmentation(features) if self.segmentation else None,
             log_depth=self.depth(features).squeeze(1) if self.depth else None,
-            landmarks=self.landmarks(features) if self.landmarks else None,
+            landmarks=self.landmarks(features, coarse) if self.landmarks else None,
             normals=self.normals(features) if self.normals else None,
         )
