@@ -65,7 +65,8 @@ class Uniform(BaseModel):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-        return {"anyOf": [pair, handler.resolve_ref_schema(handler(schema))]}
+        whole = handler.resolve_ref_schema(handler(schema))
+        return {"anyOf": [pair, whole | {"required": ["type", "low", "high"]}]}
 
 
 class Normal(BaseModel):
@@ -101,6 +102,13 @@ class Normal(BaseModel):
                 f"{self.mean:g}: nothing would ever fall there; move the range or raise std"
             )
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        # The bounds are filled in before they are looked for.
+        return handler.resolve_ref_schema(handler(schema)) | {"required": ["type", "std"]}
 
 
 class Choice(BaseModel):

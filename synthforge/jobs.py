@@ -8,8 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from synthforge.distributions import STRICT
 from synthforge.parameters import (
@@ -73,6 +74,13 @@ class Generator(BaseModel):
         default=None, description="next3d: the camera that the latent is conditioned on"
     )
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        kind = {"enum": list(GeneratorKind.__args__), "type": "string"}  # type: ignore[attr-defined]
+        return {"anyOf": [kind, handler.resolve_ref_schema(handler(schema))]}
+
 
 class Image(BaseModel):
     """The picture's size and file format."""
@@ -125,8 +133,9 @@ class Output(BaseModel):
         units = self.split_units()
         if sum(units.values()) != SPLIT_UNIT or not all(units.values()):
             total = sum(self.splits.values())
-            raise ValueError(
-                f"splits sum to {total:g}: give positive shares of at most 6 decimals that sum to 1"
+            raise _error(
+                "output.splits",
+                f"they sum to {total:g}: give positive shares of at most 6 decimals that sum to 1",
             )
         return self
 
@@ -298,7 +307,14 @@ class SpecError(ValueError):
         self.errors = errors
         first = errors[0]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"{first.field}: {first.message}{more}")
+        super().__init__(f"{first.field}: {first.message}{_given(first)}{more}")
+
+
+def _given(error: FieldError) -> str:
+    """Name the value at fault, where the message does not yet."""
+    if error.value is None or error.value in error.message or error.field == WHOLE_BODY:
+        return ""
+    return f", not {error.value}"
 
 
 def parse_job_spec(document: bytes | str) -> JobSpec:
@@ -324,6 +340,7 @@ def field_errors(error: ValidationError) -> list[FieldError]:
     return found
 
 
+WHOLE_BODY: Final = "(body)"  # the field of what is wrong with a document as a whole
 _UNION_TAGS: Final = {"fixed", "uniform", "normal", "choice", "mixture", "each"}
 
 
@@ -333,9 +350,9 @@ def _dotted(location: tuple[int | str, ...], own_field: str | None) -> str:
     parts: list[str] = []
     for index, part in enumerate(location):
         doubled = part == "per_index" and index and location[index - 1] == "per_index"
-        if part not in _UNION_TAGS and not doubled:
+        if part not in _UNION_TAGS and part != "[key]" and not doubled:
             parts.append(str(part))
-    return ".".join(parts) or "(body)"
+    return ".".join(parts) or WHOLE_BODY
 
 
 def _shown(value: Any) -> str | None:

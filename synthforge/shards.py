@@ -157,11 +157,17 @@ class Manifest(BaseModel):
         return self
 
     def to_json(self) -> bytes:
-        """Return the bytes that are stored: equal manifests, equal bytes."""
-        data: dict[str, Any] = self.model_dump(mode="json", exclude={"job"})
+        """Return the bytes that are stored, a line a shard: equal manifests, equal bytes."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude={"job", "shards"})
         data["job"] = json.loads(self.job.canonical_json())
-        ordered = {name: data[name] for name in type(self).model_fields}
-        return (json.dumps(ordered, indent=1, allow_nan=False) + "\n").encode()
+        fields = []
+        for name in type(self).model_fields:
+            if name == "shards":  # there may be a million
+                text = "[\n  " + ",\n  ".join(s.model_dump_json() for s in self.shards) + "\n ]"
+            else:
+                text = json.dumps(data[name], indent=1, allow_nan=False).replace("\n", "\n ")
+            fields.append(f' "{name}": {text}')
+        return ("{\n" + ",\n".join(fields) + "\n}\n").encode()
 
 
 def dataset_digest(shards: Iterable[ShardRecord]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,8 +131,8 @@ def test_every_valid_spec_survives_its_canonical_form(document: dict[str, object
             "identity.shape.per_index.4",
             "outside [-5, 5]",
         ),
-        ({"count": 1, "output": {"splits": {"a": 0.5}}}, "output", "sum to 0.5"),
-        ({"count": 1, "output": {"splits": {"A": 1}}}, "output.splits.A.[key]", "pattern"),
+        ({"count": 1, "output": {"splits": {"a": 0.5}}}, "output.splits", "sum to 0.5"),
+        ({"count": 1, "output": {"splits": {"A": 1}}}, "output.splits.A", "pattern"),
         ({"count": 1, "annotations": ["depth", "depth"]}, "annotations", "named twice"),
         (
             {"count": 10**8, "output": {"samples_per_shard": 1}},
@@ -169,3 +170,49 @@ def test_the_published_schema_shows_the_short_form_of_a_range() -> None:
     schema = json.dumps(JobSpec.model_json_schema())
     assert '"minItems": 2' in schema
     assert "degrees" in schema
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        FULL,
+        {"generator": "next3d"},
+        {"generator": {"kind": "builtin"}},
+        {"pose": {"yaw": 3}},
+        {"pose": {"yaw": [-3, 3]}},
+        {"pose": {"yaw": {"type": "uniform", "low": 1, "high": 2}}},
+        {"pose": {"yaw": {"type": "normal", "std": 3}}},
+        {"pose": {"yaw": {"type": "choice", "values": [1, 2]}}},
+        {"pose": {"yaw": {"type": "mixture", "weights": [1, 1], "parts": [3, [4, 5]]}}},
+        {"identity": {"shape": {"per_index": {"3": [0, 1]}}}},
+    ],
+)
+def test_the_published_schema_takes_every_form_that_is_read(document: dict[str, object]) -> None:
+    whole = {"count": 2} | document
+    parse(whole)
+    jsonschema.validate(whole, JobSpec.model_json_schema())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"generator": "nerf"},
+        {"pose": {"yaw": {"low": 1, "high": 2}}},
+        {"pose": {"yaw": {"type": "normal", "low": 1, "high": 2}}},
+        {"pose": {"yaw": [1, 2, 3]}},
+        {"pose": {"yaw": "left"}},
+    ],
+)
+def test_the_published_schema_refuses_what_is_not_read(document: dict[str, object]) -> None:
+    whole = {"count": 2} | document
+    with pytest.raises(SpecError):
+        parse(whole)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(whole, JobSpec.model_json_schema())
+
+
+def test_an_error_names_field_value_and_what_would_do() -> None:
+    with pytest.raises(SpecError, match=r"^count: .*less than or equal to 100000000, not 10{12}$"):
+        parse({"count": 10**12})
+    with pytest.raises(SpecError, match=r"^pose.yaw: -100 is outside \[-89, 89\] degrees"):
+        parse({"count": 1, "pose": {"yaw": -100}})

@@ -68,6 +68,17 @@ def test_a_manifest_reads_back_as_it_was_written() -> None:
     assert json.loads(written.to_json())["synthetic"] is True
 
 
+def test_a_manifest_has_a_line_a_shard_and_its_fields_in_order() -> None:
+    written = manifest(record("train", 0, 0, 5), record("val", 0, 5, 7))
+    text = written.to_json().decode()
+    assert [line for line in text.splitlines() if '"sha256"' in line] == [
+        f"  {written.shards[0].model_dump_json()},",
+        f"  {written.shards[1].model_dump_json()}",
+    ]
+    assert list(json.loads(text)) == list(Manifest.model_fields)
+    assert text.isascii()
+
+
 def test_a_manifest_whose_sums_or_digest_are_wrong_is_refused() -> None:
     data = json.loads(manifest(record("train", 0, 0, 5)).to_json())
     for wrong in ({"digest": "0" * 64}, {"num_samples": 6}, {"splits": {"train": 4}}):
