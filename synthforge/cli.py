@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from pydantic import ValidationError
 
 from synthforge import __version__
 from synthforge.client import ApiError, Client
 from synthforge.console import manifest_lines, note, progress, say
-from synthforge.jobs import JobSpec, JobState, JobStatus, SpecError, parse_job_spec
+from synthforge.jobs import JobSpec, JobState, JobStatus, SpecError, field_errors, parse_job_spec
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import StorageError, open_storage
 from synthforge.urls import UrlError, canonical_url
@@ -34,6 +35,7 @@ USAGE: Final = 2
 NUM_CORES: Final = os.cpu_count() or 1
 FOLLOW_EVERY_S: Final = 0.25
 PATIENCE_S: Final = 5.0
+TRACEBACK_VARIABLE: Final = "SYNTHFORGE_TRACEBACK"
 DEFAULT_SERVICE: Final = "http://127.0.0.1:8000"
 
 app = typer.Typer(
@@ -129,7 +131,7 @@ def submit(
         job = client.submit(parsed)
         say(job.id)
         if wait:
-            _follow(client, job.id)
+            _succeeded(_followed(client, job.id))
 
 
 @app.command(epilog="Example: synthforge watch 01J9Z6")
@@ -140,9 +142,10 @@ def watch(
 ) -> None:
     """Show a job's progress until it ends; exit code 1 if it does not succeed."""
     with _client(service) as client:
-        status = _follow(client, job)
+        status = _followed(client, job)
         if as_json:
             say(status.model_dump_json(exclude_none=True))
+        _succeeded(status)
 
 
 @app.command(epilog="Example: synthforge cancel 01J9Z6")
@@ -167,12 +170,17 @@ def generate(
     parsed, url = _with_output(_read_spec(spec), output)
     with tempfile.TemporaryDirectory(prefix="synthforge-") as folder:
         settings = replace(
-            _settings(url, 0), database_url=f"sqlite:///{folder}/jobs.db", heartbeat_s=1.0
+            _settings(url, 0),
+            database_url=f"sqlite:///{folder}/jobs.db",
+            host="127.0.0.1",  # it serves this command alone
+            heartbeat_s=1.0,
         )
         with _service(settings) as service_url, _stop_on_signals() as stop:
             pool = _PoolThread(service_url, settings, workers, chunks_in_flight, stop)
-            with Client(service_url) as client, pool:
-                _follow_beside(pool, client, client.submit(parsed).id)
+            with Client(service_url) as client:
+                job = client.submit(parsed)  # a refusal need not wait for a pool
+                with pool:
+                    _follow_beside(pool, client, job.id)
     _verify(url)
 
 
@@ -363,7 +371,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 def _read_spec(path: str) -> JobSpec:
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+        text = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", USAGE) from None
     try:
@@ -381,12 +389,12 @@ def _with_output(spec: JobSpec, output: str | None) -> tuple[JobSpec, str]:
     return spec.model_copy(update={"output": output_section}), url
 
 
-def _follow(client: Client, job_id: str) -> JobStatus:
-    """Show a job's progress until it ends; a job that does not succeed fails the command."""
+def _followed(client: Client, job_id: str) -> JobStatus:
+    """Show a job's progress until it ends; return how it ended."""
     with progress(f"job {job_id}") as show:
         for event in client.events(job_id):
             show(event.counts.completed, event.counts.total)
-    return _succeeded(client.get(job_id))
+    return client.get(job_id)
 
 
 def _follow_beside(pool: _PoolThread, client: Client, job_id: str) -> JobStatus:
@@ -434,7 +442,12 @@ def _absolute(url: str) -> str:
 
 def _manifest(url: str) -> Manifest:
     storage = open_storage(_absolute(url))
-    return Manifest.model_validate_json(storage.get_bytes(MANIFEST_NAME))
+    try:
+        return Manifest.model_validate_json(storage.get_bytes(MANIFEST_NAME))
+    except ValidationError as error:
+        first = field_errors(error)[0]
+        what = f"{first.field}: {first.message}"
+        raise CommandError(f"{storage.url}/{MANIFEST_NAME} is no manifest: {what}") from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -466,6 +479,13 @@ def main() -> None:
         _fail(str(error), USAGE)
     except (ApiError, StorageError, ValueError, OSError) as error:
         _fail(str(error), FAILED)
+    except ModuleNotFoundError as error:
+        extras = "pip install 'synthforge[service,workers,trainer]'"
+        _fail(f"the package {error.name} is not installed: {extras} brings what it lacks", FAILED)
+    except Exception as error:
+        if TRACEBACK_VARIABLE in os.environ:
+            raise
+        _fail(f"{type(error).__name__}: {error} ({TRACEBACK_VARIABLE}=1 shows where)", FAILED)
 
 
 def _fail(message: str, code: int) -> None:

@@ -74,6 +74,69 @@ def test_a_spec_that_cannot_be_made_is_a_usage_error_naming_the_field(
     assert not (tmp_path / "manifest.json").exists()
 
 
+def test_a_document_that_is_no_manifest_is_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.json").write_text('{"schema_version": 1}')
+    code, _, err = run(["inspect", str(tmp_path)], monkeypatch, capsys)
+    assert code == 1
+    assert (
+        err == f"synthforge: file://{tmp_path}/manifest.json is no manifest: job: Field required\n"
+    )
+
+
+def test_generate_leaves_a_dataset_that_is_there_already_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "spec.json").write_text('{"count": 1}')
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "manifest.json").write_text("precious")
+
+    def no_pool(*_arguments: object, **_options: object) -> None:
+        pytest.fail("a pool was started for a job that is refused")
+
+    monkeypatch.setattr(cli, "_run_pool", no_pool)
+    arguments = ["generate", str(tmp_path / "spec.json"), "--output", str(tmp_path / "faces")]
+    code, out, err = run(arguments, monkeypatch, capsys)
+    assert (code, out) == (1, "")
+    assert "a dataset lies there already" in err
+    assert (tmp_path / "faces" / "manifest.json").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("a worker cannot start: no room"), "a worker cannot start: no room"),
+        (ModuleNotFoundError("No module named 'ray'", name="ray"), "package ray is not installed"),
+    ],
+)
+def test_what_nobody_expected_is_one_line_too(
+    error: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_run_pool", fail)
+    code, _, err = run(["work"], monkeypatch, capsys)
+    assert (code, err.count("\n")) == (1, 1)
+    assert said in err
+
+
+def test_a_traceback_is_shown_to_who_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("deep")
+
+    monkeypatch.setattr(cli, "_run_pool", fail)
+    monkeypatch.setenv(cli.TRACEBACK_VARIABLE, "1")
+    with pytest.raises(RuntimeError, match="deep"):
+        run(["work"], monkeypatch, capsys)
+
+
 def test_generate_without_an_output_says_what_would_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
