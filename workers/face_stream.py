@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Final
 
 from synthforge.jobs import JobSpec
 from synthforge.shards import ShardPlan
 from workers.encoding import LabelledFace
 from workers.face_maker import Candidate, Draw, FaceMaker, Refusal
 from workers.tally import Tally, scalar_axes
+
+MAX_WAITING_CHUNKS: Final = 8
 
 
 class PlanError(Exception):
@@ -34,6 +37,7 @@ class FaceStream:
         self._max_attempts = spec.quality.max_attempts
         self._axes = scalar_axes(spec)
         self._check = check
+        self._waiting: dict[int, Candidate] = {}  # accepted, while an earlier sample is not yet
 
     def chunks(self) -> Iterator[list[LabelledFace]]:
         """Yield lists of up to `chunk_size` faces; each list is rendered in one go.
@@ -42,7 +46,7 @@ class FaceStream:
             PlanError: a sample was refused `max_attempts` times.
         """
         size = self._maker.chunk_size
-        accepted: dict[int, Candidate] = {}
+        accepted = self._waiting
         ready: deque[Candidate] = deque()
         order = self._plan.sample_indices()
         wanted = next(order, None)
@@ -55,7 +59,11 @@ class FaceStream:
                 yield self._maker.finish([ready.popleft() for _ in range(min(size, len(ready)))])
 
     def _accepted_chunks(self) -> Iterator[list[Candidate]]:
-        """Yield what passed the gate, about in order: retries go first, so few faces wait."""
+        """Yield what passed the gate, about in order.
+
+        Retries go first, and nothing new is drawn while many faces wait for one that is refused
+        again and again: each holds its label pictures.
+        """
         size = self._maker.chunk_size
         split = self._plan.split
         first = (Draw(index, 0, split) for index in self._plan.sample_indices())
@@ -63,7 +71,8 @@ class FaceStream:
         while True:
             self._check()
             again = [retries.popleft() for _ in range(min(size, len(retries)))]
-            draws = again + list(islice(first, size - len(again)))
+            room = max(0, MAX_WAITING_CHUNKS * size - len(self._waiting))
+            draws = again + list(islice(first, min(size - len(again), room)))
             if not draws:
                 return
             results = self._maker.propose(draws)

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from synthforge import __version__
 from synthforge.shards import Fingerprint, GeneratorInfo
 
@@ -29,14 +31,25 @@ def fingerprint(info: GeneratorInfo, backend: str, device: str) -> Fingerprint:
         code=f"{__version__}+{_source_digest()}",
         backend=backend,
         device=device,
-        libraries={**libraries, "python": platform.python_version()},
+        libraries={
+            **libraries,
+            "libc": " ".join(platform.libc_ver()),  # its sines and logarithms shape the draws
+            "python": platform.python_version(),
+        },
         assets=info.assets,
     )
 
 
 @lru_cache(maxsize=1)
 def cpu_model() -> str:
-    """Name this machine's processor; compiled kernels differ from one model to the next."""
+    """Name this machine's processor; compiled kernels differ from one model to the next.
+
+    A hypervisor may hide vector instructions of the same model: the ones that torch takes count.
+    """
+    return f"{_cpu_name()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
