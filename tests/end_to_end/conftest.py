@@ -10,18 +10,18 @@ from tests.end_to_end.engine import Engine, Made, small_spec
 from workers.ray_runtime import ray_cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_on_this_machine() -> Iterator[None]:
     with ray_cluster(None, num_cpus=2):
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine(ray_on_this_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return Engine(tmp_path_factory.mktemp("engine"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def undisturbed(engine: Engine) -> Made:
     """The small job as one worker makes it."""
     return engine.run(small_spec())

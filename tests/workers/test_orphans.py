@@ -61,7 +61,7 @@ def test_a_process_that_took_over_an_id_is_left_alone() -> None:
     try:
         end({child.pid: 1})  # another start time: not the one that was seen
         assert child.poll() is None
-        end(descendants(os.getpid()))
+        end({child.pid: descendants(os.getpid())[child.pid]})
         assert child.wait(PATIENCE_S) == -signal.SIGKILL
     finally:
         child.kill()
