@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def options_of_synthforge(*path: str) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts}
 
 
+@cache
 def options_of_ray(*path: str) -> set[str]:
     """Return the options of a command of Ray's, as its own help prints them."""
     shown = subprocess.run(
