@@ -44,7 +44,7 @@ def refusal(answer: Any, status: int, name: str | None = "invalid-request") -> P
         ({"count": 1, "pose": {"yaw": [3, 2]}}, "pose.yaw", "low 3 is above high 2"),
         ({"count": 1, "generator": "next3d"}, "generator.kind", "licensed assets"),
         ({"count": 1, "generator": "magic"}, "generator.kind", "'builtin' or 'next3d'"),
-        ({"count": 1, "output": {"splits": {"a": 0.5}}}, "output", "sum to 1"),
+        ({"count": 1, "output": {"splits": {"a": 0.5}}}, "output.splits", "sum to 1"),
         ({"count": 1, "output": {"url": "s3://other/x"}}, "output.url", "a URL under one of"),
         ({"count": 1, "output": {"url": "http://evil/x"}}, "output.url", "s3:// or file:///"),
         ({"count": 1, "output": {"url": "relative"}}, "output.url", "not absolute"),
