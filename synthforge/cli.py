@@ -20,6 +20,7 @@ import typer
 from pydantic import ValidationError
 
 from synthforge import __version__
+from synthforge.beside import Beside, stop_on_signals
 from synthforge.client import ApiError, Client
 from synthforge.console import manifest_lines, note, progress, say
 from synthforge.jobs import JobSpec, JobState, JobStatus, SpecError, field_errors, parse_job_spec
@@ -84,7 +85,7 @@ def up(
 ) -> None:
     """Run the service and a local Ray pool in one go."""
     settings = _settings(output, port)
-    with _service(settings) as url, _stop_on_signals() as stop:
+    with _service(settings) as url, stop_on_signals() as stop:
         say(f"service {url}, {workers} workers, output {settings.output_prefixes[0]}")
         _run_pool(url, settings.output_prefixes, workers, stop)
 
@@ -115,7 +116,7 @@ def work(
     """Run a pool of workers alone, on this machine or on a Ray cluster."""
     prefixes = _settings(output, None).output_prefixes
     _log_warnings()
-    with _stop_on_signals() as stop:
+    with stop_on_signals() as stop:
         _run_pool(service, prefixes, workers, stop, ray_address=ray, gpus=gpus)
 
 
@@ -175,8 +176,17 @@ def generate(
             host="127.0.0.1",  # it serves this command alone
             heartbeat_s=1.0,
         )
-        with _service(settings) as service_url, _stop_on_signals() as stop:
-            pool = _PoolThread(service_url, settings, workers, chunks_in_flight, stop)
+        with _service(settings) as service_url, stop_on_signals() as stop:
+            pool = Beside(
+                lambda ended: _run_pool(
+                    service_url,
+                    settings.output_prefixes,
+                    workers,
+                    ended,
+                    chunks_in_flight=chunks_in_flight,
+                ),
+                stop,
+            )
             with Client(service_url) as client:
                 job = client.submit(parsed)  # a refusal need not wait for a pool
                 with pool:
@@ -315,60 +325,6 @@ def _run_pool(
     run_pool(options, stop)
 
 
-class _PoolThread:
-    """A pool beside the command that waits for its job."""
-
-    def __init__(
-        self,
-        service_url: str,
-        settings: Settings,
-        num_workers: int,
-        chunks_in_flight: int,
-        stop: threading.Event,
-    ) -> None:
-        self.error: BaseException | None = None
-        self.stop = stop
-        self._arguments = (service_url, settings.output_prefixes, num_workers, stop)
-        self._chunks_in_flight = chunks_in_flight
-        self._thread = threading.Thread(target=self._run, name="pool")
-
-    def __enter__(self) -> _PoolThread:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self._thread.join()
-        if self.error is not None:
-            first_line = (str(self.error) or type(self.error).__name__).splitlines()[0]
-            raise CommandError(f"the workers' pool failed: {first_line}") from self.error
-
-    def _run(self) -> None:
-        try:
-            _run_pool(*self._arguments, chunks_in_flight=self._chunks_in_flight)
-        except BaseException as error:  # raised again in the command's thread
-            self.error = error
-            self.stop.set()
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and SIGINT set; a second one ends the process."""
-    stop = threading.Event()
-
-    def handle(number: int, _frame: object) -> None:
-        if stop.is_set():
-            sys.exit(128 + number)
-        stop.set()
-
-    held = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)
-
-
 def _read_spec(path: str) -> JobSpec:
     try:
         text = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -397,15 +353,22 @@ def _followed(client: Client, job_id: str) -> JobStatus:
     return client.get(job_id)
 
 
-def _follow_beside(pool: _PoolThread, client: Client, job_id: str) -> JobStatus:
+def _follow_beside(pool: Beside, client: Client, job_id: str) -> JobStatus:
     """Follow a job whose pool runs in this process, and end with the pool if it ends first."""
     with progress(f"job {job_id}") as show:
         while not (status := client.get(job_id)).state.is_final:
             show(status.counts.completed, status.counts.total)
             if pool.stop.wait(FOLLOW_EVERY_S):
-                raise CommandError("stopped before the dataset was whole: no manifest was written")
+                raise CommandError(_why_stopped(pool)) from pool.error
         show(status.counts.completed, status.counts.total)
     return _succeeded(status)
+
+
+def _why_stopped(pool: Beside) -> str:
+    if pool.error is None:
+        return "stopped before the dataset was whole: no manifest was written"
+    first_line = (str(pool.error) or type(pool.error).__name__).splitlines()[0]
+    return f"the workers' pool failed: {first_line}"
 
 
 def _succeeded(status: JobStatus) -> JobStatus:
