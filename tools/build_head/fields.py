@@ -14,6 +14,7 @@ Ints = NDArray[np.int32]
 Vector = tuple[float, float, float]
 
 MOUTH_Y = -38.6
+LID_GAP_MM = (6.0, 2.0)  # off the eyeball: skin that is free of it, skin that follows it
 MOUTH_HALF_WIDTH = 26.4
 LIP_RINGS = (
     "lip_edge",
@@ -102,6 +103,29 @@ class Fields:
         near = np.exp(-0.5 * (dx * dx + dy * dy) / reach_mm**2)
         near *= smoothstep(30.0, 62.0, self.at[:, 2])
         out: Floats = np.where(self.is_skin, near, 0.0)
+        return out
+
+    def on_eyeballs(self, displacement: Floats) -> Floats:
+        """A displacement (V, 3) with the lids kept as far off the moved eyeballs as they were.
+
+        The lids' share of motion along the eyeball's radius becomes that of the eyeball itself.
+        """
+        out = displacement.copy()
+        for ball, sign in (
+            (self.mesh.sets["eyeball"], 1.0), (self.mesh.right("eyeball"), -1.0),
+        ):  # fmt: skip
+            centre = anatomy.EYE_CENTRE * [sign, 1.0, 1.0]
+            offset = self.mesh.points[ball] - centre
+            around = offset - offset.mean(0)
+            growth = (around * displacement[ball]).sum() / (around**2).sum()
+            shift = displacement[ball].mean(0) - growth * offset.mean(0)
+            radial = self.mesh.points - centre
+            away = np.linalg.norm(radial, axis=1)
+            radial /= away[:, None]
+            gap = away - anatomy.EYE_RADIUS
+            held = self.is_skin * smoothstep(*LID_GAP_MM, gap)
+            short = growth * anatomy.EYE_RADIUS - ((displacement - shift) * radial).sum(1)
+            out += (held * short)[:, None] * radial
         return out
 
     def lid_gap(self) -> tuple[Floats, Floats, Floats]:

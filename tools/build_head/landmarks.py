@@ -20,6 +20,13 @@ LEFT_TO_RIGHT = {
 }  # fmt: skip
 # Frontal (x, y), mm, of the points under the nose: nostril bases, subnasale.
 NOSE_BASE = {33: (0.0, -16.2), 34: (7.4, -14.9), 35: (12.6, -13.6)}
+# From the lids' edges outward: at the very edge a pixel beside the point would see the eyeball.
+LID_SKIN_MM = 0.8
+# x (mm) of the points of the upper and of the lower lip: at the vermilion border, where lips meet.
+LIP_BORDER_X = ({51: 0.0, 52: 6.6, 53: 18.3}, {57: 0.0, 56: 9.5, 55: 17.9})
+LIP_CONTACT_X = ({62: 0.0, 63: 8.8}, {66: 0.0, 65: 8.8})
+BORDER_SHARE = 0.3  # of the way from the border to the first row of the lip's roll
+CONTACT_SHARE = 0.25  # of the way from where the lips meet to their wet row
 NOSE_RIDGE_Y = {27: 30.0, 28: 18.6, 29: 6.6, 30: -6.2}
 
 
@@ -76,6 +83,25 @@ class Locator:
                 return self.on_edge(int(chain[i]), int(chain[i + 1]), float(t))
         raise ValueError(f"no point of the chain has {'xyz'[axis]} = {value} mm")
 
+    def between(self, row: Ints, beside: Ints, x: float, share: float) -> OnMesh:
+        """The point where a row of vertices has the x (mm), a share of the way to the row beside.
+
+        Both rows have as many vertices; triangles join them.
+        """
+        at = self.mesh.points[row][:, 0]
+        i = int(np.clip(np.searchsorted(at, x, side="right") - 1, 0, len(row) - 2))
+        u, t = float((x - at[i]) / (at[i + 1] - at[i])), share
+        a, b, c, d = (int(v) for v in (row[i], row[i + 1], beside[i], beside[i + 1]))
+        if tuple(sorted((a, b, c))) in self._face_of:
+            near = u + t <= 1
+            weight = {a: 1 - u - t, b: u, c: t} if near else {b: 1 - t, d: u + t - 1, c: 1 - u}
+        else:
+            near = t <= u
+            weight = {a: 1 - u, b: u - t, d: t} if near else {a: 1 - t, c: t - u, d: u}
+        face = self._face_of[tuple(sorted(weight))]
+        bary = [weight[v] for v in self.mesh.triangles[face].tolist()]
+        return OnMesh(face, (bary[0], bary[1], bary[2]))
+
     def _at(self, chain: Ints, knots: Floats, value: float) -> OnMesh:
         i = int(np.clip(np.searchsorted(knots, value, side="right") - 1, 0, len(chain) - 2))
         t = float((value - knots[i]) / (knots[i + 1] - knots[i]))
@@ -120,7 +146,7 @@ def _cross(u: Floats, v: Floats) -> Floats:
 def inner_landmarks(locator: Locator) -> list[OnMesh]:
     """iBUG points 17..67."""
     sets = locator.mesh.sets
-    n, m = anatomy.NUM_LID_SEGMENTS, anatomy.NUM_LIP_SEGMENTS
+    n = anatomy.NUM_LID_SEGMENTS
     brow = sets["brow_centre"]
     point: dict[int, OnMesh] = {}
     for i, share in zip(range(22, 27), (0.04, 0.26, 0.5, 0.75, 1.0), strict=True):
@@ -129,33 +155,41 @@ def inner_landmarks(locator: Locator) -> list[OnMesh]:
         point[i] = locator.along_axis(sets["midline_top"], 1, y)
     for i, xy in NOSE_BASE.items():
         point[i] = locator.in_front(xy)
-    lids = sets["lids"]
-    upper, lower = lids[: n + 1], np.r_[lids[n:], lids[:1]]
-    point |= {42: locator.along(upper, 0.0), 45: locator.along(upper, 1.0)}
-    point |= {43: locator.along(upper, 0.33), 44: locator.along(upper, 0.67)}
-    point |= {46: locator.along(lower, 0.33), 47: locator.along(lower, 0.67)}
-    for ring, ids in (
-        ("lips", (51, 52, 53, 54, 55, 56, 57)),
-        ("lip_contact", (62, 63, 64, 65, 66)),
-    ):
-        loop = sets[ring]
-        top, bottom = loop[: m + 1], loop[m:][::-1]
-        if ring == "lips":
-            mids, sides = (
-                (0, m),
-                {52: (top, 6.6), 53: (top, 18.3), 55: (bottom, 17.9), 56: (bottom, 9.5)},
-            )
-        else:
-            mids, sides = (0, m), {63: (top, 8.8), 65: (bottom, 8.8)}
-        point[ids[0]] = locator.along(top, 0.0)
-        point[54 if ring == "lips" else 64] = locator.along(top, 1.0)
-        point[57 if ring == "lips" else 66] = locator.along(bottom, 0.0)
-        for i, (chain, x) in sides.items():
-            point[i] = locator.along_axis(chain, 0, x)
-        del mids
+    ring = anatomy.lid_ring(LID_SKIN_MM)
+    upper, lower = ring[: n + 1], np.concatenate([ring[n:], ring[:1]])
+    for chain, shares in (
+        (upper, {42: 0.0, 43: 0.33, 44: 0.67, 45: 1.0}), (lower, {46: 0.33, 47: 0.67}),
+    ):  # fmt: skip
+        for i, share in shares.items():
+            point[i] = locator.in_front(_at_share(chain, share))
+    point |= _lip_points(locator)
     for left, right in LEFT_TO_RIGHT.items():
         point[right] = locator.mirrored(point[left])
     return [point[i] for i in range(17, 68)]
+
+
+def _lip_points(locator: Locator) -> dict[int, OnMesh]:
+    """Midline and left points of both lips: a hair inside of their edges, on what is seen."""
+    sets, m = locator.mesh.sets, anatomy.NUM_LIP_SEGMENTS
+    point: dict[int, OnMesh] = {}
+    for edge, inside, share, corner, upper, lower in (
+        ("lips", "lip_edge", BORDER_SHARE, 54, LIP_BORDER_X[0], LIP_BORDER_X[1]),
+        ("lip_contact", "lip_wet", CONTACT_SHARE, 64, LIP_CONTACT_X[0], LIP_CONTACT_X[1]),
+    ):
+        rows = sets[edge], sets[inside]
+        top, bottom = [r[: m + 1] for r in rows], [r[m:][::-1] for r in rows]
+        point[corner] = locator.along(top[0], 1.0)
+        for (row, beside), places in ((top, upper), (bottom, lower)):
+            for i, x in places.items():
+                point[i] = locator.between(row, beside, x, share)
+    return point
+
+
+def _at_share(curve: Floats, share: float) -> tuple[float, float]:
+    """The frontal place at a share of the arc length of a polyline (N, 2)."""
+    length = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))]
+    at = share * length[-1]
+    return float(np.interp(at, length, curve[:, 0])), float(np.interp(at, length, curve[:, 1]))
 
 
 # The line on which each contour point (left side, 8 = chin to 16 = ear) slides as the view

@@ -190,7 +190,7 @@ def shape_directions(f: Fields) -> dict[str, Floats]:
     out |= _hair(f) | _asymmetries(f)
     for name, recipe in COMBINED.items():
         out[name] = sum((k * out[part] for part, k in recipe.items()), np.zeros_like(f.at))
-    return _without_clothing(f, out)
+    return {name: f.on_eyeballs(d) for name, d in _without_clothing(f, out).items()}
 
 
 def _without_clothing(f: Fields, directions: dict[str, Floats]) -> dict[str, Floats]:

@@ -31,6 +31,9 @@ from tools.build_head.uv import mouth_uv, skin_uv
 
 LIP_ARCH_DROP_MM = 16.5  # how far the mouth's corners lie behind its middle
 NUM_FAIRINGS = 2
+LID_EDGE_MM = 1.3  # how far the lids' edges stand off the eyeballs
+LID_SEAT_AWAY = 0.93  # share of the way to the eyeball's outline up to which they follow it
+LID_SEAT_REACH_MM = 3.5  # how far around the lids' edges the skin follows them
 NOSTRIL_END_MM = np.array([0.0, 8.5, -9.5])  # from the nostril's rim to the passage's end
 
 
@@ -53,6 +56,7 @@ def add_skin(half: HalfMesh, chart: Chart, layout: HalfSkin) -> None:
     """Add the skin, its rings and bags to the half mesh."""
     points = sculpt(chart.loft(layout.theta, layout.row))
     points = _fair(points, layout)
+    points = _seat_lids(points, layout.curves["lids"])
     points = _meet_lips(points, layout.curves["lips"])
     points[np.abs(layout.plane[:, 0]) < 1e-12, 0] = 0.0
     ids = half.add_points("skin", points)
@@ -93,6 +97,24 @@ def _fair(points: Floats, layout: HalfSkin) -> Floats:
         z = out[:, 2]
         near = np.bincount(a, z[b], num) + np.bincount(b, z[a], num)
         out[:, 2] = z + step * weight * (near / count - z)
+    return out
+
+
+def _seat_lids(points: Floats, loop: Ints) -> Floats:
+    """Move the lids' edges back along z to lie on the eyeball, and let the skin around follow.
+
+    Near and beyond the eyeball's outline, at the corners, they go no farther back.
+    """
+    offset = points[loop] - anatomy.EYE_CENTRE
+    reach = anatomy.EYE_RADIUS + LID_EDGE_MM
+    away = np.minimum(np.hypot(offset[:, 0], offset[:, 1]), LID_SEAT_AWAY * reach)
+    residual = np.minimum(np.sqrt(reach**2 - away**2) - offset[:, 2], 0.0)
+    gap = np.linalg.norm(points[:, None] - points[loop][None], axis=2)
+    weight = np.exp(-0.5 * (gap / 2.0) ** 2) + 1e-12
+    spread = (weight @ residual) / weight.sum(1)
+    out = points.copy()
+    out[:, 2] += spread * np.exp(-0.5 * (gap.min(1) / LID_SEAT_REACH_MM) ** 2)
+    out[loop, 2] = points[loop, 2] + residual
     return out
 
 

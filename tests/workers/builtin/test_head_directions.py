@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tools.build_head import anatomy
+from tools.build_head.assemble import assemble
 from tools.build_head.write import build_arrays
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -110,32 +111,52 @@ def test_eyeballs_stay_round(head: Arrays) -> None:
         assert radii.max() - radii.min() < 0.1
 
 
-def _eye_edges(head: Arrays) -> tuple[NDArray[np.int64], Floats]:
-    """Vertices of the left lids' edge, and the eyeball's centre (mm)."""
-    corners = head["landmark_face"][42 - 17 : 48 - 17]
+def test_lids_follow_the_eyeballs_whatever_the_identity(head: Arrays) -> None:
+    """Eye points stay 1 to 3.5 mm off the ball: farther, pixels beside them see it far behind."""
+    rng = np.random.default_rng(1)
+    eye = slice(42 - 17, 48 - 17)
+    faces, bary = head["faces"][head["landmark_face"][eye]], head["landmark_bary"][eye]
+    ball = np.unique(head["faces"][head["face_region"] == 4])
+    for _ in range(50):
+        betas = rng.normal(size=head["shapedirs"].shape[2])
+        v = head["v_template"].astype(float) + head["shapedirs"].astype(float) @ betas
+        joint = head["joint_regressor"].astype(float)[3] @ v
+        radius = np.linalg.norm(v[ball] - joint, axis=1).mean()
+        point = (v[faces] * bary[..., None]).sum(1)
+        gap_mm = (np.linalg.norm(point - joint, axis=1) - radius) * 1000
+        assert gap_mm.min() > 1.0
+        assert gap_mm.max() < 3.5
+        assert gap_mm[[1, 2, 4, 5]].max() < 2.3
+
+
+@pytest.fixture(scope="module")
+def lid_edge() -> NDArray[np.int32]:
+    """Vertices of the left lids' edge: the upper from inner to outer corner, the lower back."""
+    return assemble()[0].sets["lids"]
+
+
+def _blinking(head: Arrays, amount: float) -> Floats:
+    blink = _names(head, "expression_names").index("blink_left")
+    moved = amount * head["expressiondirs"][..., blink].astype(float)
+    return np.asarray((head["v_template"].astype(float) + moved) * 1000)
+
+
+def test_lids_stay_outside_the_eyeball_all_the_way_down(
+    head: Arrays, lid_edge: NDArray[np.int32]
+) -> None:
     centre = head["joint_regressor"].astype(float)[3] @ head["v_template"].astype(float) * 1000
-    ids = head["faces"][corners][head["landmark_bary"][42 - 17 : 48 - 17] > 0]
-    return np.unique(ids), centre
-
-
-def test_lids_stay_outside_the_eyeball_all_the_way_down(head: Arrays) -> None:
-    ids, centre = _eye_edges(head)
-    blink = _names(head, "expression_names").index("blink_left")
     for amount in np.linspace(0, 2.4, 13):
-        v = head["v_template"].astype(float) + amount * head["expressiondirs"][..., blink].astype(
-            float
-        )
-        assert np.linalg.norm(v[ids] * 1000 - centre, axis=1).min() > anatomy.EYE_RADIUS + 0.1
+        edge = _blinking(head, amount)[lid_edge]
+        assert np.linalg.norm(edge - centre, axis=1).min() > anatomy.EYE_RADIUS + 0.1
 
 
-def test_a_full_blink_closes_the_eye(head: Arrays) -> None:
-    blink = _names(head, "expression_names").index("blink_left")
-    v = head["v_template"].astype(float) + 2.38 * head["expressiondirs"][..., blink].astype(float)
-    point = (v[head["faces"][head["landmark_face"]]] * head["landmark_bary"][..., None]).sum(
-        1
-    ) * 1000
-    for upper, lower in ((43, 47), (44, 46)):
-        assert abs(point[upper - 17, 1] - point[lower - 17, 1]) < 0.8
+def test_a_full_blink_closes_the_eye(head: Arrays, lid_edge: NDArray[np.int32]) -> None:
+    edge = _blinking(head, 2.38)[lid_edge]
+    n = anatomy.NUM_LID_SEGMENTS
+    upper, lower = edge[: n + 1], np.concatenate([edge[n:], edge[:1]])[::-1]
+    x = upper[0, 0] + np.linspace(0.25, 0.75, 20) * (upper[-1, 0] - upper[0, 0])
+    between = [np.interp(x, lid[:, 0], lid[:, 1]) for lid in (upper, lower)]
+    assert np.abs(between[0] - between[1]).max() < 0.8
 
 
 def test_the_jaw_opens_the_mouth_and_moves_no_upper_lip(head: Arrays) -> None:
