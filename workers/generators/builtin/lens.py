@@ -117,12 +117,14 @@ def _blur_rows(picture: Float32Array, half: Float32Array) -> None:
             row[k] = line[k % channels]
             row[margin + num + k] = line[num - channels + k % channels]
         for k in range(num):
-            line[k] = half[0] * row[margin + k]
+            line[k] *= half[0]
         for t in range(1, reach + 1):
             weight = half[t]
-            low, high = margin - t * channels, margin + t * channels
+            # Slices, as an index that might be negative keeps the loop from being vectorised.
+            before = row[margin - t * channels : margin - t * channels + num]
+            after = row[margin + t * channels : margin + t * channels + num]
             for k in range(num):
-                line[k] += weight * (row[low + k] + row[high + k])
+                line[k] += weight * (before[k] + after[k])
 
 
 @compiled
@@ -162,34 +164,44 @@ def _develop(
 ) -> None:
     height, width = picture.shape[0], picture.shape[1]
     tile = sensor.shape[0]
-    size = table.shape[0]
-    last = np.float32(size - 1)
-    bright = np.float32(size / 2.0)  # the table's index by the square root of linear light
+    mask = table.shape[0] - 1  # of a power of two: inside the table even for light that is no number
+    last = np.float32(mask)
+    bright = np.float32(table.shape[0] / 2.0)  # the table's index by the root of linear light
     gain_r, gain_g, gain_b = np.float32(gains[0]), np.float32(gains[1]), np.float32(gains[2])
     # Photon noise grows with the root of light, so that the root's own noise is even.
-    spread = np.float32(0.5 * noise * size / 2.0 / 32.0)
+    spread = np.float32(0.5 * noise * table.shape[0] / 2.0 / 32.0)
     keep, zero = np.float32(saturation), np.float32(0.0)
     wr, wg, wb = np.float32(0.2126), np.float32(0.7152), np.float32(0.0722)
+    across = np.empty(width, np.float32)  # what vignetting takes, by column
+    for j in range(width):
+        across[j] = np.float32(vignetting * (j + 0.5 - 0.5 * width) ** 2)
+    grain = np.empty((width, 3), np.float32)
+    place = np.empty((width, 3), np.int32)
     for i in range(height):
-        dy = i + 0.5 - 0.5 * height
+        centre = np.float32(1.0 - vignetting * (i + 0.5 - 0.5 * height) ** 2)
         noise_line = sensor[(i + noise_row) % tile]
-        column = noise_column
-        for j in range(width):
-            dx = j + 0.5 - 0.5 * width
-            fall = np.float32(1.0 - vignetting * (dx * dx + dy * dy))
-            r = picture[i, j, 0] * gain_r * fall
-            g = picture[i, j, 1] * gain_g * fall
-            b = picture[i, j, 2] * gain_b * fall
+        first, column = 0, noise_column
+        while first < width:  # the tile's row, over and over
+            num = min(tile - column, width - first)
+            texels, grains = noise_line[column : column + num], grain[first : first + num]
+            for j in range(num):
+                for c in range(3):
+                    grains[j, c] = spread * texels[j, c]
+            first, column = first + num, 0
+        line = picture[i]
+        for j in range(width):  # without a branch or a look-up, so that it is vectorised
+            fall = centre - across[j]
+            r = line[j, 0] * gain_r * fall
+            g = line[j, 1] * gain_g * fall
+            b = line[j, 2] * gain_b * fall
             grey = wr * r + wg * g + wb * b
-            r = max(grey + keep * (r - grey), zero)
-            g = max(grey + keep * (g - grey), zero)
-            b = max(grey + keep * (b - grey), zero)
-            r = np.sqrt(r) * bright + spread * noise_line[column, 0]
-            g = np.sqrt(g) * bright + spread * noise_line[column, 1]
-            b = np.sqrt(b) * bright + spread * noise_line[column, 2]
-            out[i, j, 0] = table[int(min(max(r, zero), last))]
-            out[i, j, 1] = table[int(min(max(g, zero), last))]
-            out[i, j, 2] = table[int(min(max(b, zero), last))]
-            column += 1
-            if column == tile:
-                column = 0
+            r = np.sqrt(max(grey + keep * (r - grey), zero)) * bright + grain[j, 0]
+            g = np.sqrt(max(grey + keep * (g - grey), zero)) * bright + grain[j, 1]
+            b = np.sqrt(max(grey + keep * (b - grey), zero)) * bright + grain[j, 2]
+            place[j, 0] = np.int32(min(max(r, zero), last))
+            place[j, 1] = np.int32(min(max(g, zero), last))
+            place[j, 2] = np.int32(min(max(b, zero), last))
+        shown = out[i]
+        for j in range(width):
+            for c in range(3):
+                shown[j, c] = table[place[j, c] & mask]

@@ -9,7 +9,7 @@ from workers.generators.builtin.shading import shade_eyes, shade_hair, shade_pla
 from workers.generators.builtin.shading_inputs import Geometry, Lights, Look
 from workers.types import Float32Array
 
-BAND_ROWS = 16  # rows whose fragments are shaded together: they stay in the cache
+BAND_ROWS = 48  # rows whose fragments are shaded together: they stay in the cache
 
 
 def draw_picture(
