@@ -34,6 +34,13 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], kernel)
 
 
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function of numbers into its callers: a loop is vectorised only without calls."""
+    return cast(
+        Callable[P, R], numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    )
+
+
 @cache
 def _warn_that_nothing_is_kept() -> None:
     """Say it once a process, not once a kernel."""

@@ -1,6 +1,6 @@
 """Colours of fragments: what light each surface sends to the camera.
 
-Kernels in float64, no `fastmath`: the same picture gives the same bits. The parts:
+No `fastmath`: the same picture gives the same bits. Skin, most of a picture, is lit in vectors. The parts:
 
 * diffuse: ambient light of the vertices; the key light's cosine wraps further for red, as in skin;
 * highlight: GGX, approximate visibility and Fresnel terms (Karis, "Optimizing PBR for Mobile",
@@ -13,6 +13,7 @@ Inner functions take numbers, not arrays: those cost a reference count a call.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.generators.builtin import shading_inputs as code
 from workers.generators.builtin.shading_inputs import (
@@ -25,8 +26,12 @@ from workers.generators.builtin.shading_inputs import (
     SkinLook,
     Triple,
 )
-from workers.raster.jit import compiled
+from workers.raster.jit import compiled, inlined
 from workers.types import Float32Array, Float64Array, UInt8Array
+
+CHUNK = 128  # fragments of skin that are lit together
+NUM_PLANES = 22  # numbers of each: see `_look_up_skin`
+F = np.float32  # the skin's arithmetic stays in it: a bare constant would widen the vectors
 
 
 @compiled
@@ -42,10 +47,46 @@ def shade_skin(
     wrinkles: Float32Array,
     rgb: Float32Array,
 ) -> None:
-    for n in range(num):
+    """Some fragments at a time: what the maps say of them, then their light in vectors."""
+    members = np.empty(CHUNK, np.int64)
+    room = np.zeros(NUM_PLANES * CHUNK, np.float32)
+    tones = np.empty((8, 3), np.float32)
+    for c in range(3):
+        tones[0, c], tones[1, c] = lights.key[c], lights.key_rgb[c]
+        tones[2, c], tones[3, c] = skin.lip_rgb[c], skin.brow_rgb[c]
+        tones[4, c] = skin.stubble_rgb[c]
+        for row in range(3):
+            tones[5 + row, c] = axes[row, c]
+    first = 0
+    while first < num:
+        count = 0
+        while first < num and count < CHUNK:
+            if material[first] <= code.LIP:
+                members[count] = first
+                count += 1
+            first += 1
+        _look_up_skin(members[:count], values, material, skin, skin_map, brow_maps, wrinkles, room)
+        _light_skin(room, tones)
+        for j in range(count):
+            for c in range(3):
+                rgb[members[j], c] = room[c * CHUNK + j]
+
+
+@compiled
+def _look_up_skin(
+    members: NDArray[np.int64],
+    values: Float32Array,
+    material: UInt8Array,
+    skin: SkinLook,
+    skin_map: Int8Array,
+    brow_maps: Float32Array,
+    wrinkles: Float32Array,
+    room: Float32Array,
+) -> None:
+    """Fill the planes of `_light_skin`."""
+    for j in range(members.shape[0]):
+        n = members[j]
         kind = material[n]
-        if kind > code.LIP:
-            continue
         row = int(values[n, 21] * skin.texels_per_uv + skin.offset_v) & 511
         column = int(values[n, 20] * skin.texels_per_uv + skin.offset_u) & 511
         melanin = skin.mottling_melanin * skin_map[row, column, 0]
@@ -69,59 +110,92 @@ def shade_skin(
             x = (rest_x - skin.wrinkle_origin[0]) * skin.wrinkle_texels_per_m
             y = (rest_y - skin.wrinkle_origin[1]) * skin.wrinkle_texels_per_m
             if 0.0 <= x < wrinkles.shape[1] - 1 and 0.0 <= y < wrinkles.shape[0] - 1:
-                i, j = int(y), int(x)
-                y, x = y - i, x - j
+                row, column = int(y), int(x)
+                y, x = y - row, x - column
                 a, b, c, d = (1.0 - y) * (1.0 - x), (1.0 - y) * x, y * (1.0 - x), y * x
-                depth = 0.0
-                for k, share in ((0, a), (1, b), (2, c), (3, d)):
-                    row, column = i + (k >> 1), j + (k & 1)
-                    slope_x += gain * share * wrinkles[row, column, 0]
-                    slope_y += gain * share * wrinkles[row, column, 1]
-                    depth += share * wrinkles[row, column, 2]
+                near, far = wrinkles[row], wrinkles[row + 1]
+                slope_x += gain * (
+                    a * near[column, 0] + b * near[column + 1, 0]
+                    + c * far[column, 0] + d * far[column + 1, 0]
+                )  # fmt: skip
+                slope_y += gain * (
+                    a * near[column, 1] + b * near[column + 1, 1]
+                    + c * far[column, 1] + d * far[column + 1, 1]
+                )  # fmt: skip
+                depth = (
+                    a * near[column, 2] + b * near[column + 1, 2]
+                    + c * far[column, 2] + d * far[column + 1, 2]
+                )  # fmt: skip
                 dark = 1.0 - min(0.32 * gain * depth, 0.6)
-        base = (dark * values[n, 8], dark * values[n, 9], dark * values[n, 10])
-        lips = np.float64(values[n, 15]) if kind == code.LIP else 0.0
-        colour = _skin_colour(skin, base, melanin, blood, lips, hairy, kind == code.BROW)
-        normal = _unit(
-            values[n, 0] - axes[0, 0] * slope_x - axes[0, 1] * slope_y,
-            values[n, 1] - axes[1, 0] * slope_x - axes[1, 1] * slope_y,
-            values[n, 2] - axes[2, 0] * slope_x - axes[2, 1] * slope_y,
-        )
+        for k in range(11):  # the attributes' own columns
+            room[k * CHUNK + j] = values[n, k]
         shine = skin.lip_gloss if kind == code.LIP else skin.shine * (0.35 + 0.65 * values[n, 11])
-        rgb[n, 0], rgb[n, 1], rgb[n, 2] = _skin_light(
-            lights,
-            colour,
+        room[7 * CHUNK + j] = dark
+        room[11 * CHUNK + j] = shine * (1.0 - 0.8 * hairy)
+        room[12 * CHUNK + j] = 0.34 if kind == code.LIP else skin.roughness
+        room[13 * CHUNK + j], room[14 * CHUNK + j] = melanin, blood
+        room[15 * CHUNK + j], room[16 * CHUNK + j] = slope_x, slope_y
+        room[17 * CHUNK + j] = hairy
+        room[18 * CHUNK + j] = 1.0 if kind == code.BROW else 0.0
+        room[19 * CHUNK + j] = values[n, 15] if kind == code.LIP else np.float32(0.0)
+        room[20 * CHUNK + j], room[21 * CHUNK + j] = values[n, 22], values[n, 23]
+
+
+@compiled
+def _light_skin(room: Float32Array, tones: Float32Array) -> None:
+    """Colours of a chunk, over its first three planes.
+
+    One flat array and whole chunks: so the compiler knows without a test that nothing overlaps.
+    """
+    key = (tones[0, 0], tones[0, 1], tones[0, 2])
+    key_rgb = (tones[1, 0], tones[1, 1], tones[1, 2])
+    lip = (tones[2, 0], tones[2, 1], tones[2, 2])
+    brow = (tones[3, 0], tones[3, 1], tones[3, 2])
+    stubble = (tones[4, 0], tones[4, 1], tones[4, 2])
+    xx, xy, yx, yy = tones[5, 0], tones[5, 1], tones[6, 0], tones[6, 1]
+    zx, zy = tones[7, 0], tones[7, 1]
+    for j in range(CHUNK):
+        dark, is_brow = room[7 * CHUNK + j], room[18 * CHUNK + j]
+        hairs = _mixed(stubble, brow, is_brow)
+        colour = _skin_colour(
+            (dark * room[8 * CHUNK + j], dark * room[9 * CHUNK + j], dark * room[10 * CHUNK + j]),
+            room[13 * CHUNK + j],
+            room[14 * CHUNK + j],
+            lip,
+            room[19 * CHUNK + j],
+        )
+        slope_x, slope_y = room[15 * CHUNK + j], room[16 * CHUNK + j]
+        normal = _unit(
+            room[j] - xx * slope_x - xy * slope_y,
+            room[CHUNK + j] - yx * slope_x - yy * slope_y,
+            room[2 * CHUNK + j] - zx * slope_x - zy * slope_y,
+        )
+        room[j], room[CHUNK + j], room[2 * CHUNK + j] = _skin_light(
+            key,
+            key_rgb,
+            _mixed(colour, hairs, room[17 * CHUNK + j]),
             normal,
-            _view(values[n, 22], values[n, 23]),
-            (np.float64(values[n, 3]), np.float64(values[n, 4]), np.float64(values[n, 5])),
-            np.float64(values[n, 6]),
-            shine * (1.0 - 0.8 * hairy),
-            0.34 if kind == code.LIP else skin.roughness,
+            _view(room[20 * CHUNK + j], room[21 * CHUNK + j]),
+            (room[3 * CHUNK + j], room[4 * CHUNK + j], room[5 * CHUNK + j]),
+            room[6 * CHUNK + j],
+            room[11 * CHUNK + j],
+            room[12 * CHUNK + j],
         )
 
 
-@compiled
-def _skin_colour(
-    skin: SkinLook,
-    base: Triple,
-    melanin: float,
-    blood: float,
-    lips: float,
-    hairy: float,
-    brow: bool,
-) -> Triple:
-    red = base[0] * (1.0 - 0.45 * melanin - 0.12 * blood)
-    green = base[1] * (1.0 - 0.85 * melanin - 1.0 * blood)
-    blue = base[2] * (1.0 - 1.25 * melanin - 0.75 * blood)
-    pale = 1.0 - 0.5 * melanin
-    lip = (pale * skin.lip_rgb[0], pale * skin.lip_rgb[1], pale * skin.lip_rgb[2])
-    hairs = skin.brow_rgb if brow else skin.stubble_rgb
-    return _mixed(_mixed((red, green, blue), lip, lips), hairs, hairy)
+@inlined
+def _skin_colour(base: Triple, melanin: float, blood: float, lip: Triple, lips: float) -> Triple:
+    red = base[0] * (F(1.0) - F(0.45) * melanin - F(0.12) * blood)
+    green = base[1] * (F(1.0) - F(0.85) * melanin - blood)
+    blue = base[2] * (F(1.0) - F(1.25) * melanin - F(0.75) * blood)
+    pale = F(1.0) - F(0.5) * melanin
+    return _mixed((red, green, blue), (pale * lip[0], pale * lip[1], pale * lip[2]), lips)
 
 
-@compiled
+@inlined
 def _skin_light(
-    lights: Lights,
+    key: Triple,
+    rgb: Triple,
     colour: Triple,
     n: Triple,
     view: Triple,
@@ -130,32 +204,32 @@ def _skin_light(
     shine: float,
     roughness: float,
 ) -> Triple:
-    facing = n[0] * lights.key[0] + n[1] * lights.key[1] + n[2] * lights.key[2]
+    facing = n[0] * key[0] + n[1] * key[1] + n[2] * key[2]
     # The shadow's edge is reddish: red light scatters furthest under the skin.
-    diffuse_r = _wrapped(facing, 0.38, 1.0 / 1.38) * lit * (1.0 + 0.35 * (1.0 - lit))
-    diffuse_g = _wrapped(facing, 0.20, 1.0 / 1.20) * lit
-    diffuse_b = _wrapped(facing, 0.14, 1.0 / 1.14) * lit
-    key = lights.key_rgb
-    turned = max(1.0 - max(n[0] * view[0] + n[1] * view[1] + n[2] * view[2], 0.0), 0.0)
-    mirror = lit * shine * _highlight(lights.key, n, view, max(facing, 0.0), roughness)
-    sheen = 0.04 * shine + 0.16 * turned * turned * turned * turned
+    diffuse_r = _wrapped(facing, F(0.38), F(1.0 / 1.38)) * lit * (F(1.35) - F(0.35) * lit)
+    diffuse_g = _wrapped(facing, F(0.20), F(1.0 / 1.20)) * lit
+    diffuse_b = _wrapped(facing, F(0.14), F(1.0 / 1.14)) * lit
+    towards = n[0] * view[0] + n[1] * view[1] + n[2] * view[2]
+    turned = max(F(1.0) - max(towards, F(0.0)), F(0.0))
+    mirror = lit * shine * _highlight(key, n, view, max(facing, F(0.0)), roughness)
+    sheen = F(0.04) * shine + F(0.16) * turned * turned * turned * turned
     return (
-        colour[0] * (ambient[0] + key[0] * diffuse_r) + key[0] * mirror + sheen * ambient[0],
-        colour[1] * (ambient[1] + key[1] * diffuse_g) + key[1] * mirror + sheen * ambient[1],
-        colour[2] * (ambient[2] + key[2] * diffuse_b) + key[2] * mirror + sheen * ambient[2],
+        colour[0] * (ambient[0] + rgb[0] * diffuse_r) + rgb[0] * mirror + sheen * ambient[0],
+        colour[1] * (ambient[1] + rgb[1] * diffuse_g) + rgb[1] * mirror + sheen * ambient[1],
+        colour[2] * (ambient[2] + rgb[2] * diffuse_b) + rgb[2] * mirror + sheen * ambient[2],
     )
 
 
-@compiled
+@inlined
 def _view(x: float, y: float) -> Triple:
     """Unit vector from a hit on the ray (x, y, 1) to the camera."""
-    scale = -1.0 / np.sqrt(x * x + y * y + 1.0)
+    scale = F(-1.0) / np.sqrt(x * x + y * y + F(1.0))
     return x * scale, y * scale, scale
 
 
-@compiled
+@inlined
 def _unit(x: float, y: float, z: float) -> Triple:
-    scale = 1.0 / np.sqrt(max(x * x + y * y + z * z, 1e-20))
+    scale = F(1.0) / np.sqrt(max(x * x + y * y + z * z, F(1e-20)))
     return x * scale, y * scale, z * scale
 
 
@@ -168,7 +242,7 @@ def _turned(turn: Float64Array, side: int, d: Triple) -> Triple:
     )
 
 
-@compiled
+@inlined
 def _mixed(a: Triple, b: Triple, share: float) -> Triple:
     return (
         a[0] + (b[0] - a[0]) * share,
@@ -190,14 +264,14 @@ def _wave(x: float) -> float:
     return 16.0 * t * (0.5 - t) if t < 0.5 else 16.0 * (t - 0.5) * (t - 1.0)
 
 
-@compiled
+@inlined
 def _wrapped(facing: float, wrap: float, per_reach: float) -> float:
     """A cosine that reaches around the terminator; `per_reach` is 1 / (1 + wrap)."""
-    lit = max((facing + wrap) * per_reach, 0.0)
-    return lit * (1.0 - wrap * (1.0 - lit))
+    lit = max((facing + wrap) * per_reach, F(0.0))
+    return lit * (F(1.0) - wrap * (F(1.0) - lit))
 
 
-@compiled
+@inlined
 def _highlight(key: Triple, n: Triple, view: Triple, facing: float, roughness: float) -> float:
     """The key light's mirror lobe over its irradiance, cosine included, for 4 % reflectance.
 
@@ -205,13 +279,13 @@ def _highlight(key: Triple, n: Triple, view: Triple, facing: float, roughness: f
     angle between light and view is sqrt(q) / 2, and the lobe needs one division.
     """
     x, y, z = key[0] + view[0], key[1] + view[1], key[2] + view[2]
-    q = max(x * x + y * y + z * z, 0.04)
-    across = max(n[0] * x + n[1] * y + n[2] * z, 0.0)
+    q = max(x * x + y * y + z * z, F(0.04))
+    across = max(n[0] * x + n[1] * y + n[2] * z, F(0.0))
     a2 = roughness * roughness * roughness * roughness
-    t = across * across * (a2 - 1.0) + q
-    away: float = max(1.0 - 0.5 * np.sqrt(q), 0.0)
-    fresnel = 0.04 + 0.96 * away * away * away * away * away
-    return facing * fresnel * a2 * q / max(t * t * (roughness + 0.5), 1e-9)
+    t = across * across * (a2 - F(1.0)) + q
+    away: float = max(F(1.0) - F(0.5) * np.sqrt(q), F(0.0))
+    fresnel = F(0.04) + F(0.96) * away * away * away * away * away
+    return facing * fresnel * a2 * q / max(t * t * (roughness + F(0.5)), F(1e-9))
 
 
 @compiled
