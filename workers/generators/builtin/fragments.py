@@ -30,14 +30,18 @@ class Fragments(NamedTuple):
         material: (N,).
         pixel: (N,) row-major index from the first row.
         share: (N,) samples covered, 1 to 4.
+        face: (N,) whose attributes count.
         rgb: (N, 3) linear light, written by the shading.
+        num_free: (rows * W,) samples of each pixel that see no face, 0 to 4.
     """
 
     values: Float32Array
     material: UInt8Array
     pixel: Int32Array
     share: UInt8Array
+    face: Int32Array
     rgb: Float32Array
+    num_free: UInt8Array
 
 
 def fragment_room(num_rows: int, width: int) -> Fragments:
@@ -48,7 +52,9 @@ def fragment_room(num_rows: int, width: int) -> Fragments:
         material=np.empty(most, np.uint8),
         pixel=np.empty(most, np.int32),
         share=np.empty(most, np.uint8),
+        face=np.empty(most, np.int32),
         rgb=np.empty((most, 3), np.float32),
+        num_free=np.empty(num_rows * width, np.uint8),
     )
 
 
@@ -58,19 +64,16 @@ def gather(first_row: int, last_row: int, geometry: Geometry, room: Fragments) -
     Returns:
         Number of fragments.
     """
-    mesh = (
-        geometry.face_id,
-        geometry.faces,
-        geometry.uv_faces,
-        geometry.uv,
-        geometry.face_material,
-        geometry.attributes,
-        geometry.ray_matrices,
-        geometry.intrinsics,
-    )
-    kept = (room.values, room.material, room.pixel, room.share)
-    num = _gather_whole(first_row, last_row, *mesh, *kept)
-    return _gather_edges(first_row, last_row, *mesh, *kept, num)
+    rays, camera = geometry.ray_matrices, geometry.intrinsics
+    num = _find_fragments(
+        first_row, last_row, geometry.face_id, geometry.face_material, rays, camera,
+        room.values, room.material, room.pixel, room.share, room.face, room.num_free,
+    )  # fmt: skip
+    _interpolate(
+        num, room.face, rays, geometry.faces, geometry.uv_faces, geometry.uv,
+        geometry.attributes, room.values,
+    )  # fmt: skip
+    return num
 
 
 def compose(
@@ -78,7 +81,6 @@ def compose(
     last_row: int,
     num: int,
     room: Fragments,
-    face_id: Int32Array,
     backdrop: Float32Array,
     picture: Float32Array,
 ) -> None:
@@ -89,111 +91,66 @@ def compose(
         last_row: after the last.
         num: number of fragments.
         room: holds them.
-        face_id: (2H, 2W).
         backdrop: (h, w, 3) linear light of any size, enlarged bilinearly.
         picture: (H, W, 3).
     """
-    _lay_backdrop(first_row, last_row, face_id, backdrop, picture)
+    _lay_backdrop(first_row, last_row, room.num_free, backdrop, picture)
     _add_fragments(first_row, num, room.pixel, room.share, room.rgb, picture)
 
 
 @compiled
-def _gather_whole(
+def _find_fragments(
     first_row: int,
     last_row: int,
     face_id: Int32Array,
-    faces: Int32Array,
-    uv_faces: Int32Array,
-    uv: Float32Array,
     face_material: UInt8Array,
-    attributes: Float32Array,
     rays: Float32Array,
     K: Float64Array,
     values: Float32Array,
     material: UInt8Array,
     pixel: Int32Array,
     share: UInt8Array,
+    face: Int32Array,
+    num_free: UInt8Array,
 ) -> int:
-    """Pixels whose four samples see the same face, at the pixel's centre."""
-    width = face_id.shape[1] // 2
-    per_fx, per_fy = 1.0 / K[0, 0], 1.0 / K[1, 1]
-    n = 0
-    for i in range(first_row, last_row):
-        y = (i + 0.5 - K[1, 2]) * per_fy
-        for j in range(width):
-            f = face_id[2 * i, 2 * j]
-            if (
-                f < 0
-                or face_id[2 * i, 2 * j + 1] != f
-                or face_id[2 * i + 1, 2 * j] != f
-                or face_id[2 * i + 1, 2 * j + 1] != f
-            ):
-                continue
-            x = (j + 0.5 - K[0, 2] - K[0, 1] * y) * per_fx
-            p = max(rays[f, 0] * x + rays[f, 1] * y + rays[f, 2], 0.0)
-            q = max(rays[f, 3] * x + rays[f, 4] * y + rays[f, 5], 0.0)
-            s = max(rays[f, 6] * x + rays[f, 7] * y + rays[f, 8], 0.0)
-            scale = 1.0 / max(p + q + s, 1e-30)
-            wp, wq, ws = np.float32(p * scale), np.float32(q * scale), np.float32(s * scale)
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            for k in range(NUM_MESH_COLUMNS):
-                values[n, k] = wp * attributes[a, k] + wq * attributes[b, k] + ws * attributes[c, k]
-            a, b, c = uv_faces[f, 0], uv_faces[f, 1], uv_faces[f, 2]
-            values[n, 20] = wp * uv[a, 0] + wq * uv[b, 0] + ws * uv[c, 0]
-            values[n, 21] = wp * uv[a, 1] + wq * uv[b, 1] + ws * uv[c, 1]
-            values[n, 22], values[n, 23] = np.float32(x), np.float32(y)
-            material[n] = face_material[f]
-            pixel[n] = (i - first_row) * width + j
-            share[n] = 4
-            n += 1
-    return n
+    """Face, ray, material, pixel and share of every fragment.
 
-
-@compiled
-def _gather_edges(
-    first_row: int,
-    last_row: int,
-    face_id: Int32Array,
-    faces: Int32Array,
-    uv_faces: Int32Array,
-    uv: Float32Array,
-    face_material: UInt8Array,
-    attributes: Float32Array,
-    rays: Float32Array,
-    K: Float64Array,
-    values: Float32Array,
-    material: UInt8Array,
-    pixel: Int32Array,
-    share: UInt8Array,
-    n: int,
-) -> int:
-    """Pixels whose samples see several faces: a surface's samples count together.
-
-    Its attributes are those of the first one's face at the middle of them, clamped to that face.
+    Where four samples see one face, that face at the pixel's centre. Elsewhere a surface's samples
+    count together: the first one's face at the middle of them.
     """
     width = face_id.shape[1] // 2
-    per_fx, per_fy = 1.0 / K[0, 0], 1.0 / K[1, 1]
+    per_fx, per_fy, skew = 1.0 / K[0, 0], 1.0 / K[1, 1], K[0, 1]
+    left, top = 0.5 - K[0, 2], 0.5 - K[1, 2]
+    n = 0
     for i in range(first_row, last_row):
+        y = (i + top) * per_fy
+        upper, lower = face_id[2 * i], face_id[2 * i + 1]
         for j in range(width):
-            f = face_id[2 * i, 2 * j]
-            if (
-                face_id[2 * i, 2 * j + 1] == f
-                and face_id[2 * i + 1, 2 * j] == f
-                and face_id[2 * i + 1, 2 * j + 1] == f
-            ):
+            f = upper[2 * j]
+            at = (i - first_row) * width + j
+            is_whole = upper[2 * j + 1] == f and lower[2 * j] == f and lower[2 * j + 1] == f
+            if is_whole and f < 0:
+                num_free[at] = 4
                 continue
-            y = (i + 0.5 - K[1, 2]) * per_fy
-            x = (j + 0.5 - K[0, 2] - K[0, 1] * y) * per_fx
-            done = 0
+            x = (j + left - skew * y) * per_fx
+            if is_whole:
+                num_free[at] = 0
+                values[n, 22], values[n, 23] = np.float32(x), np.float32(y)
+                material[n], pixel[n], share[n], face[n] = face_material[f], at, 4, f
+                n += 1
+                continue
+            done = free = 0
             for s in range(4):
-                f = face_id[2 * i + (s >> 1), 2 * j + (s & 1)]
+                f = upper[2 * j + s] if s < 2 else lower[2 * j + s - 2]
+                if f < 0:
+                    free += 1
                 if f < 0 or (done >> s) & 1:
                     continue
                 nearness = rays[f, 9] * x + rays[f, 10] * y + rays[f, 11]
                 slack = SAME_SURFACE_M * nearness * nearness
                 count = right = below = 0
                 for t in range(s, 4):
-                    g = face_id[2 * i + (t >> 1), 2 * j + (t & 1)]
+                    g = upper[2 * j + t] if t < 2 else lower[2 * j + t - 2]
                     if g < 0 or (done >> t) & 1 or face_material[g] != face_material[f]:
                         continue
                     there = rays[g, 9] * x + rays[g, 10] * y + rays[g, 11]
@@ -202,34 +159,47 @@ def _gather_edges(
                         count += 1
                         right += t & 1
                         below += t >> 1
-                v = y + (0.5 * below / count - 0.25) * per_fy
-                u = x + (0.5 * right / count - 0.25) * per_fx
-                p = max(rays[f, 0] * u + rays[f, 1] * v + rays[f, 2], 0.0)
-                q = max(rays[f, 3] * u + rays[f, 4] * v + rays[f, 5], 0.0)
-                r = max(rays[f, 6] * u + rays[f, 7] * v + rays[f, 8], 0.0)
-                scale = 1.0 / max(p + q + r, 1e-30)
-                wp, wq, wr = np.float32(p * scale), np.float32(q * scale), np.float32(r * scale)
-                a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                for k in range(NUM_MESH_COLUMNS):
-                    values[n, k] = (
-                        wp * attributes[a, k] + wq * attributes[b, k] + wr * attributes[c, k]
-                    )
-                a, b, c = uv_faces[f, 0], uv_faces[f, 1], uv_faces[f, 2]
-                values[n, 20] = wp * uv[a, 0] + wq * uv[b, 0] + wr * uv[c, 0]
-                values[n, 21] = wp * uv[a, 1] + wq * uv[b, 1] + wr * uv[c, 1]
-                values[n, 22], values[n, 23] = np.float32(u), np.float32(v)
-                material[n] = face_material[f]
-                pixel[n] = (i - first_row) * width + j
-                share[n] = count
+                values[n, 22] = np.float32(x + (0.5 * right / count - 0.25) * per_fx)
+                values[n, 23] = np.float32(y + (0.5 * below / count - 0.25) * per_fy)
+                material[n], pixel[n], share[n], face[n] = face_material[f], at, count, f
                 n += 1
+            num_free[at] = free
     return n
+
+
+@compiled
+def _interpolate(
+    num: int,
+    face: Int32Array,
+    rays: Float32Array,
+    faces: Int32Array,
+    uv_faces: Int32Array,
+    uv: Float32Array,
+    attributes: Float32Array,
+    values: Float32Array,
+) -> None:
+    """Attributes of the fragments where their rays meet their faces, clamped to those."""
+    for n in range(num):
+        f = np.uint32(face[n])  # indices without a sign need no test for one
+        x, y = np.float64(values[n, 22]), np.float64(values[n, 23])
+        p = max(rays[f, 0] * x + rays[f, 1] * y + rays[f, 2], 0.0)
+        q = max(rays[f, 3] * x + rays[f, 4] * y + rays[f, 5], 0.0)
+        r = max(rays[f, 6] * x + rays[f, 7] * y + rays[f, 8], 0.0)
+        scale = 1.0 / max(p + q + r, 1e-30)
+        wp, wq, wr = np.float32(p * scale), np.float32(q * scale), np.float32(r * scale)
+        a, b, c = np.uint32(faces[f, 0]), np.uint32(faces[f, 1]), np.uint32(faces[f, 2])
+        for k in range(NUM_MESH_COLUMNS):
+            values[n, k] = wp * attributes[a, k] + wq * attributes[b, k] + wr * attributes[c, k]
+        a, b, c = np.uint32(uv_faces[f, 0]), np.uint32(uv_faces[f, 1]), np.uint32(uv_faces[f, 2])
+        values[n, 20] = wp * uv[a, 0] + wq * uv[b, 0] + wr * uv[c, 0]
+        values[n, 21] = wp * uv[a, 1] + wq * uv[b, 1] + wr * uv[c, 1]
 
 
 @compiled
 def _lay_backdrop(
     first_row: int,
     last_row: int,
-    face_id: Int32Array,
+    free: UInt8Array,
     backdrop: Float32Array,
     picture: Float32Array,
 ) -> None:
@@ -252,12 +222,11 @@ def _lay_backdrop(
                 upper = backdrop[top, j, c]
                 line[j, c] = upper + below * (backdrop[top + 1, j, c] - upper)
         for j in range(width):
-            num_free = (face_id[2 * i, 2 * j] < 0) + (face_id[2 * i, 2 * j + 1] < 0)
-            num_free += (face_id[2 * i + 1, 2 * j] < 0) + (face_id[2 * i + 1, 2 * j + 1] < 0)
+            num_free = free[(i - first_row) * width + j]
             if num_free == 0:
                 picture[i, j, 0] = picture[i, j, 1] = picture[i, j, 2] = np.float32(0.0)
                 continue
-            share = np.float32(0.25 * num_free)
+            share = np.float32(0.25) * np.float32(num_free)
             k, f = left[j], right[j]
             picture[i, j, 0] = share * (line[k, 0] + f * (line[k + 1, 0] - line[k, 0]))
             picture[i, j, 1] = share * (line[k, 1] + f * (line[k + 1, 1] - line[k, 1]))
@@ -276,7 +245,7 @@ def _add_fragments(
     width = picture.shape[1]
     for n in range(num):
         i, j = first_row + pixel[n] // width, pixel[n] % width
-        weight = np.float32(0.25 * share[n])
+        weight = np.float32(0.25) * np.float32(share[n])
         picture[i, j, 0] += weight * rgb[n, 0]
         picture[i, j, 1] += weight * rgb[n, 1]
         picture[i, j, 2] += weight * rgb[n, 2]

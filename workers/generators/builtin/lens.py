@@ -164,7 +164,7 @@ def _develop(
 ) -> None:
     height, width = picture.shape[0], picture.shape[1]
     tile = sensor.shape[0]
-    mask = table.shape[0] - 1  # of a power of two: inside the table even for light that is no number
+    mask = table.shape[0] - 1  # keeps light that is no number inside the table
     last = np.float32(mask)
     bright = np.float32(table.shape[0] / 2.0)  # the table's index by the root of linear light
     gain_r, gain_g, gain_b = np.float32(gains[0]), np.float32(gains[1]), np.float32(gains[2])

@@ -45,5 +45,5 @@ def draw_picture(
         )  # fmt: skip
         shade_hair(*surfaces, geometry.axes, lights, look.hair, maps.strands, room.rgb)
         shade_plain(*surfaces, lights, look.mouth, look.cloth, room.rgb)
-        compose(first, last, num, room, geometry.face_id, backdrop, picture)
+        compose(first, last, num, room, backdrop, picture)
     return picture

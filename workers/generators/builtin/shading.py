@@ -1,6 +1,6 @@
 """Colours of fragments: what light each surface sends to the camera.
 
-No `fastmath`: the same picture gives the same bits. Skin, most of a picture, is lit in vectors. The parts:
+No `fastmath`: the same picture gives the same bits. Skin is lit in vectors. The parts:
 
 * diffuse: ambient light of the vertices; the key light's cosine wraps further for red, as in skin;
 * highlight: GGX, approximate visibility and Fresnel terms (Karis, "Optimizing PBR for Mobile",
