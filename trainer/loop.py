@@ -44,6 +44,7 @@ class LoopConfig:
         learning_rate: its peak, after the warm-up.
         warmup_steps: in which the rate rises from 0.
         final_share: of the peak, at the end of the cosine.
+        second_beta: of AdamW: memory of the gradient's square; short runs want a short one.
         weight_decay: of AdamW, on weights of two or more axes.
         clip_norm: largest norm of the gradient.
         accumulate: batches a step.
@@ -56,6 +57,7 @@ class LoopConfig:
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     final_share: float = 0.01
+    second_beta: float = 0.99
     weight_decay: float = 0.02
     clip_norm: float = 1.0
     accumulate: int = 1
@@ -124,7 +126,10 @@ class Training(Generic[BatchT]):
         self._loss = loss
         self._sum_over_ranks = sum_over_ranks
         self.optimiser = torch.optim.AdamW(
-            _decayed_apart(model, config.weight_decay), lr=config.learning_rate, fused=True
+            _decayed_apart(model, config.weight_decay),
+            lr=config.learning_rate,
+            betas=(0.9, config.second_beta),
+            fused=True,
         )
 
     def run(

@@ -29,13 +29,14 @@ class LossConfig:
 
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
-            "segmentation": 1.0,
-            "depth_metric": 3.0,
-            "depth_relative": 1.0,
-            "landmarks": 20.0,
-            "coarse_landmarks": 10.0,
-            "heatmaps": 0.5,
-            "doubt": 0.1,
+            # The dense terms lead: they show a young model where the parts of a face are.
+            "segmentation": 3.0,
+            "heatmaps": 4.0,
+            "landmarks": 3.0,
+            "coarse_landmarks": 2.0,
+            "doubt": 0.05,
+            "depth_metric": 2.0,
+            "depth_relative": 0.2,
         }
     )
 

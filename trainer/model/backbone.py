@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _CHANNELS_A_GROUP: Final = 8
+_KERNEL_VARIANCE: Final = 1e-6  # below which a kernel is as good as zero
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,30 @@ class BackboneConfig:
         return self.stem_stride << (len(self.channels) - 1)
 
 
+class StandardisedConv(nn.Conv2d):
+    """A convolution whose kernels have mean 0 and a fixed spread, whatever their weights are.
+
+    With group normalisation it learns faster than batch normalisation does, on batches of any size.
+
+    Source: Qiao et al., "Micro-Batch Training with Batch-Channel Normalization and Weight
+    Standardization", 2019.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of (B, C, H, W)."""
+        rows = self.weight.reshape(1, self.out_channels, -1)
+        standard = functional.batch_norm(rows, None, None, training=True, eps=_KERNEL_VARIANCE)
+        kernel = (standard * rows.shape[-1] ** -0.5).reshape(self.weight.shape)
+        out: Tensor = self._conv_forward(x, kernel, self.bias)
+        return out
+
+
 class ConvNorm(nn.Sequential):
     """3x3 convolution and group normalisation: no statistics that differ between ranks."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            StandardisedConv(in_channels, out_channels, 3, stride, 1, bias=False),
             nn.GroupNorm(out_channels // _CHANNELS_A_GROUP, out_channels),
         )
 
