@@ -142,8 +142,7 @@ def _find_fragments(
             done = free = 0
             for s in range(4):
                 f = upper[2 * j + s] if s < 2 else lower[2 * j + s - 2]
-                if f < 0:
-                    free += 1
+                free += int(f < 0)
                 if f < 0 or (done >> s) & 1:
                     continue
                 nearness = rays[f, 9] * x + rays[f, 10] * y + rays[f, 11]
