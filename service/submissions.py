@@ -27,9 +27,8 @@ from synthforge.urls import UrlError, canonical_url, is_under, join_url, parse_u
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
 _MISSING: Final = {
-    "next3d": "no pool here has its licensed assets (FLAME model and Next3D checkpoint); "
-    "`synthforge assets status` says what is missing, SYNTHFORGE_GENERATORS=builtin,next3d "
-    "tells the service when they are there",
+    "next3d": "no pool here runs it yet: it needs licensed assets (FLAME model and Next3D "
+    "checkpoint); 'builtin' needs none",
     "builtin": "SYNTHFORGE_GENERATORS of the service does not list it",
 }
 

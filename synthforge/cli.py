@@ -25,7 +25,7 @@ from synthforge.client import ApiError, Client
 from synthforge.console import manifest_lines, note, progress, say
 from synthforge.jobs import JobSpec, JobState, JobStatus, SpecError, field_errors, parse_job_spec
 from synthforge.shards import MANIFEST_NAME, Manifest
-from synthforge.storage import StorageError, open_storage
+from synthforge.storage import NotFound, StorageError, open_storage
 from synthforge.urls import UrlError, canonical_url
 
 if TYPE_CHECKING:
@@ -407,6 +407,10 @@ def _manifest(url: str) -> Manifest:
     storage = open_storage(_absolute(url))
     try:
         return Manifest.model_validate_json(storage.get_bytes(MANIFEST_NAME))
+    except NotFound:
+        raise CommandError(
+            f"{storage.url}: no dataset here, {MANIFEST_NAME}: no such object"
+        ) from None
     except ValidationError as error:
         first = field_errors(error)[0]
         what = f"{first.field}: {first.message}"

@@ -305,16 +305,16 @@ class SpecError(ValueError):
 
     def __init__(self, errors: list[FieldError]) -> None:
         self.errors = errors
-        first = errors[0]
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"{first.field}: {first.message}{_given(first)}{more}")
+        shown = [f"{error.field}: {error.message}{_given(error)}" for error in errors[:MOST_SHOWN]]
+        more = f" (and {len(errors) - MOST_SHOWN} more)" if len(errors) > MOST_SHOWN else ""
+        super().__init__("; ".join(shown) + more)
 
 
 def _given(error: FieldError) -> str:
     """Name the value at fault, where the message does not yet."""
     if error.value is None or error.value in error.message or error.field == WHOLE_BODY:
         return ""
-    return f", not {error.value}"
+    return f" (given: {error.value})"
 
 
 def parse_job_spec(document: bytes | str) -> JobSpec:
@@ -334,12 +334,14 @@ def field_errors(error: ValidationError) -> list[FieldError]:
     found = []
     for item in error.errors(include_url=False):
         path = _dotted(item["loc"], item.get("ctx", {}).get("field"))
-        message = item["msg"].removeprefix("Value error, ")
+        message = _MESSAGES.get(item["type"], item["msg"]).removeprefix("Value error, ")
         shown = _shown(item.get("input"))
         found.append(FieldError(field=path, message=message, value=shown))
     return found
 
 
+MOST_SHOWN: Final = 5  # faults in one line
+_MESSAGES: Final = {"extra_forbidden": "no such field (docs/contract.md lists them)"}
 WHOLE_BODY: Final = "(body)"  # the field of what is wrong with a document as a whole
 _UNION_TAGS: Final = {"fixed", "uniform", "normal", "choice", "mixture", "each"}
 

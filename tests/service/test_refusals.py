@@ -39,7 +39,7 @@ def refusal(answer: Any, status: int, name: str | None = "invalid-request") -> P
         ({"count": "many"}, "count", "valid integer"),
         ({"count": 1.5}, "count", "valid integer"),
         ({}, "count", "required"),
-        ({"count": 1, "colour": 3}, "colour", "not permitted"),
+        ({"count": 1, "colour": 3}, "colour", "no such field"),
         ({"count": 1, "pose": {"yaw": [-120, 0]}}, "pose.yaw", "-120 is outside [-89, 89] degrees"),
         ({"count": 1, "pose": {"yaw": [3, 2]}}, "pose.yaw", "low 3 is above high 2"),
         ({"count": 1, "generator": "next3d"}, "generator.kind", "licensed assets"),

@@ -109,8 +109,8 @@ def test_every_valid_spec_survives_its_canonical_form(document: dict[str, object
         ({"count": 10**12}, "count", "less than or equal to 100000000"),
         ({"count": "3"}, "count", "valid integer"),
         ({"count": True}, "count", "valid integer"),
-        ({"count": 1, "colour": 1}, "colour", "Extra inputs"),
-        ({"count": 1, "pose": {"tilt": 1}}, "pose.tilt", "Extra inputs"),
+        ({"count": 1, "colour": 1}, "colour", "no such field"),
+        ({"count": 1, "pose": {"tilt": 1}}, "pose.tilt", "no such field"),
         ({"count": 1, "pose": {"yaw": [-100, 3]}}, "pose.yaw", "outside [-89, 89] degrees"),
         ({"count": 1, "pose": {"yaw": [5, 3]}}, "pose.yaw", "swap them"),
         ({"count": 1, "camera": {"distance": 7}}, "camera.distance", "outside [0.3, 6] metres"),
@@ -156,7 +156,7 @@ def test_a_spec_that_cannot_be_made_is_refused_by_field(
 
 
 def test_every_fault_is_named_at_once() -> None:
-    with pytest.raises(SpecError, match="and 1 more") as refusal:
+    with pytest.raises(SpecError, match=r"count: .*; pose.yaw: ") as refusal:
         parse({"count": 0, "pose": {"yaw": "left"}})
     assert {error.field for error in refusal.value.errors} == {"count", "pose.yaw"}
 
@@ -212,7 +212,7 @@ def test_the_published_schema_refuses_what_is_not_read(document: dict[str, objec
 
 
 def test_an_error_names_field_value_and_what_would_do() -> None:
-    with pytest.raises(SpecError, match=r"^count: .*less than or equal to 100000000, not 10{12}$"):
+    with pytest.raises(SpecError, match=r"^count: .*less than or equal to 100000000 \(given: 10{12}\)$"):
         parse({"count": 10**12})
     with pytest.raises(SpecError, match=r"^pose.yaw: -100 is outside \[-89, 89\] degrees"):
         parse({"count": 1, "pose": {"yaw": -100}})

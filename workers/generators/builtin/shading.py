@@ -12,6 +12,8 @@ Inner functions take numbers, not arrays: those cost a reference count a call.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,8 @@ from workers.types import Float32Array, Float64Array, UInt8Array
 
 CHUNK = 128  # fragments of skin that are lit together
 NUM_PLANES = 22  # numbers of each: see `_look_up_skin`
-F = np.float32  # the skin's arithmetic stays in it: a bare constant would widen the vectors
+# The skin's arithmetic stays in it: a bare constant would widen the vectors.
+F: Callable[[float], float] = np.float32  # type: ignore[assignment]
 
 
 @compiled
