@@ -212,7 +212,9 @@ def test_the_published_schema_refuses_what_is_not_read(document: dict[str, objec
 
 
 def test_an_error_names_field_value_and_what_would_do() -> None:
-    with pytest.raises(SpecError, match=r"^count: .*less than or equal to 100000000 \(given: 10{12}\)$"):
+    with pytest.raises(
+        SpecError, match=r"^count: .*less than or equal to 100000000 \(given: 10{12}\)$"
+    ):
         parse({"count": 10**12})
     with pytest.raises(SpecError, match=r"^pose.yaw: -100 is outside \[-89, 89\] degrees"):
         parse({"count": 1, "pose": {"yaw": -100}})
