@@ -28,6 +28,7 @@ from trainer.tar_index import Row
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 Span = tuple[int, int, int]  # epoch, first position, position after the last
+_FETCHING_THREADS = 3  # a store answers several requests as fast as one
 _LOADER_PREFETCH = 2  # batches that each loader process keeps ready
 
 
@@ -100,6 +101,8 @@ class BatchReader:
         batches_ahead: decoded before they are asked for, a process.
         shards_ahead: batches by which fetching shards runs ahead of decoding.
         kept: decoded samples that stay in memory.
+        fetches_from: share of a batch's shards that are fetched after the others: processes that
+            begin at different ones do not wait for each other.
     """
 
     stores: tuple[ShardStore, ...]
@@ -114,6 +117,7 @@ class BatchReader:
     batches_ahead: int
     shards_ahead: int
     kept: KeptSamples
+    fetches_from: float = 0.0
 
     def read_batch(self, span: Span) -> Batch:
         """Return this rank's part of a global batch, filled up with weight 0 to the largest."""
@@ -157,30 +161,40 @@ class BatchReader:
             raise ShardError(f"shard {record.name}: row {number} is {row.key}, not {key}")
         return shard, row
 
-    def fetch_shards(self, span: Span) -> None:
-        """Have the shards of a batch ready; an error shows when the batch itself is read."""
+    def shards_of(self, span: Span) -> list[tuple[int, int]]:
+        """Return (dataset, shard) of all that a batch's part reads, in this process's own order."""
         whole = self.course.places(*span)
         own = whole.take(rank_part(whole, self.rank, self.num_ranks))
-        for dataset, shard in sorted(
-            set(zip(own.dataset.tolist(), own.shard.tolist(), strict=True))
-        ):
-            with suppress(ShardError):
-                self.stores[dataset].open(self.indexes[dataset].shards[shard])
+        shards = list(dict.fromkeys(zip(own.dataset.tolist(), own.shard.tolist(), strict=True)))
+        first = int(self.fetches_from * len(shards))
+        return shards[first:] + shards[:first]
+
+    def fetch(self, dataset: int, shard: int) -> None:
+        """Have a shard ready; an error shows when a sample of it is read."""
+        with suppress(ShardError):
+            self.stores[dataset].open(self.indexes[dataset].shards[shard])
 
     def read_in_threads(self, spans: Spans) -> Iterator[Batch]:
         """Yield the batches in order, some decoded ahead, their shards fetched further ahead."""
         decoder = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
-        fetcher = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+        fetcher = ThreadPoolExecutor(_FETCHING_THREADS, thread_name_prefix="fetch")
         upcoming, far = iter(spans), iter(spans)
         waiting: deque[Future[Batch]] = deque()
+        asked: set[tuple[int, int]] = set()
+
+        def look_ahead(num_batches: int) -> None:
+            for span in islice(far, num_batches):
+                for place in self.shards_of(span):
+                    if place not in asked:
+                        asked.add(place)
+                        fetcher.submit(self.fetch, *place)
+
         try:
-            for span in islice(far, self.shards_ahead):
-                fetcher.submit(self.fetch_shards, span)
+            look_ahead(self.shards_ahead)
             while True:
                 for span in islice(upcoming, self.batches_ahead + 1 - len(waiting)):
                     waiting.append(decoder.submit(self.read_batch, span))
-                for span in islice(far, 1):
-                    fetcher.submit(self.fetch_shards, span)
+                look_ahead(1)
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -204,7 +218,8 @@ class _WorkerShare(IterableDataset[Batch]):
         info = get_worker_info()
         if info is None:
             raise RuntimeError("read_in_threads is the way without loader processes")
-        reader = replace(self._reader, transform=self._transform)
+        share = info.id / info.num_workers
+        reader = replace(self._reader, transform=self._transform, fetches_from=share)
         yield from reader.read_in_threads(self._spans[info.id :: info.num_workers])
 
 

@@ -100,7 +100,7 @@ def linked_store(server: Server, tmp_path: Path, stamps: Path, limit: int = 1 <<
 
 
 def test_presigned_links_stream_the_same_samples(server: Server, made: Any, tmp_path: Path) -> None:
-    config = StreamConfig(batch_size=8, cache=CacheConfig(tmp_path / "cache"), workers=1)
+    config = StreamConfig(batch_size=8, cache=CacheConfig(tmp_path / "cache"), workers=2)
     keys = [batch.keys for batch in open_stream(server.url, config)]
     assert keys == [batch.keys for batch in open_stream(str(made.folder), config)]
     assert {server.asked[r.name] for r in made.manifest.shards if r.split == "train"} == {1}
