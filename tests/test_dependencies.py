@@ -29,6 +29,7 @@ DOORS = {
     "typer": (COMPOSITION_ROOT, "synthforge/commands/"),
 }
 CONTRACT = (
+    "assets",
     "conventions",
     "distributions",
     "jobs",

@@ -1,0 +1,250 @@
+"""The registry of licensed files: what it holds, what a generator needs of it, and whose it is.
+
+    REGISTRY/index/<kind>.json                one asset each, written after its file
+    REGISTRY/files/<kind>-<12 hex>.npz        converted files, each named by its own sha256
+
+A registry is a directory or an s3:// prefix, named by SYNTHFORGE_ASSETS. The service reads the
+index when a job is posted; `workers/assets` writes it and fetches the files. One document a kind:
+whoever imports something else at the same time is not written over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from synthforge.distributions import STRICT
+from synthforge.jobs import Generator
+from synthforge.shards import Count, Sha256
+from synthforge.storage import NotFound, Storage
+from synthforge.urls import check_key
+
+ASSETS_VARIABLE: Final = "SYNTHFORGE_ASSETS"
+INDEX_FOLDER: Final = "index"
+FILES_FOLDER: Final = "files"
+SCHEMA_VERSION: Final = 1
+MAX_ENTRY_BYTES: Final = 1 << 16
+
+AssetKind = Literal[
+    "flame_model",
+    "flame_static_embedding",
+    "flame_dynamic_embedding",
+    "flame_masks",
+    "flame_texture_uv",
+    "next3d_checkpoint",
+    "next3d_topology",
+    "semantic_map",
+    "calibration",
+]
+KINDS: Final[tuple[AssetKind, ...]] = AssetKind.__args__  # type: ignore[attr-defined]
+PlaneWiring = Literal["front-plane", "three-plane"]
+
+NEEDED: Final[Mapping[str, tuple[AssetKind, ...]]] = {
+    "builtin": (),
+    "next3d": (
+        "flame_model",
+        "flame_static_embedding",
+        "flame_dynamic_embedding",
+        "next3d_checkpoint",
+    ),
+}
+"""What a generator cannot do without; it takes what else it knows where the registry has it."""
+
+
+class AssetError(ValueError):
+    """The registry, or a file of it, is not what it should be; one line says what would do."""
+
+
+class Provenance(BaseModel):
+    """Where a converted file comes from.
+
+    Attributes:
+        imported_at: UTC, ISO 8601, to the second.
+        file: name of the file that was imported.
+        sha256: of that file.
+        num_bytes: of that file.
+        tool: program and version that converted it.
+        notes: what else the import found out, by name: sha256 of an embedded source, a residual.
+    """
+
+    model_config = STRICT
+    imported_at: str
+    file: str
+    sha256: Sha256
+    num_bytes: Count
+    tool: str
+    notes: dict[str, str] = Field(default_factory=dict)
+
+
+class AssetEntry(BaseModel):
+    """A file of the registry.
+
+    Attributes:
+        kind: what it is to us; a registry holds one of a kind.
+        name: what it is to people: "FLAME 2023".
+        version: of the source; empty where it has none.
+        file: its key under the registry.
+        sha256: of the converted file.
+        num_bytes: of the converted file.
+        licence: terms that a dataset made with it inherits.
+        source: where its publisher offers it.
+        wiring: of a checkpoint: which planes its weights were trained with.
+    """
+
+    model_config = STRICT
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: AssetKind
+    name: str
+    version: str = ""
+    file: str
+    sha256: Sha256
+    num_bytes: Count
+    licence: str
+    source: str
+    wiring: PlaneWiring | None = None
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        check_key(self.file)
+        if (self.kind == "next3d_checkpoint") != (self.wiring is not None):
+            raise ValueError(f"wiring is {self.wiring!r}: a checkpoint, and nothing else, has one")
+        return self
+
+    def to_json(self) -> bytes:
+        """Return the bytes that are stored."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class OfficialSource:
+    """Where users get an asset, and on which terms.
+
+    Attributes:
+        name: what its publisher calls it.
+        site: where it is offered.
+        files: names under which it is distributed.
+        licence: terms in one line, as recorded for datasets made with it.
+    """
+
+    name: str
+    site: str
+    files: str
+    licence: str
+
+
+FLAME_SITE: Final = "https://flame.is.tue.mpg.de"
+FLAME_LICENCE: Final = "MPI academic model licence: non-commercial, no redistribution"
+FLAME_OPEN_LICENCE: Final = "FLAME 2023 Open: CC BY 4.0 with restrictions on use"
+_RINGNET_LICENCE: Final = "RingNet: MIT licence file; README says non-commercial research"
+_NEXT3D_LICENCE: Final = "Next3D: no licence file; NVIDIA EG3D terms: non-commercial research"
+
+OFFICIAL_SOURCES: Final[Mapping[AssetKind, OfficialSource]] = {
+    "flame_model": OfficialSource(
+        "FLAME head model",
+        FLAME_SITE,
+        "generic_model.pkl (2020), flame2023.pkl, flame2023_Open.pkl",
+        FLAME_LICENCE,
+    ),
+    "flame_static_embedding": OfficialSource(
+        "FLAME landmark embedding, 51 fixed points",
+        "https://github.com/soubhiksanyal/RingNet",
+        "flame_static_embedding.pkl",
+        _RINGNET_LICENCE,
+    ),
+    "flame_dynamic_embedding": OfficialSource(
+        "FLAME landmark embedding, 17 contour points",
+        "https://github.com/soubhiksanyal/RingNet",
+        "flame_dynamic_embedding.npy",
+        _RINGNET_LICENCE,
+    ),
+    "flame_masks": OfficialSource(
+        "FLAME vertex masks", FLAME_SITE, "FLAME_masks.pkl", FLAME_LICENCE
+    ),
+    "flame_texture_uv": OfficialSource(
+        "FLAME UV layout",
+        FLAME_SITE,
+        "FLAME_texture.npz, FLAME_albedo_from_BFM.npz or head_template.obj; its layout is kept",
+        FLAME_LICENCE,
+    ),
+    "next3d_checkpoint": OfficialSource(
+        "Next3D generator",
+        "https://github.com/MrTornado24/Next3D",
+        "next3d_ffhq_512.pkl",
+        _NEXT3D_LICENCE,
+    ),
+    "next3d_topology": OfficialSource(
+        "Next3D mesh topology and eye mask",
+        "https://github.com/MrTornado24/Next3D",
+        "comes with next3d_ffhq_512.pkl",
+        _NEXT3D_LICENCE,
+    ),
+    "semantic_map": OfficialSource(
+        "semantic map in FLAME's UV layout", "your own", "a PNG of class ids", "as its author says"
+    ),
+    "calibration": OfficialSource(
+        "mesh-to-volume calibration", "synthforge assets calibrate", "", "as the checkpoint's"
+    ),
+}
+
+
+def registry_url(environment: Mapping[str, str] | None = None) -> str | None:
+    """Return what SYNTHFORGE_ASSETS says, or None where it is not set."""
+    return (os.environ if environment is None else environment).get(ASSETS_VARIABLE) or None
+
+
+def index_key(kind: AssetKind) -> str:
+    """Return where a registry describes its asset of a kind."""
+    return f"{INDEX_FOLDER}/{kind}.json"
+
+
+def find_asset(storage: Storage, kind: AssetKind) -> AssetEntry | None:
+    """Read a registry's asset of a kind, if it has one.
+
+    Raises:
+        AssetError: its description is malformed.
+        StorageError: the store does not answer.
+    """
+    key = index_key(kind)
+    try:
+        entry = AssetEntry.model_validate_json(storage.get_bytes(key, max_bytes=MAX_ENTRY_BYTES))
+    except NotFound:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise AssetError(
+            f"{storage.url}/{key}: {where}: {first['msg']}; import the asset again"
+        ) from None
+    if entry.kind != kind:
+        raise AssetError(f"{storage.url}/{key} describes a {entry.kind}; import the asset again")
+    return entry
+
+
+def missing_assets(storage: Storage, generator: Generator) -> tuple[AssetKind, ...]:
+    """Return the kinds that a generator needs and a registry lacks; untrained, none.
+
+    Errors as `find_asset`.
+    """
+    if generator.untrained:
+        return ()
+    return tuple(kind for kind in NEEDED[generator.kind] if find_asset(storage, kind) is None)
+
+
+def asset_hashes(entries: Iterable[AssetEntry]) -> dict[str, str]:
+    """Return sha256 by kind, as a manifest keeps them."""
+    return {entry.kind: entry.sha256 for entry in entries}
+
+
+def asset_licences(entries: Iterable[AssetEntry]) -> dict[str, str]:
+    """Return the terms that a dataset inherits, by the name of what it inherits them from."""
+    return {entry.name: entry.licence for entry in entries}
+
+
+def asset_versions(entries: Iterable[AssetEntry]) -> dict[str, str]:
+    """Return the versions of the assets that have one, by kind."""
+    return {entry.kind: entry.version for entry in entries if entry.version}
