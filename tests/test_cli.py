@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from synthforge import __version__, cli
+from synthforge.commands import engine, inputs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,7 +55,7 @@ def test_an_error_is_one_line_that_says_what_is_wrong(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(inputs, "PATIENCE_S", 0.0)
     found, out, err = run(arguments, monkeypatch, capsys)
     assert found == code
     assert out == ""
@@ -95,7 +96,7 @@ def test_generate_leaves_a_dataset_that_is_there_already_alone(
     def no_pool(*_arguments: object, **_options: object) -> None:
         pytest.fail("a pool was started for a job that is refused")
 
-    monkeypatch.setattr(cli, "_run_pool", no_pool)
+    monkeypatch.setattr(engine, "_run_pool", no_pool)
     arguments = ["generate", str(tmp_path / "spec.json"), "--output", str(tmp_path / "faces")]
     code, out, err = run(arguments, monkeypatch, capsys)
     assert (code, out) == (1, "")
@@ -119,7 +120,7 @@ def test_what_nobody_expected_is_one_line_too(
     def fail(*_arguments: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_run_pool", fail)
+    monkeypatch.setattr(engine, "_run_pool", fail)
     code, _, err = run(["work"], monkeypatch, capsys)
     assert (code, err.count("\n")) == (1, 1)
     assert said in err
@@ -131,7 +132,7 @@ def test_a_traceback_is_shown_to_who_asks_for_it(
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("deep")
 
-    monkeypatch.setattr(cli, "_run_pool", fail)
+    monkeypatch.setattr(engine, "_run_pool", fail)
     monkeypatch.setenv(cli.TRACEBACK_VARIABLE, "1")
     with pytest.raises(RuntimeError, match="deep"):
         run(["work"], monkeypatch, capsys)

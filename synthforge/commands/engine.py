@@ -1,0 +1,210 @@
+"""Commands that run the service, a pool of workers, or both."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from synthforge.beside import Beside, stop_on_signals
+from synthforge.client import Client
+from synthforge.commands.datasets import check_dataset
+from synthforge.commands.inputs import (
+    DEFAULT_SERVICE,
+    USAGE,
+    CommandError,
+    ServiceOption,
+    SpecArgument,
+    absolute,
+    read_spec,
+)
+from synthforge.commands.jobs import succeeded
+from synthforge.console import progress, say
+from synthforge.jobs import JobSpec, JobStatus
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+NUM_CORES: Final = os.cpu_count() or 1
+FOLLOW_EVERY_S: Final = 0.25
+
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=1, max=4096, help="Actors; by default one a core.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", envvar="RAY_ADDRESS", help="Address of a cluster; by default a local one."
+    ),
+]
+GpusOption = Annotated[float, typer.Option("--gpus", min=0, help="GPUs an actor, as Ray counts.")]
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: synthforge up --output out/datasets")
+def up(
+    output: Annotated[
+        str | None, typer.Option(help="URL or folder under which datasets may lie.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+    workers: WorkersOption = NUM_CORES,
+) -> None:
+    """Run the service and a local Ray pool in one go."""
+    settings = _settings(output, port)
+    with _service(settings) as url, stop_on_signals() as stop:
+        say(f"service {url}, {workers} workers, output {settings.output_prefixes[0]}")
+        _run_pool(url, settings.output_prefixes, workers, stop)
+
+
+@app.command(epilog="Example: SYNTHFORGE_OUTPUT_PREFIXES=s3://faces/sets synthforge serve")
+def serve(
+    output: Annotated[
+        str | None, typer.Option(help="URL or folder under which datasets may lie.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+) -> None:
+    """Run the service alone; SYNTHFORGE_* variables set it (docs/settings.md)."""
+    from service.server import run  # noqa: PLC0415
+
+    run(_settings(output, port))
+
+
+@app.command(epilog="Example: synthforge work --service http://127.0.0.1:8000 --workers 8 --gpus 1")
+def work(
+    service: ServiceOption = DEFAULT_SERVICE,
+    output: Annotated[
+        str | None, typer.Option(help="URL or folder under which these workers may write.")
+    ] = None,
+    workers: WorkersOption = NUM_CORES,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
+) -> None:
+    """Run a pool of workers alone, on this machine or on a Ray cluster."""
+    prefixes = _settings(output, None).output_prefixes
+    _log_warnings()
+    with stop_on_signals() as stop:
+        _run_pool(service, prefixes, workers, stop, ray_address=ray, gpus=gpus)
+
+
+@app.command(epilog="Example: echo '{\"count\": 100}' | synthforge generate - --output out/faces")
+def generate(
+    spec: SpecArgument,
+    output: Annotated[
+        str | None, typer.Option(help="URL or folder of the dataset; else the spec's output.url.")
+    ] = None,
+    workers: WorkersOption = NUM_CORES,
+    chunks_in_flight: Annotated[
+        int, typer.Option(min=1, max=64, help="Rendered chunks that may wait for the encoder.")
+    ] = 2,
+) -> None:
+    """Make a dataset without a service to start: plan, render, commit, verify."""
+    parsed, url = _with_output(read_spec(spec), output)
+    with tempfile.TemporaryDirectory(prefix="synthforge-") as folder:
+        settings = replace(
+            _settings(url, 0),
+            database_url=f"sqlite:///{folder}/jobs.db",
+            host="127.0.0.1",  # it serves this command alone
+            heartbeat_s=1.0,
+        )
+        with _service(settings) as service_url, stop_on_signals() as stop:
+            pool = Beside(
+                lambda ended: _run_pool(
+                    service_url,
+                    settings.output_prefixes,
+                    workers,
+                    ended,
+                    chunks_in_flight=chunks_in_flight,
+                ),
+                stop,
+            )
+            with Client(service_url) as client:
+                job = client.submit(parsed)  # a refusal need not wait for a pool
+                with pool:
+                    _follow_beside(pool, client, job.id)
+    check_dataset(url)
+
+
+@contextmanager
+def _service(settings: Settings) -> Iterator[str]:
+    from service.server import serving  # noqa: PLC0415
+
+    _log_warnings()
+    with serving(settings) as url:
+        yield url
+
+
+def _log_warnings() -> None:
+    """Show what goes wrong, a line each; what goes well is shown by the command itself."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _settings(output: str | None, port: int | None) -> Settings:
+    from service.settings import Settings  # noqa: PLC0415
+
+    try:
+        settings = Settings.from_env()
+        if output is not None:
+            settings = replace(settings, output_prefixes=(output,))
+        return settings if port is None else replace(settings, port=port)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+def _run_pool(
+    service_url: str,
+    prefixes: tuple[str, ...],
+    num_workers: int,
+    stop: threading.Event,
+    *,
+    ray_address: str | None = None,
+    gpus: float = 0.0,
+    chunks_in_flight: int = 2,
+) -> None:
+    from workers.orphans import watch_over_children  # noqa: PLC0415
+    from workers.program import PoolOptions, run_pool  # noqa: PLC0415
+
+    watch_over_children()
+    options = PoolOptions(
+        service_url=service_url,
+        output_prefixes=prefixes,
+        num_workers=num_workers,
+        ray_address=ray_address,
+        gpus_per_worker=gpus,
+        chunks_in_flight=chunks_in_flight,
+    )
+    run_pool(options, stop)
+
+
+def _with_output(spec: JobSpec, output: str | None) -> tuple[JobSpec, str]:
+    url = output or spec.output.url
+    if url is None:
+        raise CommandError("no output: give --output URL, or output.url in the spec", USAGE)
+    url = absolute(url)
+    output_section = spec.output.model_copy(update={"url": url})
+    return spec.model_copy(update={"output": output_section}), url
+
+
+def _follow_beside(pool: Beside, client: Client, job_id: str) -> JobStatus:
+    """Follow a job whose pool runs in this process, and end with the pool if it ends first."""
+    with progress(f"job {job_id}") as show:
+        while not (status := client.get(job_id)).state.is_final:
+            show(status.counts.completed, status.counts.total)
+            if pool.stop.wait(FOLLOW_EVERY_S):
+                raise CommandError(_why_stopped(pool)) from pool.error
+        show(status.counts.completed, status.counts.total)
+    return succeeded(status)
+
+
+def _why_stopped(pool: Beside) -> str:
+    if pool.error is None:
+        return "stopped before the dataset was whole: no manifest was written"
+    first_line = (str(pool.error) or type(pool.error).__name__).splitlines()[0]
+    return f"the workers' pool failed: {first_line}"

@@ -1,0 +1,54 @@
+"""What commands take: options that several share, specs, URLs, a client; and how they fail."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from synthforge.client import Client
+from synthforge.jobs import JobSpec, SpecError, parse_job_spec
+from synthforge.urls import canonical_url
+
+FAILED: Final = 1
+USAGE: Final = 2
+PATIENCE_S: Final = 5.0
+DEFAULT_SERVICE: Final = "http://127.0.0.1:8000"
+
+ServiceOption = Annotated[
+    str, typer.Option("--service", envvar="SYNTHFORGE_SERVICE", help="URL of the service.")
+]
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC.json", help="'-' is standard input.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+class CommandError(Exception):
+    """A command failed; the message is one line that says what to do."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def connect(service: str) -> Client:
+    """Connect for a person: one who waits for an answer, but not for long."""
+    return Client(service, retry_for_s=PATIENCE_S)
+
+
+def read_spec(path: str) -> JobSpec:
+    """Read a job spec from a file, or from standard input for '-'."""
+    try:
+        text = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", USAGE) from None
+    try:
+        return parse_job_spec(text)
+    except SpecError as error:
+        raise CommandError(f"{path}: {error}", USAGE) from None
+
+
+def absolute(url: str) -> str:
+    """Return the canonical URL of what a person typed; folders may be relative."""
+    return canonical_url(url, working_folder=str(Path.cwd()))

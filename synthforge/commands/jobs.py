@@ -1,0 +1,74 @@
+"""Commands about jobs of a running service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from synthforge.client import Client
+from synthforge.commands.inputs import (
+    DEFAULT_SERVICE,
+    CommandError,
+    JsonOption,
+    ServiceOption,
+    SpecArgument,
+    connect,
+    read_spec,
+)
+from synthforge.console import note, progress, say
+from synthforge.jobs import JobState, JobStatus
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: synthforge submit faces.json --wait")
+def submit(
+    spec: SpecArgument,
+    service: ServiceOption = DEFAULT_SERVICE,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the job has ended.")] = False,
+) -> None:
+    """Post a job and print its id."""
+    parsed = read_spec(spec)
+    with connect(service) as client:
+        job = client.submit(parsed)
+        say(job.id)
+        if wait:
+            succeeded(followed(client, job.id))
+
+
+@app.command(epilog="Example: synthforge watch 01J9Z6")
+def watch(
+    job: str,
+    service: ServiceOption = DEFAULT_SERVICE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a job's progress until it ends; exit code 1 if it does not succeed."""
+    with connect(service) as client:
+        status = followed(client, job)
+        if as_json:
+            say(status.model_dump_json(exclude_none=True))
+        succeeded(status)
+
+
+@app.command(epilog="Example: synthforge cancel 01J9Z6")
+def cancel(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
+    """Stop a job."""
+    with connect(service) as client:
+        say(client.cancel(job).state.value)
+
+
+def followed(client: Client, job_id: str) -> JobStatus:
+    """Show a job's progress until it ends; return how it ended."""
+    with progress(f"job {job_id}") as show:
+        for event in client.events(job_id):
+            show(event.counts.completed, event.counts.total)
+    return client.get(job_id)
+
+
+def succeeded(status: JobStatus) -> JobStatus:
+    """Tell a success; any other end is the command's failure."""
+    if status.state is not JobState.SUCCEEDED:
+        raise CommandError(f"job {status.id} {status.state.value}: {status.reason or 'no reason'}")
+    note(f"job {status.id} succeeded: {status.output_url} digest {status.digest}")
+    return status
