@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Double, Engine, create_engine, event, make_url, select, text
+from sqlalchemy import URL, Connection, Double, Engine, create_engine, event, make_url, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -64,13 +64,14 @@ class Database:
             ValueError: the URL is of another database than SQLite (a file) and PostgreSQL.
         """
         parsed = make_url(url)
+        self.url: Final = url
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         if self._is_sqlite:
             if parsed.database in {None, "", ":memory:"}:
                 raise ValueError(f"database_url {url!r}: SQLite needs a file, sqlite:///FILE")
             self.engine = _sqlite_engine(url, sqlite_synchronous)
         elif parsed.get_backend_name() == "postgresql":
-            self.engine = create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+            self.engine = _postgres_engine(parsed)
         else:
             raise ValueError(
                 f"database_url {parsed.render_as_string()!r}: sqlite:///FILE or "
@@ -136,6 +137,13 @@ def _alembic_config(connection: Connection | None = None) -> Config:
 
 def _head_revision() -> str | None:
     return ScriptDirectory.from_config(_alembic_config()).get_current_head()
+
+
+def _postgres_engine(url: URL) -> Engine:
+    """Speak to PostgreSQL by psycopg 3, whichever driver SQLAlchemy would take by default."""
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
 
 
 def _sqlite_engine(url: str, synchronous: str) -> Engine:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tools.postgres_server import PostgresServer
     from tools.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,3 +44,32 @@ def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server.make_bucket(f"test-{secrets.token_hex(6)}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server, one for the whole session; starts when first asked for."""
+    from tools.postgres_server import serve_postgres  # noqa: PLC0415 - most sessions need none
+
+    with serve_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with the service's schema, to be copied for each test."""
+    from service.database import Database  # noqa: PLC0415
+
+    name = postgres_server.create_database()
+    database = Database(postgres_server.url(name))
+    database.migrate()
+    database.close()
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """The URL of an empty, migrated PostgreSQL database of this test's own."""
+    name = postgres_server.create_database(postgres_template)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)

@@ -37,8 +37,8 @@ class DatasetVerbs:
             .order_by(shards.c.position)
             .execution_options(yield_per=_ROWS_AT_ONCE)
         )
-        with self._database.read() as connection:
-            for row in connection.execute(query):
+        with self._database.read() as connection, connection.execute(query) as rows:
+            for row in rows:
                 yield row.position, row.record
 
     def records_page(self, job_num: int, after: int, limit: int) -> list[tuple[int, str]]:

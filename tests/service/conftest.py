@@ -25,15 +25,25 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
-    """A store on an empty, migrated database of either kind."""
-    if request.param == "postgres":
-        pytest.importorskip("psycopg", reason="no PostgreSQL driver (psycopg) is installed")
-        pytest.skip("no PostgreSQL server is set up for the tests")
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """The URL of an empty, migrated SQLite database of this test's own."""
     path = tmp_path / "service.db"
     shutil.copy(migrated_sqlite, path)
-    database = Database(f"sqlite:///{path}")
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty, migrated database, of either kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """A store on an empty, migrated database of either kind."""
+    database = Database(database_url)
     yield Store(database)
     database.close()
 
@@ -50,11 +60,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def sqlite_store(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
+def sqlite_store(sqlite_url: str) -> Iterator[Store]:
     """A store on SQLite: for what does not touch the database's own ways."""
-    path = tmp_path / "service.db"
-    shutil.copy(migrated_sqlite, path)
-    database = Database(f"sqlite:///{path}")
+    database = Database(sqlite_url)
     yield Store(database)
     database.close()
 

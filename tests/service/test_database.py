@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, inspect, select, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import delete, event, inspect, select, text
 
 from service import execution
 from service.database import Database, database_now
 from service.leasing import Terms
 from service.store import Store
-from service.tables import metadata
+from service.tables import jobs, metadata
 from synthforge.leases import Heartbeat, LeaseReturn, SummaryReport
 from tests.service import driver
 from tests.service.test_store import submit
@@ -26,14 +26,14 @@ _MAY_BE_SCANNED = ("USING INDEX ix_jobs_leasable",)
 TERMS = Terms(lease_s=30, heartbeat_s=5, stall_s=100)
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(sqlite_store: Store) -> None:
-    with sqlite_store.database.read() as connection:
+def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+    with store.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_the_schema_goes_down_and_up_again(sqlite_store: Store) -> None:
-    database = sqlite_store.database
+def test_the_schema_goes_down_and_up_again(store: Store) -> None:
+    database = store.database
     assert database.is_ready()
     database.migrate("base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
@@ -43,15 +43,20 @@ def test_the_schema_goes_down_and_up_again(sqlite_store: Store) -> None:
     assert database.is_ready()
 
 
-def test_the_clock_is_the_databases(sqlite_store: Store) -> None:
-    with sqlite_store.database.read() as connection:
+def test_the_clock_is_the_databases(store: Store) -> None:
+    with store.database.read() as connection:
         now = connection.scalar(select(database_now()))
     assert now == pytest.approx(time.time(), abs=5)
 
 
-def test_postgresql_reads_its_own_clock() -> None:
-    statement = select(database_now()).compile(dialect=postgresql.dialect())
-    assert "clock_timestamp()" in str(statement)
+def test_replicas_that_start_at_once_migrate_once(store: Store) -> None:
+    store.database.migrate("base")
+    replicas = [Database(store.database.url) for _ in range(4)]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(Database.migrate, replicas))
+    for replica in replicas:
+        assert replica.is_ready()
+        replica.close()
 
 
 def test_sqlite_keeps_a_log_ahead_and_its_foreign_keys(sqlite_store: Store) -> None:
@@ -68,24 +73,24 @@ def test_a_power_cut_can_be_paid_for(tmp_path: Path) -> None:
     database.close()
 
 
-def test_what_fails_half_way_is_not_kept(sqlite_store: Store) -> None:
-    submit(sqlite_store, "a")
+def test_what_fails_half_way_is_not_kept(store: Store) -> None:
+    submit(store, "a")
 
     def fail() -> None:
-        with sqlite_store.database.write() as tx:
-            tx.connection.execute(text("DELETE FROM jobs"))
+        with store.database.write() as tx:
+            tx.connection.execute(delete(jobs))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    assert sqlite_store.jobs.get("a").id == "a"
+    assert store.jobs.get("a").id == "a"
 
 
-def test_two_processes_share_one_file(sqlite_store: Store) -> None:
-    other = Store(Database(str(sqlite_store.database.engine.url)))
-    submit(sqlite_store, "a")
+def test_two_processes_share_one_database(store: Store) -> None:
+    other = Store(Database(store.database.url))
+    submit(store, "a")
     submit(other, "b")
-    assert [job.id for job in sqlite_store.jobs.page(9)] == ["b", "a"]
+    assert [job.id for job in store.jobs.page(9)] == ["b", "a"]
     other.database.close()
 
 
@@ -107,7 +112,7 @@ def _live_a_little(store: Store) -> None:
     leases = store.leases.lease(driver.request(max_leases=2), TERMS)
     execution.heartbeat(store, leases[0].token, Heartbeat(num_samples=1), TERMS)
     execution.give_back(store, leases[0].token, LeaseReturn(reason="stopping"))
-    clock = Store(Database(str(store.database.engine.url)))  # it moves time unseen
+    clock = Store(Database(store.database.url))  # it moves time unseen
     driver.age(clock, 31)
     clock.database.close()
     store.leases.lapse()

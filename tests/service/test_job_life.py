@@ -13,6 +13,7 @@ from service.loops import Committer
 from service.messages import JobPage, PoolList
 from service.objects import storage_under
 from service.settings import Settings
+from service.store import Store
 from synthforge.jobs import JobStatus
 from synthforge.leases import ShardPage
 from synthforge.shards import Manifest
@@ -21,6 +22,12 @@ from tests.service import driver
 from tests.service.driver import TestClient
 
 SPEC = {"count": 25, "output": {"samples_per_shard": 10, "splits": {"train": 0.8, "val": 0.2}}}
+
+
+@pytest.fixture
+def http(settings: Settings, store: Store) -> TestClient:
+    """The real app on either database; its loops do not run, tests take their steps."""
+    return TestClient(create_app(settings, store), raise_server_exceptions=False)
 
 
 def submitted(http: TestClient, spec: dict[str, Any] | None = None) -> JobStatus:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ from synthforge.leases import Heartbeat, LeaseReturn, SummaryReport
 from synthforge.shards import StoredFile
 from tests.service import driver
 from tests.service.test_store import submit
+from tools.postgres_server import PostgresServer
 
 TERMS = Terms(lease_s=1e6, heartbeat_s=5, stall_s=1e7)  # nothing lapses but by the rule below
 BACK_OFF_IS_OVER_S = 61
@@ -85,25 +89,30 @@ class ModelJob:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The real store on the left, the model on the right."""
+    """Two replicas of the real store on the left, taking turns; the model on the right."""
 
     tokens = Bundle("tokens")
-    template: Path
+    fresh_database: Callable[[], AbstractContextManager[str]]
 
     @initialize()
     def start(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name) / "service.db"
-        shutil.copy(self.template, path)
-        self.path = path
-        self.store = Store(Database(f"sqlite:///{path}"))
+        self.held_open = ExitStack()
+        self.url = self.held_open.enter_context(type(self).fresh_database())
+        self.replicas = deque(Store(Database(self.url)) for _ in range(2))
         self.model: dict[str, ModelJob] = {}
         self.granted: dict[str, Granted] = {}
 
+    @property
+    def store(self) -> Store:
+        """The replica whose turn it is."""
+        self.replicas.rotate()
+        return self.replicas[0]
+
     def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.store.database.close()
-            self.folder.cleanup()
+        if hasattr(self, "replicas"):
+            for replica in self.replicas:
+                replica.database.close()
+            self.held_open.close()
 
     @rule()
     def submit(self) -> None:
@@ -260,8 +269,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.store.database.close()
-        self.store = Store(Database(f"sqlite:///{self.path}"))
+        self.replicas.pop().database.close()
+        self.replicas.append(Store(Database(self.url)))
 
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
@@ -284,12 +293,48 @@ class StoreMachine(RuleBasedStateMachine):
                        for found in held.values())  # fmt: skip
 
 
-def test_nothing_is_lost_and_nothing_committed_twice(migrated_sqlite: Path) -> None:
-    StoreMachine.template = migrated_sqlite
+@pytest.fixture(params=["sqlite", "postgres"])
+def fresh_database(
+    request: pytest.FixtureRequest,
+) -> Callable[[], AbstractContextManager[str]]:
+    """What holds the URL of an empty, migrated database: one for each example."""
+    made: Callable[[], AbstractContextManager[str]]
+    made = request.getfixturevalue(f"fresh_{request.param}")
+    return made
+
+
+@pytest.fixture
+def fresh_sqlite(migrated_sqlite: Path) -> Callable[[], AbstractContextManager[str]]:
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = shutil.copy(migrated_sqlite, Path(folder) / "service.db")
+            yield f"sqlite:///{path}"
+
+    return fresh
+
+
+@pytest.fixture
+def fresh_postgres(
+    postgres_server: PostgresServer, postgres_template: str
+) -> Callable[[], AbstractContextManager[str]]:
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        name = postgres_server.create_database(postgres_template)
+        yield postgres_server.url(name)
+        postgres_server.drop_database(name)
+
+    return fresh
+
+
+def test_nothing_is_lost_and_nothing_committed_twice(
+    fresh_database: Callable[[], AbstractContextManager[str]],
+) -> None:
+    StoreMachine.fresh_database = staticmethod(fresh_database)
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         StoreMachine,
         settings=settings(
-            max_examples=30,
+            max_examples=25,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
