@@ -18,6 +18,7 @@ from synthforge.parameters import (
     CameraRanges,
     Coefficients,
     Expression,
+    Framing,
     Gaze,
     Identity,
     Lens,
@@ -60,6 +61,9 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "identity": {"truncation_psi": 0.7, "truncation_cutoff": 14},
     },
 }
+
+
+_DEFAULT_FOV: Final = [12.0, 27.0]  # degrees over the diagonal, where no framing is asked for
 
 
 class Generator(BaseModel):
@@ -174,6 +178,7 @@ class JobSpec(BaseModel):
     gaze: Gaze = Gaze()
     neck: Neck = Neck()
     camera: CameraRanges = CameraRanges()
+    framing: Framing | None = None
     appearance: Appearance | None = None
     light: Light | None = None
     lens: Lens | None = None
@@ -200,6 +205,8 @@ class JobSpec(BaseModel):
         if kind not in _DEFAULTS:
             return filled
         _refuse_foreign_fields(filled, kind)
+        if filled.get("framing") is None:
+            filled = _filled_in(filled, {"camera": {"fov": _DEFAULT_FOV}})
         return _filled_in(filled, _DEFAULTS[kind])
 
     @model_validator(mode="after")
@@ -207,6 +214,7 @@ class JobSpec(BaseModel):
         kind = self.generator.kind
         if len(set(self.annotations)) != len(self.annotations):
             raise _error("annotations", "an annotation is named twice: name each once")
+        self._check_framing()
         _check_indices(self.identity.shape, MAX_SHAPE[kind], "identity.shape", kind)
         _check_indices(
             self.expression.coefficients, MAX_EXPRESSION[kind], "expression.coefficients", kind
@@ -215,6 +223,12 @@ class JobSpec(BaseModel):
             raise _error("expression.presets", "all weights are 0: at least one must be positive")
         self._check_num_shards()
         return self
+
+    def _check_framing(self) -> None:
+        if self.framing is not None and self.camera.fov is not None:
+            raise _error("camera.fov", "framing.face_fraction sets the field of view: give one")
+        if self.framing is None and self.camera.fov is None:
+            raise _error("camera.fov", "none: give it, or framing.face_fraction")
 
     def _check_num_shards(self) -> None:
         per_shard = self.output.identities_per_shard(self.identity.views) * self.identity.views

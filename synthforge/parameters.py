@@ -47,6 +47,8 @@ Elevation = Annotated[Distribution, _within(-90, 90, " degrees")]
 ToneAngle = Annotated[Distribution, _within(-70, 80, " degrees")]
 Kelvin = Annotated[Distribution, _within(1500, 20000, " kelvin")]
 Stops = Annotated[Distribution, _within(-4, 4, " stops")]
+FaceFraction = Annotated[Distribution, _within(0.02, 2, "")]
+Offset = Annotated[Distribution, _within(-0.5, 0.5, "")]
 Pixels = Annotated[Distribution, _within(0, 20, " pixels of 512")]
 
 CoefficientIndex = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
@@ -138,10 +140,33 @@ class CameraRanges(BaseModel):
     """The pinhole camera."""
 
     model_config = STRICT
-    fov: Fov = _field(
-        1, 120, " degrees", "field of view over the picture's diagonal", _uniform(12, 27)
+    fov: Fov | None = Field(
+        default=None,
+        description="field of view over the picture's diagonal; within [1, 120] degrees; "
+        "by default [12, 27], and none where `framing` sets it",
     )
     distance: Distance = _field(0.3, 6, " metres", "to the generator's look-at point", 1.08)
+
+
+class Framing(BaseModel):
+    """How large the face is in the picture, and where; sets the field of view in place of `fov`."""
+
+    model_config = STRICT
+    face_fraction: FaceFraction = _field(
+        0.02,
+        2,
+        "",
+        "height of the mean head's 68 landmarks, seen from the front, over the picture's height",
+        _uniform(0.35, 0.65),
+    )
+    offset: Offset = _field(
+        -0.5,
+        0.5,
+        "",
+        "of the look-at point from the picture's centre, in picture's sides; drawn for x (right) "
+        "and for y (down)",
+        0.0,
+    )
 
 
 class Appearance(BaseModel):

@@ -81,6 +81,14 @@ def focal_px(fov_diagonal_deg: float, width_px: int, height_px: int) -> float:
     return diagonal_px / 2 / math.tan(math.radians(fov_diagonal_deg) / 2)
 
 
+def fov_for_height(share: float, height_m: float, distance_m: float) -> float:
+    """Return the field of view over a square picture's diagonal, degrees, in which an object of
+    `height_m`, `distance_m` away, takes `share` of the picture's height.
+    """
+    sides_of_focal = share * distance_m / height_m
+    return 2 * math.degrees(math.atan(math.sqrt(2) / 2 / sides_of_focal))
+
+
 def place_camera(
     head2cam: Float64Array,
     head2world: Float64Array,
@@ -90,22 +98,26 @@ def place_camera(
     *,
     width_px: int,
     height_px: int,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> Camera:
     """Place the camera so that the head is seen as asked.
 
     Args:
         head2cam: (3, 3) of `head_rotation`.
         head2world: (3, 3) the neck's turn.
-        look_at_m: (3,) world point that falls on the picture's centre.
-        distance_m: from the camera to that point.
+        look_at_m: (3,) world point that falls on the picture's centre, if there is no offset.
+        distance_m: from the camera to that point, along the optical axis.
         fov_diagonal_deg: field of view over the diagonal.
         width_px: of the picture.
         height_px: of the picture.
+        offset: where the look-at point falls, right and down of the centre in picture's sides.
+            The camera moves across its own axis; the pose does not change.
     """
+    focal = focal_px(fov_diagonal_deg, width_px, height_px)
+    aside_m = distance_m / focal * np.multiply(offset, [width_px, height_px])
     world2cam = np.eye(4)
     world2cam[:3, :3] = head2cam @ head2world.T
-    world2cam[:3, 3] = np.array([0, 0, distance_m]) - world2cam[:3, :3] @ look_at_m
-    focal = focal_px(fov_diagonal_deg, width_px, height_px)
+    world2cam[:3, 3] = np.array([*aside_m, distance_m]) - world2cam[:3, :3] @ look_at_m
     intrinsics = np.array([[focal, 0, width_px / 2], [0, focal, height_px / 2], [0, 0, 1.0]])
     return Camera(world2cam, intrinsics, width_px, height_px)
 

@@ -16,10 +16,16 @@ import numpy as np
 from synthforge.distributions import Choice, Distribution, quantile
 from synthforge.jobs import DRAWN_EXPRESSION, DRAWN_SHAPE, JobSpec
 from synthforge.parameters import Appearance, Coefficients, Lens, Light, PerIndex
-from workers.camera import head_rotation, place_camera, rotation_to_axis_angle, turn
+from workers.camera import (
+    fov_for_height,
+    head_rotation,
+    place_camera,
+    rotation_to_axis_angle,
+    turn,
+)
 from workers.sobol import sobol_uniform
 from workers.streams import Streams
-from workers.types import Camera, FaceParams, Float32Array, Float64Array
+from workers.types import Camera, FaceParams, Float32Array, Float64Array, Topology
 
 _SAMPLE_FIELDS: Final = (
     "pose.yaw",
@@ -42,7 +48,11 @@ SAMPLE_SCALARS: Final = (
     PRESET_STREAM,
     *(f"light.{name}" for name in Light.model_fields),
     *(f"lens.{name}" for name in Lens.model_fields),
+    "framing.face_fraction",
+    "framing.offset_x",
+    "framing.offset_y",
 )
+_DRAWN_TWICE: Final = {"offset_x": "offset", "offset_y": "offset"}  # scalar: its field
 IDENTITY_SCALARS: Final = tuple(f"appearance.{name}" for name in Appearance.model_fields)
 _FIRST_IDENTITY_DIMENSION: Final = 32  # of the 64; samples have those below
 
@@ -53,15 +63,31 @@ class Rig:
 
     Attributes:
         look_at_m: (3,) world point that cameras look at.
+        face_height_m: of the mean head's 68 landmarks, seen from the front.
         num_betas: length of the shape vector.
         num_expression: length of the expression vector.
         presets: (E,) coefficients of each named expression.
     """
 
     look_at_m: Float64Array
+    face_height_m: float
     num_betas: int
     num_expression: int
     presets: Mapping[str, Float32Array]
+
+
+def face_height(rest: Float64Array, topology: Topology) -> float:
+    """Return the height of the box around the 68 landmarks of a head at rest, metres.
+
+    Args:
+        rest: (V, 3), +y up.
+        topology: its faces and landmarks; of the contour, the frontal one.
+    """
+    embedding = topology.landmarks
+    faces = np.concatenate([embedding.landmark_face, embedding.jaw_fixed_face])
+    bary = np.concatenate([embedding.landmark_bary, embedding.jaw_fixed_bary])
+    points = (rest[topology.faces[faces]] * bary[..., None]).sum(1)
+    return float(np.ptp(points[:, 1]))
 
 
 def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -> FaceParams:
@@ -113,27 +139,32 @@ def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -
 
 
 def _camera(spec: JobSpec, rig: Rig, scalars: Mapping[str, float], neck: Float64Array) -> Camera:
+    distance = scalars["camera.distance"]
+    if spec.framing is None:
+        fov, offset = scalars["camera.fov"], (0.0, 0.0)
+    else:
+        fov = fov_for_height(scalars["framing.face_fraction"], rig.face_height_m, distance)
+        offset = scalars["framing.offset_x"], scalars["framing.offset_y"]
     return place_camera(
         head_rotation(scalars["pose.yaw"], scalars["pose.pitch"], scalars["pose.roll"]),
         neck,
         rig.look_at_m,
-        scalars["camera.distance"],
-        scalars["camera.fov"],
+        distance,
+        fov,
         width_px=spec.image.size,
         height_px=spec.image.size,
+        offset=offset,
     )
 
 
 def _draw_scalars(spec: JobSpec, streams: Streams) -> dict[str, float]:
     scalars = {}
-    for name in IDENTITY_SCALARS if spec.appearance is not None else ():
-        u = _scalar_uniform(spec, streams, name, of_identity=True)
-        scalars[name] = quantile(_distribution(spec, name), u)
-    for name in SAMPLE_SCALARS:
-        section = name.partition(".")[0]
-        if name != PRESET_STREAM and getattr(spec, section) is not None:
-            u = _scalar_uniform(spec, streams, name, of_identity=False)
-            scalars[name] = quantile(_distribution(spec, name), u)
+    for names, of_identity in ((IDENTITY_SCALARS, True), (SAMPLE_SCALARS, False)):
+        for name in names:
+            distribution = distribution_of(spec, name)
+            if distribution is not None:
+                u = _scalar_uniform(spec, streams, name, of_identity=of_identity)
+                scalars[name] = quantile(distribution, u)
     return scalars
 
 
@@ -149,9 +180,13 @@ def _scalar_uniform(spec: JobSpec, streams: Streams, name: str, *, of_identity: 
     return sobol_uniform(spec.seed, name, dimension, point, u) if covers else u
 
 
-def _distribution(spec: JobSpec, name: str) -> Distribution:
-    section, _, field = name.partition(".")
-    return getattr(getattr(spec, section), field)  # type: ignore[no-any-return]
+def distribution_of(spec: JobSpec, name: str) -> Distribution | None:
+    """Return the distribution of a scalar by its dotted name; None where the job draws none."""
+    section, _, scalar = name.partition(".")
+    ranges = getattr(spec, section)
+    if ranges is None or name == PRESET_STREAM:
+        return None
+    return getattr(ranges, _DRAWN_TWICE.get(scalar, scalar))  # type: ignore[no-any-return]
 
 
 def _draw_coefficients(

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from synthforge.distributions import support
 from synthforge.jobs import JobSpec
+from workers.sampling import IDENTITY_SCALARS, SAMPLE_SCALARS, distribution_of
 from workers.types import FaceParams
 
 NUM_BINS: Final = 20
@@ -34,14 +35,12 @@ class Axis:
 def scalar_axes(spec: JobSpec) -> dict[str, Axis]:
     """Return the axis of each scalar that a job varies, by its dotted name."""
     axes = {}
-    for section in ("pose", "camera", "expression", "gaze", "neck", "appearance", "light", "lens"):
-        ranges = getattr(spec, section)
-        for name in type(ranges).model_fields if ranges is not None else ():
-            if name in {"coefficients", "presets"}:
-                continue
-            low, high = support(getattr(ranges, name))
+    for name in (*SAMPLE_SCALARS, *IDENTITY_SCALARS):
+        distribution = distribution_of(spec, name)
+        if distribution is not None:
+            low, high = support(distribution)
             if low < high:
-                axes[f"{section}.{name}"] = Axis(low, high)
+                axes[name] = Axis(low, high)
     return axes
 
 

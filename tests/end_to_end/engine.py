@@ -17,7 +17,6 @@ from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import open_storage
 from workers.shard_worker import WorkerSettings
 
-
 # Every third draw, about, sees 7 cm of a head at 1.08 m: most landmarks lie outside the picture.
 OFTEN_TOO_NARROW = {"type": "choice", "values": [5, 17], "weights": [1, 2]}
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthforge.distributions import Uniform
 from synthforge.jobs import JobSpec, SpecError, parse_job_spec
 
 FULL = {
@@ -218,3 +219,14 @@ def test_an_error_names_field_value_and_what_would_do() -> None:
         parse({"count": 10**12})
     with pytest.raises(SpecError, match=r"^pose.yaw: -100 is outside \[-89, 89\] degrees"):
         parse({"count": 1, "pose": {"yaw": -100}})
+
+
+def test_framing_takes_the_place_of_the_field_of_view() -> None:
+    framed = parse_job_spec('{"count": 1, "framing": {"face_fraction": 0.5}}')
+    assert framed.camera.fov is None
+    assert parse_job_spec(framed.canonical_json()) == framed
+    plain = parse_job_spec('{"count": 1}')
+    assert plain.camera.fov == Uniform(low=12, high=27)
+    assert parse_job_spec(plain.canonical_json()) == plain
+    with pytest.raises(SpecError, match=r"camera.fov: framing.face_fraction sets the field"):
+        parse_job_spec('{"count": 1, "framing": {}, "camera": {"fov": 20}}')

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from synthforge.jobs import JobSpec, parse_job_spec
-from workers.camera import axis_angle_to_rotation, head_pose
+from workers.camera import axis_angle_to_rotation, head_pose, project, to_camera
 from workers.sampling import Rig, sample_face
 from workers.types import FaceParams
 
 SMILE = np.full(8, 0.5, dtype=np.float32)
 RIG = Rig(
     look_at_m=np.array([0, 0.01, 0.02]),
+    face_height_m=0.14,
     num_betas=8,
     num_expression=8,
     presets={"neutral": np.zeros(8, dtype=np.float32), "smile": SMILE},
@@ -151,3 +152,32 @@ def test_gaze_and_jaw_turn_as_the_conventions_say() -> None:
     assert looks[0] > 0.3
     assert looks[1] > 0.15
     np.testing.assert_allclose(np.degrees(face.jaw_pose), [12, 0, 0], atol=1e-5)
+
+
+def seen_height(face: FaceParams) -> float:
+    """Share of the picture's height that an upright object of the rig's face height takes."""
+    focal_px = face.camera.intrinsics_px[1, 1]
+    return float(focal_px * RIG.face_height_m / face.scalars["camera.distance"] / 512)
+
+
+def test_framing_sets_the_faces_size_at_any_distance() -> None:
+    camera, framing = {"distance": [0.35, 2]}, {"face_fraction": [0.2, 0.9]}
+    faces = [draw(index, camera=camera, framing=framing) for index in range(50)]
+    for face in faces:
+        assert "camera.fov" not in face.scalars
+        assert seen_height(face) == pytest.approx(face.scalars["framing.face_fraction"], abs=1e-9)
+    assert min(map(seen_height, faces)) < 0.3
+    assert max(map(seen_height, faces)) > 0.8
+
+
+def test_an_offset_moves_the_face_and_not_its_pose() -> None:
+    face = draw(3, framing={"offset": [-0.4, 0.4]}, image={"size": 512})
+    right, down = face.scalars["framing.offset_x"], face.scalars["framing.offset_y"]
+    assert right != down
+    centre = to_camera(RIG.look_at_m, face.camera.world2cam)
+    assert project(centre, face.camera.intrinsics_px) == pytest.approx(
+        [256 + 512 * right, 256 + 512 * down]
+    )
+    assert centre[2] == pytest.approx(face.scalars["camera.distance"])
+    plain = draw(3, image={"size": 512})
+    np.testing.assert_array_equal(face.camera.world2cam[:3, :3], plain.camera.world2cam[:3, :3])

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Any
 
 from synthforge.distributions import Distribution, quantile
 from synthforge.jobs import JobSpec
 from synthforge.shards import ShardRecord
+from workers.sampling import distribution_of
 from workers.tally import NUM_BINS, YAW_BIN_DEG, Axis, Tally, scalar_axes
 
 _EXPECTED_POINTS = 4096  # quantiles that stand for the asked distribution
@@ -69,11 +69,12 @@ def build_report(spec: JobSpec, shards: Sequence[ShardRecord], tally: Tally) -> 
                 name=name,
                 low=axis.low,
                 high=axis.high,
-                asked=_asked(_distribution(spec, name), axis),
+                asked=_asked(distribution, axis),
                 drawn=_shares(tally.drawn.get(name, [])),
                 accepted=_shares(tally.accepted.get(name, [])),
             )
             for name, axis in sorted(scalar_axes(spec).items())
+            if (distribution := distribution_of(spec, name)) is not None
         ),
     )
 
@@ -159,12 +160,6 @@ def _asked(distribution: Distribution, axis: Axis) -> tuple[float, ...]:
     for k in range(_EXPECTED_POINTS):  # binned as draws are: a choice may lie on a bin's edge
         counts[axis.bin_of(quantile(distribution, (k + 0.5) / _EXPECTED_POINTS))] += 1
     return _shares(counts)
-
-
-def _distribution(spec: JobSpec, name: str) -> Distribution:
-    section, _, leaf = name.partition(".")
-    held: Any = getattr(getattr(spec, section), leaf)
-    return held  # type: ignore[no-any-return]
 
 
 def _shares(counts: Sequence[int]) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ from workers.generators.builtin.shading_inputs import Geometry, Lights, triple
 from workers.generators.builtin.surface import measure_surface
 from workers.generators.builtin.vertex_stage import light_vertices, ray_matrices
 from workers.raster.numba_cpu import NumbaRasteriser
-from workers.sampling import Rig
+from workers.sampling import Rig, face_height
 from workers.types import (
     FaceParams,
     Float32Array,
@@ -62,6 +62,7 @@ class BuiltinGenerator:
         )
         self._rig = Rig(
             look_at_m=_look_at(self._surface.landmarks),
+            face_height_m=face_height(self._surface.rest, self._topology),
             num_betas=self._flame.num_shape,
             num_expression=self._flame.num_expression,
             presets=preset_vectors(self._head.expression_names),
