@@ -14,7 +14,7 @@ from service.loops import make_loops
 from service.metrics import Metrics
 from service.objects import StorageFactory, storage_under
 from service.requests import RequestLog
-from service.routes import datasets, events, health, jobs, leases
+from service.routes import actions, datasets, events, health, jobs, leases
 from service.settings import Settings
 from service.store import Store
 from synthforge import __version__
@@ -67,7 +67,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.context = context
-    for routes in (jobs, datasets, events, leases, health):
+    for routes in (jobs, actions, datasets, events, leases, health):
         app.include_router(routes.router)
     problems.install(app)
     documents.install(app)

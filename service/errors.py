@@ -43,8 +43,8 @@ class UnknownJobError(ServiceError):
 class StateConflictError(ServiceError):
     """The job's state does not allow it."""
 
-    def __init__(self, job_id: str, state: str, action: str) -> None:
-        super().__init__(f"job {job_id} is {state}: it can no longer be {action}")
+    def __init__(self, job_id: str, state: str, allowed: str, done: str) -> None:
+        super().__init__(f"job {job_id} is {state}: one that is {allowed} can be {done}")
 
 
 class NotYetError(ServiceError):

@@ -22,7 +22,7 @@ from service.store.rows import JobRow
 from synthforge.jobs import JobSpec, SpecError, parse_job_spec
 from synthforge.shards import MANIFEST_NAME
 from synthforge.storage import StorageError
-from synthforge.urls import UrlError, canonical_url, is_under, join_url, parse_url
+from synthforge.urls import UrlError, canonical_url, is_under, join_url
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
@@ -85,7 +85,6 @@ def _new_job(spec: JobSpec, settings: Settings, idempotency_key: str | None) -> 
         spec=spec.canonical_json().decode(),
         generator=spec.generator.kind,
         output_url=output_url,
-        enclosing_urls=enclosing_urls(output_url),
         num_samples=spec.count,
         num_shards=planning.total_shards(spec),
         is_exact=spec.output.reproducibility == "exact",
@@ -110,13 +109,6 @@ def output_url_of(spec: JobSpec, settings: Settings, job_id: str) -> str:
         allowed = ", ".join(settings.output_prefixes)
         raise invalid("output.url", spec.output.url, f"a URL under one of {allowed} would do")
     return url
-
-
-def enclosing_urls(url: str) -> tuple[str, ...]:
-    """Return the canonical URL of every prefix that a canonical URL lies under."""
-    num_segments = len(parse_url(url).segments)
-    parts = url.split("/")
-    return tuple("/".join(parts[: len(parts) - cut]) for cut in range(1, num_segments + 1))
 
 
 def _check_no_dataset(url: str, open_storage: StorageFactory) -> None:

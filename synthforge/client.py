@@ -180,10 +180,21 @@ class Client:
                 return
             query["cursor"] = page["next"]
 
+    def pause(self, job_id: str) -> JobStatus:
+        """Lease no more of a job; what runs of it goes on to its end."""
+        return self._steer(job_id, "pause")
+
+    def resume(self, job_id: str) -> JobStatus:
+        """Go on with a paused job."""
+        return self._steer(job_id, "resume")
+
     def cancel(self, job_id: str) -> JobStatus:
         """Stop a job; one that is being cancelled, or was, stays so."""
-        answer = self._call("POST", f"/v1/jobs/{job_id}/cancel")
-        return JobStatus.model_validate_json(answer.content)
+        return self._steer(job_id, "cancel")
+
+    def retry(self, job_id: str) -> JobStatus:
+        """Take a failed or cancelled job up where it was."""
+        return self._steer(job_id, "retry")
 
     def set_priority(self, job_id: str, priority: int) -> JobStatus:
         """Move a job before (higher) or behind (lower) others."""
@@ -289,6 +300,10 @@ class Client:
             after = page.next
 
     # The wire
+
+    def _steer(self, job_id: str, action: str) -> JobStatus:
+        answer = self._call("POST", f"/v1/jobs/{job_id}/{action}")
+        return JobStatus.model_validate_json(answer.content)
 
     def _act(self, token: str, action: str, message: BaseModel) -> httpx.Response:
         content = message.model_dump_json()

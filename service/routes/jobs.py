@@ -1,19 +1,18 @@
-"""Jobs: submit, list, read, reorder, cancel."""
+"""Jobs: submit, list, read."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query
-from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from service import answers, submissions
-from service.bodies import JsonBody, parsed
+from service.bodies import JsonBody
 from service.context import InContext
 from service.documents import answers as documented
 from service.documents import json_body
-from service.messages import JobChange, JobPage
+from service.messages import JobPage
 from synthforge.jobs import JobSpec, JobState, JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -24,7 +23,6 @@ JobId = Annotated[
 ]
 MAX_PAGE = 500
 _MAX_CURSOR = 2**62
-_CHANGE = TypeAdapter(JobChange)
 
 
 def json_response(content: str, status: int = 200, location: str | None = None) -> Response:
@@ -76,23 +74,3 @@ def list_jobs(
 def get_job(context: InContext, job_id: JobId) -> Response:
     """Tell how a job stands."""
     return json_response(answers.job_json(context.store.jobs.get(job_id)))
-
-
-@router.patch(
-    "/{job_id}",
-    operation_id="change_job",
-    openapi_extra=json_body(JobChange),
-    responses=documented(JobStatus, 404, 409, 413, 415, 422),
-)
-def change_job(context: InContext, job_id: JobId, body: JsonBody) -> Response:
-    """Move a job before or behind others."""
-    change = parsed(_CHANGE, body)
-    return json_response(answers.job_json(context.store.jobs.set_priority(job_id, change.priority)))
-
-
-@router.post(
-    "/{job_id}/cancel", operation_id="cancel_job", responses=documented(JobStatus, 404, 409, 422)
-)
-def cancel_job(context: InContext, job_id: JobId) -> Response:
-    """Stop a job: nothing more of it is leased, and what runs is told to stop."""
-    return json_response(answers.job_json(context.store.jobs.cancel(job_id)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.database import Database
+from service.store.action_verbs import ActionVerbs
 from service.store.dataset_verbs import DatasetVerbs
 from service.store.job_verbs import JobVerbs
 from service.store.lease_verbs import LeaseVerbs
@@ -16,6 +17,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.jobs = JobVerbs(database)
+        self.actions = ActionVerbs(database)
         self.leases = LeaseVerbs(database)
         self.reports = ReportVerbs(database)
         self.datasets = DatasetVerbs(database)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, insert, select, update
 
 from service.database import Transaction
-from service.errors import StaleLeaseError
+from service.errors import StaleLeaseError, UnknownJobError
 from service.store.rows import JobRow, ShardRow, job_row, shard_row
 from service.tables import events, jobs, shards
 from synthforge.jobs import JobState
@@ -19,6 +19,7 @@ from synthforge.jobs import JobState
 EVENT_SPACING_S: Final = 1.0  # progress is told at most so often: a million shards, few events
 
 _LOCK_JOB: Final = select(jobs).where(jobs.c.num == bindparam("job")).with_for_update()
+_NUM_OF_ID: Final = select(jobs.c.num).where(jobs.c.id == bindparam("id"))
 _SHARD_OF_TOKEN: Final = select(shards).where(shards.c.token == bindparam("token"))
 _CHANGE_JOB: Final = update(jobs).where(jobs.c.num == bindparam("job")).returning(jobs)
 _CHANGE_SHARD: Final = update(shards).where(
@@ -30,6 +31,18 @@ _RECORD_EVENT: Final = insert(events)
 def lock_job(tx: Transaction, num: int) -> JobRow:
     """Read a job and keep others from changing it, or any of its shards, until the commit."""
     return job_row(tx.connection.execute(_LOCK_JOB, {"job": num}).one())
+
+
+def lock_job_by_id(tx: Transaction, job_id: str) -> JobRow:
+    """Lock a job by its public id.
+
+    Raises:
+        UnknownJobError: there is none of that id.
+    """
+    num = tx.connection.scalar(_NUM_OF_ID, {"id": job_id})
+    if num is None:
+        raise UnknownJobError(job_id)
+    return lock_job(tx, num)
 
 
 def lock_held(tx: Transaction, job_num: int, token: str) -> tuple[JobRow, ShardRow]:

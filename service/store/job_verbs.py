@@ -1,4 +1,4 @@
-"""The verbs of jobs: submit, read, list, cancel, reorder, watch."""
+"""The verbs of jobs: submit, read, list, watch."""
 
 from __future__ import annotations
 
@@ -6,42 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, or_, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Database, Transaction
-from service.errors import (
-    KeyReusedError,
-    OutputTakenError,
-    StateConflictError,
-    UnknownJobError,
-    field_error,
-)
-from service.store.changes import change_job, lock_job, record_event
+from service.errors import KeyReusedError, UnknownJobError
+from service.store.changes import record_event
+from service.store.prefixes import check_prefix_is_free
 from service.store.rows import EventRow, JobRow, job_row
 from service.tables import events, jobs
 from synthforge.jobs import JobState
 
-# A job in these states holds its prefix: it writes there, or its dataset lies there.
-_HOLDS_PREFIX: Final = tuple(
-    state.value for state in JobState if state not in {JobState.FAILED, JobState.CANCELLED}
-)
-
 _INSERT: Final = insert(jobs).returning(jobs)
 _BY_ID: Final = select(jobs).where(jobs.c.id == bindparam("id"))
-_NUM_OF_ID: Final = select(jobs.c.num).where(jobs.c.id == bindparam("id"))
 _BY_KEY: Final = select(jobs).where(
     jobs.c.owner == bindparam("owner"), jobs.c.idempotency_key == bindparam("key")
 )
 _FORGET_KEY: Final = update(jobs).where(jobs.c.num == bindparam("job")).values(idempotency_key=None)
-# '0' follows '/': between the two lies all that is under the prefix, and nothing else.
-_UNDER: Final = (jobs.c.output_url > bindparam("first")) & (jobs.c.output_url < bindparam("stop"))
-_TAKEN: Final = (
-    select(jobs.c.id, jobs.c.state, jobs.c.output_url)
-    .where(or_(jobs.c.output_url.in_(bindparam("urls", expanding=True)), _UNDER))
-    .where(jobs.c.state.in_(_HOLDS_PREFIX))
-    .limit(1)
-)
 _EVENTS: Final = (
     select(events.c.seq, events.c.kind, events.c.data)
     .where(events.c.job_num == bindparam("job"), events.c.seq > bindparam("after"))
@@ -57,7 +38,6 @@ class NewJob:
     Attributes:
         id: unique, made by the caller.
         spec: canonical JSON.
-        enclosing_urls: every prefix that `output_url` lies under.
         is_exact: the job keeps to the fingerprint of its first lease.
         owner: whose Idempotency-Key it is.
     """
@@ -66,7 +46,6 @@ class NewJob:
     spec: str
     generator: str
     output_url: str
-    enclosing_urls: tuple[str, ...]
     num_samples: int
     num_shards: int
     is_exact: bool = False
@@ -103,7 +82,7 @@ class JobVerbs:
             earlier = _earlier(tx, new, idempotency_kept_s)
             if earlier is not None:
                 return earlier, False
-            _check_prefix_is_free(tx, new)
+            check_prefix_is_free(tx, new.output_url)
             first = _first_values(new, tx.now)
             job = job_row(tx.connection.execute(_INSERT, first).one())
             record_event(tx, job, "state")
@@ -144,37 +123,6 @@ class JobVerbs:
         with self._database.read() as connection:
             return [job_row(row) for row in connection.execute(query)]
 
-    def set_priority(self, job_id: str, priority: int) -> JobRow:
-        """Move a job before or behind others.
-
-        Raises:
-            UnknownJobError: there is none of that id.
-            StateConflictError: the job has ended.
-        """
-        with self._database.write() as tx:
-            job = _lock_by_id(tx, job_id)
-            if job.priority == priority:
-                return job
-            if job.state.is_final:
-                raise StateConflictError(job.id, job.state, "reordered")
-            return change_job(tx, job, priority=priority)
-
-    def cancel(self, job_id: str) -> JobRow:
-        """Lease no more of a job; it is cancelled once nothing of it is leased.
-
-        Raises:
-            UnknownJobError: there is none of that id.
-            StateConflictError: the job has ended otherwise, or its dataset is being finished.
-        """
-        with self._database.write() as tx:
-            job = _lock_by_id(tx, job_id)
-            if job.state in {JobState.CANCELLING, JobState.CANCELLED}:
-                return job
-            if job.state is JobState.FINALIZING or job.state.is_final:
-                raise StateConflictError(job.id, job.state, "cancelled")
-            state = JobState.CANCELLING if job.num_leased else JobState.CANCELLED
-            return change_job(tx, job, state=state.value)
-
     def events(self, job_num: int, after: int, limit: int) -> list[EventRow]:
         """Read what happened to a job after a sequence number."""
         with self._database.read() as connection:
@@ -192,13 +140,6 @@ class JobVerbs:
                 str(state): (int(count), int(shards), int(leased))
                 for state, count, shards, leased in connection.execute(query)
             }
-
-
-def _lock_by_id(tx: Transaction, job_id: str) -> JobRow:
-    num = tx.connection.scalar(_NUM_OF_ID, {"id": job_id})
-    if num is None:
-        raise UnknownJobError(job_id)
-    return lock_job(tx, num)
 
 
 def _earlier(tx: Transaction, new: NewJob, kept_s: float) -> JobRow | None:
@@ -219,18 +160,6 @@ def _earlier(tx: Transaction, new: NewJob, kept_s: float) -> JobRow | None:
             "send that spec again, or another key"
         )
     return job
-
-
-def _check_prefix_is_free(tx: Transaction, new: NewJob) -> None:
-    url = new.output_url
-    parameters = {"urls": (url, *new.enclosing_urls), "first": f"{url}/", "stop": f"{url}0"}
-    taken = tx.connection.execute(_TAKEN, parameters).first()
-    if taken is not None:
-        message = f"job {taken.id} ({taken.state}) has {taken.output_url}: a prefix apart would do"
-        raise OutputTakenError(
-            f"output.url is {new.output_url!r}: {message}",
-            [field_error("output.url", new.output_url, message)],
-        )
 
 
 def _first_values(new: NewJob, now: float) -> dict[str, object]:

@@ -17,6 +17,8 @@ from service.tables import fingerprints
 from synthforge.jobs import JobState
 from synthforge.leases import LeaseReturn
 
+# A job that ends otherwise, or has ended, keeps its state when a piece of it cannot be done.
+_FAILS_FROM: Final = {JobState.RUNNING, JobState.PAUSED, JobState.FINALIZING}
 _IS_KEPT: Final = exists().where(
     fingerprints.c.job_num == bindparam("job"), fingerprints.c.id == bindparam("id")
 )
@@ -157,7 +159,7 @@ def _released(job: JobRow, shard: ShardRow, verdict: Verdict) -> dict[str, Any]:
     if shard.kind == "shard":
         values["num_leased"] = job.num_leased - 1
         values["num_set_aside"] = job.num_set_aside + (verdict.outcome == "set_aside")
-    if verdict.reason and job.state in {JobState.RUNNING, JobState.FINALIZING}:
+    if verdict.reason and job.state in _FAILS_FROM:
         values |= {"state": JobState.FAILED.value, "reason": verdict.reason}
     return values
 

@@ -58,6 +58,27 @@ def cancel(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
         say(client.cancel(job).state.value)
 
 
+@app.command(epilog="Example: synthforge pause 01J9Z6")
+def pause(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
+    """Begin with no more shards of a job; those that run go on to their end."""
+    with connect(service) as client:
+        say(client.pause(job).state.value)
+
+
+@app.command(epilog="Example: synthforge resume 01J9Z6")
+def resume(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
+    """Go on with a paused job."""
+    with connect(service) as client:
+        say(client.resume(job).state.value)
+
+
+@app.command(epilog="Example: synthforge retry 01J9Z6")
+def retry(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
+    """Take a failed or cancelled job up where it was."""
+    with connect(service) as client:
+        say(client.retry(job).state.value)
+
+
 def followed(client: Client, job_id: str) -> JobStatus:
     """Show a job's progress until it ends; return how it ended."""
     with progress(f"job {job_id}") as show:

@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 from sqlalchemy import update
 
+from service import planning
 from service.store import Store
 from service.tables import jobs, pools, shards
+from synthforge.jobs import JobSpec
 from synthforge.leases import Lease, LeaseGrant, LeaseRequest, ShardReport, SummaryReport
 from synthforge.shards import (
     SUMMARY_NAMES,
@@ -52,6 +54,14 @@ def request(
         fingerprint=fingerprint,
         max_leases=max_leases,
     )
+
+
+def plans(spec: JobSpec) -> list[ShardPlan]:
+    """Return every plan of a job, in order."""
+    return [
+        planning.shard_plan(spec, *planning.nth_shard(spec, position))
+        for position in range(planning.total_shards(spec))
+    ]
 
 
 def shard_bytes(plan: ShardPlan) -> bytes:

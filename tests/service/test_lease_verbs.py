@@ -192,7 +192,7 @@ def test_what_cannot_be_done_fails_its_job_at_once(store: Store) -> None:
 def test_a_cancelling_job_tells_its_workers_and_ends_with_the_last(store: Store) -> None:
     submit(store, "a")
     first, second = store.leases.lease(driver.request(max_leases=2), TERMS)
-    store.jobs.cancel("a")
+    store.actions.cancel("a")
     assert execution.heartbeat(store, first.token, Heartbeat(num_samples=1), TERMS)
     execution.give_back(store, first.token, LeaseReturn(reason="cancelled"))
     assert store.jobs.get("a").state == JobState.CANCELLING

@@ -47,6 +47,12 @@ TERMS = Terms(lease_s=1e6, heartbeat_s=5, stall_s=1e7)  # nothing lapses but by 
 BACK_OFF_IS_OVER_S = 61
 NUM_SHARDS = 2
 LEASABLE = {JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING}
+# From which states an action changes something, and in which it was done before.
+STEERED = {
+    "pause": ({JobState.QUEUED, JobState.RUNNING}, {JobState.PAUSED}),
+    "resume": ({JobState.PAUSED}, LEASABLE),
+    "retry": ({JobState.FAILED, JobState.CANCELLED}, LEASABLE),
+}
 FILES = SummaryReport(files=(StoredFile(name="README.md", num_bytes=1, sha256="0" * 64),))
 
 
@@ -78,6 +84,21 @@ class ModelJob:
             self.state = JobState.CANCELLED
         if self.state is JobState.RUNNING and self.count("done") == NUM_SHARDS:
             self.state = JobState.FINALIZING
+
+    def at_work(self) -> JobState:
+        """The state of a job that goes on, by how far it is."""
+        if self.count("done") == NUM_SHARDS:
+            return JobState.FINALIZING
+        return JobState.RUNNING if self.pieces else JobState.QUEUED
+
+    def steer(self, action: str) -> None:
+        """Do to the job what its state allows."""
+        if action == "retry":
+            self.pieces.pop(NUM_SHARDS, None)
+            for piece in self.pieces.values():
+                if piece.state == "set_aside":
+                    piece.state, piece.deaths = "open", (0, 0)
+        self.state = JobState.PAUSED if action == "pause" else self.at_work()
 
     def available(self) -> list[int]:
         """Positions that may be leased, those given back first."""
@@ -145,8 +166,8 @@ class StoreMachine(RuleBasedStateMachine):
         """The model's job of a token, and its piece if the token is the last that it had."""
         lease = self.granted[token]
         job = self.model[lease.job.id]
-        piece = job.pieces[lease.position]
-        return job, piece if piece.token == token else None
+        piece = job.pieces.get(lease.position)
+        return job, piece if piece is not None and piece.token == token else None
 
     @rule(token=tokens, num_samples=st.integers(0, 3))
     def beat(self, token: str, num_samples: int) -> None:
@@ -214,7 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
             piece.deaths = (count + 1 if count and where == num_samples else 1, num_samples)
         fails = reason == "failed" or (reason == "lost" and piece.deaths[0] >= DEATHS_TO_SET_ASIDE)
         piece.state = "set_aside" if fails else "open"
-        if fails and job.state in {JobState.RUNNING, JobState.FINALIZING}:
+        if fails and job.state in {JobState.RUNNING, JobState.PAUSED, JobState.FINALIZING}:
             job.state = JobState.FAILED
         job.settle()
         if reason == "store":
@@ -244,12 +265,27 @@ class StoreMachine(RuleBasedStateMachine):
             job.state.is_final and job.state is not JobState.CANCELLED
         ):
             with pytest.raises(StateConflictError):
-                self.store.jobs.cancel(f"job{number}")
+                self.store.actions.cancel(f"job{number}")
             return
-        self.store.jobs.cancel(f"job{number}")
+        self.store.actions.cancel(f"job{number}")
         if job.state is not JobState.CANCELLED:
             job.state = JobState.CANCELLING
         job.settle()
+
+    @rule(number=st.integers(0, 2), action=st.sampled_from(["pause", "resume", "retry"]))
+    def steer(self, number: int, action: str) -> None:
+        job = self.model.get(f"job{number}")
+        if job is None:
+            return
+        verb = getattr(self.store.actions, action)
+        begins, repeats = STEERED[action]
+        if job.state not in begins | repeats:
+            with pytest.raises(StateConflictError, match=f"is {job.state.value}"):
+                verb(f"job{number}")
+            return
+        verb(f"job{number}")
+        if job.state in begins:
+            job.steer(action)
 
     @rule()
     def finish(self) -> None:

@@ -12,7 +12,6 @@ from service.leasing import Terms
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
-from service.submissions import enclosing_urls
 from synthforge.jobs import JobSpec, JobState
 from tests.service import driver
 
@@ -28,7 +27,6 @@ def new_job(job_id: str, url: str | None = None, **changes: object) -> NewJob:
         spec=spec.canonical_json().decode(),
         generator="builtin",
         output_url=url,
-        enclosing_urls=enclosing_urls(url),
         num_samples=20,
         num_shards=2,
     )
@@ -50,7 +48,7 @@ def test_an_unknown_job_is_said_to_be_unknown(store: Store) -> None:
     with pytest.raises(UnknownJobError, match="'x'"):
         store.jobs.get("x")
     with pytest.raises(UnknownJobError):
-        store.jobs.cancel("x")
+        store.actions.cancel("x")
 
 
 def test_the_same_key_and_spec_give_the_same_job(store: Store) -> None:
@@ -116,13 +114,13 @@ def test_prefixes_apart_do_not_meet(store: Store, url: str) -> None:
 
 def test_a_cancelled_job_leaves_its_prefix(store: Store) -> None:
     submit(store, "a", "s3://bkt/x")
-    store.jobs.cancel("a")
+    store.actions.cancel("a")
     assert submit(store, "b", "s3://bkt/x").id == "b"
 
 
 def test_jobs_are_paged_from_the_newest(store: Store) -> None:
     made = [submit(store, f"j{i}") for i in range(5)]
-    store.jobs.cancel("j1")
+    store.actions.cancel("j1")
     first = store.jobs.page(2)
     assert [job.id for job in first] == ["j4", "j3"]
     assert [job.id for job in store.jobs.page(9, before=first[-1].num)] == ["j2", "j1", "j0"]
@@ -133,36 +131,36 @@ def test_jobs_are_paged_from_the_newest(store: Store) -> None:
 def test_the_higher_priority_is_worked_on_first(store: Store) -> None:
     for job_id in "abc":
         submit(store, job_id)
-    store.jobs.set_priority("c", 5)
-    store.jobs.set_priority("a", -1)
+    store.actions.set_priority("c", 5)
+    store.actions.set_priority("a", -1)
     granted = store.leases.lease(driver.request(max_leases=6), TERMS)
     assert [lease.job.id for lease in granted] == ["c", "c", "b", "b", "a", "a"]
 
 
 def test_a_job_that_has_ended_is_not_reordered(store: Store) -> None:
     submit(store, "a")
-    store.jobs.cancel("a")
-    assert store.jobs.set_priority("a", 0).priority == 0  # changes nothing
+    store.actions.cancel("a")
+    assert store.actions.set_priority("a", 0).priority == 0  # changes nothing
     with pytest.raises(StateConflictError, match="a is cancelled"):
-        store.jobs.set_priority("a", 1)
+        store.actions.set_priority("a", 1)
 
 
 def test_cancelling_waits_for_what_is_leased(store: Store) -> None:
     submit(store, "a")
     assert store.leases.lease(driver.request(), TERMS)
-    assert store.jobs.cancel("a").state == JobState.CANCELLING
+    assert store.actions.cancel("a").state == JobState.CANCELLING
     assert store.leases.lease(driver.request("pool-b"), TERMS) == []
     driver.age(store, 31)
     assert store.leases.lapse() == 1
     assert store.jobs.get("a").state == JobState.CANCELLED
-    assert store.jobs.cancel("a").state == JobState.CANCELLED
+    assert store.actions.cancel("a").state == JobState.CANCELLED
 
 
 def test_events_are_a_sequence_of_their_job(store: Store) -> None:
     first, second = submit(store, "a"), submit(store, "b")
     store.leases.lease(driver.request(), TERMS)
-    store.jobs.cancel("a")
-    store.jobs.cancel("b")
+    store.actions.cancel("a")
+    store.actions.cancel("b")
     events = store.jobs.events(first.num, 0, 10)
     assert [(event.seq, event.kind) for event in events] == [
         (1, "state"),

@@ -1,0 +1,156 @@
+"""The verbs by which users steer a job: pause, resume, cancel, retry, reorder.
+
+Each locks the job's row first, and asks `service.actions` whether the state allows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from service import actions
+from service.actions import Action
+from service.database import Database, Transaction
+from service.store.changes import change_job, lock_job_by_id
+from service.store.prefixes import check_prefix_is_free
+from service.store.rows import JobRow
+from service.tables import shards
+from synthforge.jobs import JobState
+
+_POSITIONS_AT_ONCE: Final = 500
+
+_DROP_SUMMARY: Final = delete(shards).where(
+    shards.c.job_num == bindparam("job"), shards.c.kind == "summary"
+)
+_TRY_SET_ASIDE_AGAIN: Final = (
+    update(shards)
+    .where(shards.c.job_num == bindparam("job"), shards.c.state == "set_aside")
+    .values(state="open", deaths=0, deaths_at_samples=0, open_at=bindparam("now"))
+)
+_LOST: Final = (
+    shards.c.job_num == bindparam("job"),
+    shards.c.position.in_(bindparam("positions", expanding=True)),
+    shards.c.kind == "shard",
+    shards.c.state == "done",
+)
+_COUNT_LOST: Final = select(
+    func.count(),
+    func.coalesce(func.sum(shards.c.num_samples), 0),
+    func.coalesce(func.sum(shards.c.num_rejected), 0),
+).where(*_LOST)
+_MAKE_LOST_AGAIN: Final = (
+    update(shards)
+    .where(*_LOST)
+    .values(state="open", record=None, deaths=0, deaths_at_samples=0, open_at=bindparam("now"))
+)
+
+
+class ActionVerbs:
+    """What the service asks of its database when a user steers a job.
+
+    Every verb returns the job as it is then, and raises UnknownJobError where there is none of
+    that id, StateConflictError where its state does not allow it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def set_priority(self, job_id: str, priority: int) -> JobRow:
+        """Move a job before or behind others."""
+        with self._database.write() as tx:
+            job = lock_job_by_id(tx, job_id)
+            if job.priority == priority:
+                return job
+            actions.REORDER.changes(job.id, job.state)
+            return change_job(tx, job, priority=priority)
+
+    def pause(self, job_id: str) -> JobRow:
+        """Lease no more of a job; what runs of it goes on to its end."""
+        with self._database.write() as tx:
+            job, changes = _asked(tx, job_id, actions.PAUSE)
+            return change_job(tx, job, state=JobState.PAUSED.value) if changes else job
+
+    def resume(self, job_id: str) -> JobRow:
+        """Go on with a paused job."""
+        with self._database.write() as tx:
+            job, changes = _asked(tx, job_id, actions.RESUME)
+            return change_job(tx, job, state=_at_work(job).value) if changes else job
+
+    def cancel(self, job_id: str) -> JobRow:
+        """Lease no more of a job; it is cancelled once nothing of it is leased."""
+        with self._database.write() as tx:
+            job, changes = _asked(tx, job_id, actions.CANCEL)
+            if not changes:
+                return job
+            state = JobState.CANCELLING if job.num_leased else JobState.CANCELLED
+            return change_job(tx, job, state=state.value)
+
+    def retry(self, job_id: str, lost: Collection[int] = ()) -> JobRow:
+        """Take a failed or cancelled job up where it was; shards set aside are tried again.
+
+        Args:
+            job_id: of the job.
+            lost: positions of committed shards whose objects are gone: they are made again.
+
+        Raises:
+            OutputTakenError: another job has the prefix by now.
+        """
+        with self._database.write() as tx:
+            self._database.serialize_submissions(tx)
+            job, changes = _asked(tx, job_id, actions.RETRY)
+            if not changes:
+                return job
+            check_prefix_is_free(tx, job.output_url)
+            return change_job(tx, job, **_begun_again(tx, job, lost))
+
+
+def _asked(tx: Transaction, job_id: str, action: Action) -> tuple[JobRow, bool]:
+    job = lock_job_by_id(tx, job_id)
+    return job, action.changes(job.id, job.state)
+
+
+def _at_work(job: JobRow) -> JobState:
+    return actions.state_at_work(
+        job.num_shards, job.num_done, has_started=job.started_at is not None
+    )
+
+
+def _begun_again(tx: Transaction, job: JobRow, lost: Collection[int]) -> dict[str, Any]:
+    """Open a locked job's shards again; return what changes on its row."""
+    tx.connection.execute(_DROP_SUMMARY, {"job": job.num})
+    tx.connection.execute(_TRY_SET_ASIDE_AGAIN, {"job": job.num, "now": tx.now})
+    num_lost, num_samples, num_rejected = _open_lost(tx, job.num, lost)
+    state = actions.state_at_work(
+        job.num_shards, job.num_done - num_lost, has_started=job.started_at is not None
+    )
+    return {
+        "state": state.value,
+        "reason": None,
+        "finished_at": None,
+        "files": None,
+        "num_set_aside": 0,
+        "num_done": job.num_done - num_lost,
+        "num_completed": job.num_completed - num_samples,
+        "num_rejected": job.num_rejected - num_rejected,
+        "next_position": min(job.next_position, job.num_shards),
+    }
+
+
+def _open_lost(tx: Transaction, job_num: int, lost: Iterable[int]) -> tuple[int, int, int]:
+    """Open committed shards again; return how many, their samples and their refusals."""
+    totals = (0, 0, 0)
+    for positions in _batches(lost):
+        found = {"job": job_num, "positions": positions}
+        counted = tx.connection.execute(_COUNT_LOST, found).one()
+        totals = (totals[0] + counted[0], totals[1] + counted[1], totals[2] + counted[2])
+        tx.connection.execute(_MAKE_LOST_AGAIN, found | {"now": tx.now})
+    return totals
+
+
+def _batches(positions: Iterable[int]) -> Iterator[list[int]]:
+    source = iter(positions)
+    while batch := list(islice(source, _POSITIONS_AT_ONCE)):
+        yield batch
