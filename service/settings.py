@@ -40,6 +40,9 @@ class Settings:
     generators: tuple[GeneratorKind, ...] = _setting(
         ("builtin",), "comma-separated generators that the pools can run"
     )
+    assets: str = _setting(
+        "", "folder or s3:// URL of the registry of licensed assets (synthforge assets)"
+    )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "TCP port to listen on; 0 takes a free one")
     body_limit_bytes: int = _setting(1 << 20, "largest request body")
@@ -59,6 +62,7 @@ class Settings:
         if not self.generators:
             raise ValueError("generators is empty: 'builtin' would do")
         object.__setattr__(self, "output_prefixes", _canonical_prefixes(self.output_prefixes))
+        object.__setattr__(self, "assets", _canonical_assets(self.assets))
         for name in _NUMBERS:
             value = getattr(self, name)
             if not value > 0 and name != "port":
@@ -111,6 +115,13 @@ def _canonical_prefixes(prefixes: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(canonical_url(prefix, working_folder=here) for prefix in prefixes)
     except UrlError as error:
         raise ValueError(f"output_prefixes: {error}") from None
+
+
+def _canonical_assets(url: str) -> str:
+    try:
+        return canonical_url(url, working_folder=str(Path.cwd())) if url else ""
+    except UrlError as error:
+        raise ValueError(f"assets: {error}") from None
 
 
 def _read(variable: str, text: str, kind: Any) -> Any:

@@ -19,16 +19,16 @@ from service.settings import Settings
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
+from synthforge.assets import AssetError, AssetKind, missing_assets, needed_assets
 from synthforge.jobs import JobSpec, SpecError, parse_job_spec
 from synthforge.shards import MANIFEST_NAME
-from synthforge.storage import StorageError
+from synthforge.storage import StorageError, open_storage
 from synthforge.urls import UrlError, canonical_url, is_under, join_url
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
 _MISSING: Final = {
-    "next3d": "no pool here runs it yet: it needs licensed assets (FLAME model and Next3D "
-    "checkpoint); 'builtin' needs none",
+    "next3d": "SYNTHFORGE_GENERATORS of the service does not list it; 'builtin' needs no assets",
     "builtin": "SYNTHFORGE_GENERATORS of the service does not list it",
 }
 
@@ -75,6 +75,25 @@ def _check_generator(spec: JobSpec, settings: Settings) -> None:
     kind = spec.generator.kind
     if kind not in settings.generators:
         raise invalid("generator.kind", kind, _MISSING[kind])
+    missing = _missing_assets(spec, settings)
+    if missing:
+        place = settings.assets or "no registry, SYNTHFORGE_ASSETS is not set"
+        raise invalid(
+            "generator.kind",
+            kind,
+            f"its assets {', '.join(missing)} are missing ({place}): synthforge assets import FILE "
+            "brings each in, synthforge assets status says where they come from",
+        )
+
+
+def _missing_assets(spec: JobSpec, settings: Settings) -> tuple[AssetKind, ...]:
+    needed = needed_assets(spec.generator)
+    if not needed or not settings.assets:
+        return needed
+    try:
+        return missing_assets(open_storage(settings.assets), spec.generator)
+    except (StorageError, AssetError) as error:
+        raise StorageUnavailableError(f"the registry of assets: {error}") from None
 
 
 def _new_job(spec: JobSpec, settings: Settings, idempotency_key: str | None) -> NewJob:

@@ -55,6 +55,10 @@ NEEDED: Final[Mapping[str, tuple[AssetKind, ...]]] = {
 """What a generator cannot do without; it takes what else it knows where the registry has it."""
 
 
+IMPORTED: Final[tuple[AssetKind, ...]] = tuple(kind for kind in KINDS if kind != "calibration")
+"""Kinds that come from files of users; a calibration is fitted."""
+
+
 class AssetError(ValueError):
     """The registry, or a file of it, is not what it should be; one line says what would do."""
 
@@ -168,7 +172,7 @@ OFFICIAL_SOURCES: Final[Mapping[AssetKind, OfficialSource]] = {
     "flame_texture_uv": OfficialSource(
         "FLAME UV layout",
         FLAME_SITE,
-        "FLAME_texture.npz, FLAME_albedo_from_BFM.npz or head_template.obj; its layout is kept",
+        "FLAME_texture.npz, FLAME_albedo_from_BFM.npz or head_template.obj (the layout alone)",
         FLAME_LICENCE,
     ),
     "next3d_checkpoint": OfficialSource(
@@ -180,14 +184,20 @@ OFFICIAL_SOURCES: Final[Mapping[AssetKind, OfficialSource]] = {
     "next3d_topology": OfficialSource(
         "Next3D mesh topology and eye mask",
         "https://github.com/MrTornado24/Next3D",
-        "comes with next3d_ffhq_512.pkl",
+        "next3d_ffhq_512.pkl, imported with it",
         _NEXT3D_LICENCE,
     ),
     "semantic_map": OfficialSource(
-        "semantic map in FLAME's UV layout", "your own", "a PNG of class ids", "as its author says"
+        "semantic map in FLAME's UV layout",
+        "you, in the place of ours",
+        "a PNG of class ids",
+        "semantic map: as its author says",
     ),
     "calibration": OfficialSource(
-        "mesh-to-volume calibration", "synthforge assets calibrate", "", "as the checkpoint's"
+        "mesh-to-volume calibration",
+        "synthforge assets calibrate",
+        "",
+        "calibration: as the checkpoint's",
     ),
 }
 
@@ -225,14 +235,14 @@ def find_asset(storage: Storage, kind: AssetKind) -> AssetEntry | None:
     return entry
 
 
-def missing_assets(storage: Storage, generator: Generator) -> tuple[AssetKind, ...]:
-    """Return the kinds that a generator needs and a registry lacks; untrained, none.
+def needed_assets(generator: Generator) -> tuple[AssetKind, ...]:
+    """Return the kinds that a generator cannot do without; an untrained one needs none."""
+    return () if generator.untrained else NEEDED[generator.kind]
 
-    Errors as `find_asset`.
-    """
-    if generator.untrained:
-        return ()
-    return tuple(kind for kind in NEEDED[generator.kind] if find_asset(storage, kind) is None)
+
+def missing_assets(storage: Storage, generator: Generator) -> tuple[AssetKind, ...]:
+    """Return the kinds that a generator needs and a registry lacks; errors as `find_asset`."""
+    return tuple(kind for kind in needed_assets(generator) if find_asset(storage, kind) is None)
 
 
 def asset_hashes(entries: Iterable[AssetEntry]) -> dict[str, str]:

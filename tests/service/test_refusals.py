@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from service.errors import PROBLEM_MEDIA_TYPE, PROBLEMS, ServiceError
 from service.problems import Problem
 from service.settings import Settings
 from service.store import Store
+from synthforge.assets import NEEDED, AssetEntry, AssetKind, Provenance, index_key
 from synthforge.storage import Storage, StorageUnavailable, open_storage
 from tests.service import driver
 from tests.service.driver import TestClient
@@ -42,7 +45,7 @@ def refusal(answer: Any, status: int, name: str | None = "invalid-request") -> P
         ({"count": 1, "colour": 3}, "colour", "no such field"),
         ({"count": 1, "pose": {"yaw": [-120, 0]}}, "pose.yaw", "-120 is outside [-89, 89] degrees"),
         ({"count": 1, "pose": {"yaw": [3, 2]}}, "pose.yaw", "low 3 is above high 2"),
-        ({"count": 1, "generator": "next3d"}, "generator.kind", "licensed assets"),
+        ({"count": 1, "generator": "next3d"}, "generator.kind", "needs no assets"),
         ({"count": 1, "generator": "magic"}, "generator.kind", "'builtin' or 'next3d'"),
         ({"count": 1, "output": {"splits": {"a": 0.5}}}, "output.splits", "sum to 1"),
         ({"count": 1, "output": {"url": "s3://other/x"}}, "output.url", "a URL under one of"),
@@ -60,6 +63,71 @@ def test_an_impossible_job_is_refused_by_field(
     assert message in problem.errors[0].message
     assert field in problem.detail
     assert http.get("/v1/jobs").json()["jobs"] == []  # it left nothing behind
+
+
+@pytest.fixture
+def next3d_http(settings: Settings, sqlite_store: Store, tmp_path: Path) -> TestClient:
+    """A service whose pools run next3d, with a registry of assets in a folder."""
+    changed = replace(settings, generators=("builtin", "next3d"), assets=str(tmp_path / "registry"))
+    return TestClient(create_app(changed, sqlite_store))
+
+
+def test_a_job_whose_assets_are_missing_is_refused_and_names_them(
+    next3d_http: TestClient, tmp_path: Path
+) -> None:
+    spec = {"count": 1, "generator": "next3d"}
+    registry = open_storage(str(tmp_path / "registry"))
+    needed = list(NEEDED["next3d"])
+    while needed:
+        problem = refusal(next3d_http.post("/v1/jobs", json=spec), 422)
+        assert problem.errors[0].field == "generator.kind"
+        assert f"its assets {', '.join(needed)} are missing" in problem.detail
+        assert "synthforge assets import FILE" in problem.detail
+        _describe(registry, needed.pop(0))
+    assert next3d_http.post("/v1/jobs", json=spec).status_code == 202
+
+
+def test_an_untrained_generator_needs_no_assets(next3d_http: TestClient) -> None:
+    spec = {"count": 1, "generator": {"kind": "next3d", "untrained": True}}
+    assert next3d_http.post("/v1/jobs", json=spec).status_code == 202
+
+
+def test_without_a_registry_the_setting_is_named(settings: Settings, sqlite_store: Store) -> None:
+    without = replace(settings, generators=("next3d",))
+    http = TestClient(create_app(without, sqlite_store))
+    problem = refusal(http.post("/v1/jobs", json={"count": 1, "generator": "next3d"}), 422)
+    assert "SYNTHFORGE_ASSETS is not set" in problem.detail
+
+
+def test_a_registry_that_cannot_be_read_is_no_fault_of_the_job(
+    next3d_http: TestClient, tmp_path: Path
+) -> None:
+    registry = open_storage(str(tmp_path / "registry"))
+    registry.put_bytes(index_key("flame_model"), b"{}")
+    answer = next3d_http.post("/v1/jobs", json={"count": 1, "generator": "next3d"})
+    problem = refusal(answer, 503, "storage-unavailable")
+    assert "index/flame_model.json" in problem.detail
+
+
+def _describe(registry: Storage, kind: AssetKind) -> None:
+    entry = AssetEntry(
+        kind=kind,
+        name="made-up",
+        file="files/made-up.npz",
+        sha256="0" * 64,
+        num_bytes=1,
+        licence="none",
+        source="none",
+        wiring="front-plane" if kind == "next3d_checkpoint" else None,
+        provenance=Provenance(
+            imported_at="2026-11-25T00:00:00+00:00",
+            file="made-up.pkl",
+            sha256="0" * 64,
+            num_bytes=1,
+            tool="test",
+        ),
+    )
+    registry.put_bytes(index_key(kind), entry.to_json())
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,16 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def read_all_arrays(path: Path) -> dict[str, Array]:
+    """Read every array of a file; errors as `read_arrays`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path.name} is not a whole .npz file ({error})") from None
+    return read_arrays(path, names)
+
+
 def read_arrays(path: Path, names: Iterable[str], *, sha256: str | None = None) -> dict[str, Array]:
     """Read the named arrays of a file; others in it are left alone.
 

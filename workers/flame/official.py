@@ -35,6 +35,24 @@ BIN_YAW_DEG = np.concatenate(
 ).astype(np.int64)
 """(79,) the yaw that each bin of the dynamic embedding stands for, in FLAME's own sense."""
 
+MASK_REGIONS = (
+    "boundary",
+    "eye_region",
+    "face",
+    "forehead",
+    "left_ear",
+    "left_eye_region",
+    "left_eyeball",
+    "lips",
+    "neck",
+    "nose",
+    "right_ear",
+    "right_eye_region",
+    "right_eyeball",
+    "scalp",
+)
+"""Regions of the published vertex masks."""
+
 _LAST_BIN = len(BIN_YAW_DEG) - 1
 _T = TypeVar("_T")
 
@@ -95,6 +113,12 @@ def read_contour_bins(data: bytes, source: str) -> tuple[Int32Array, Float64Arra
     """Read the dynamic embedding, a pickle in a .npy: faces (79, 17), barycentrics (79, 17, 3)."""
     entries = _entries(_npy_object(data, source), source)
     return _named(source, lambda: _points_of(entries, (len(BIN_YAW_DEG), NUM_CONTOUR)))
+
+
+def read_masks(data: bytes, source: str) -> dict[str, Int32Array]:
+    """Read the vertex masks, a pickle: the ids of each region's vertices. Regions overlap."""
+    entries = _entries(loads(data, FLAME_GLOBALS, source=source), source)
+    return _named(source, lambda: _regions_of(entries))
 
 
 def cell_of_bin(bin_index: NDArray[np.int64], yaw_sense: int) -> NDArray[np.int64]:
@@ -198,6 +222,14 @@ def _points_of(
             f"expected {shape} and {(*shape, 3)}"
         )
     return faces, bary
+
+
+def _regions_of(entries: dict[object, object]) -> dict[str, Int32Array]:
+    missing = sorted(set(MASK_REGIONS) - entries.keys())
+    if missing:
+        raise ValueError(f"regions are missing: {', '.join(missing)}")
+    regions = {str(name): plain_array(ids) for name, ids in entries.items()}
+    return {name: _whole(name, ids).reshape(-1) for name, ids in regions.items()}
 
 
 def _whole(name: str, numbers: Array) -> Int32Array:

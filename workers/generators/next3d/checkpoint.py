@@ -79,7 +79,7 @@ class Next3DWeights:
         available = {**official.tensors, "uv_face_mask": official.attributes["uv_face_mask"]}
         return cls(
             config=config,
-            tensors=_used(available, config),
+            tensors=used_tensors(available, config),
             provenance={
                 "checkpoint_sha256": official.sha256,
                 "source_sha256": official.source_sha256,
@@ -124,7 +124,7 @@ def build_network(
     Raises:
         CheckpointError: tensors are missing, too many, or of another shape.
     """
-    config, tensors = weights.config, _used(weights.tensors, weights.config)
+    config, tensors = weights.config, used_tensors(weights.tensors, weights.config)
     topology = DressedTopology.from_buffers(*(_copied(tensors[n]) for n in TOPOLOGY_TENSORS))
     network = empty_network(config, topology)
     loaded = {name: _copied(tensors[name]).float() for name in network.state_dict()}
@@ -184,8 +184,8 @@ def expected_shapes(config: Next3DConfig) -> dict[str, tuple[int, ...] | None]:
     return {**shapes, **{name: tuple(tensor.shape) for name, tensor in state.items()}}
 
 
-def _used(available: Mapping[str, Array], config: Next3DConfig) -> dict[str, Array]:
-    """Pick what is loaded; refuse what is missing, unknown or of another shape."""
+def used_tensors(available: Mapping[str, Array], config: Next3DConfig) -> dict[str, Array]:
+    """Pick what is loaded; `CheckpointError` lists what is missing, unknown or misshapen."""
     wanted = expected_shapes(config)
     left_out = _left_out()
     missing = sorted(wanted.keys() - available.keys())
