@@ -67,6 +67,32 @@ def end_of_archive(num_bytes: int) -> bytes:
     return bytes(2 * BLOCK_BYTES + -(num_bytes + 2 * BLOCK_BYTES) % RECORD_BYTES)
 
 
+def parse_header(block: bytes, offset: int) -> tuple[str, int]:
+    """Read a header's name and size, and see that they make up the whole header.
+
+    Args:
+        block: the 512 bytes before a member.
+        offset: where they lie, for the message.
+
+    Raises:
+        TarError: the block is not what `header_block` makes.
+    """
+    fields = _HEADER.unpack(block)
+    try:
+        name = fields[0].rstrip(b"\0").decode("ascii")
+        num_bytes = int(fields[4].rstrip(b"\0"), 8)
+        if num_bytes > MAX_MEMBER_BYTES:
+            raise TarError(f"byte {offset}: a member of {num_bytes} bytes")
+        same = header_block(name, num_bytes) == block
+    except TarError:
+        raise
+    except ValueError:
+        same = False
+    if not same:
+        raise TarError(f"byte {offset}: not the header of a plain tar with fixed time and owner")
+    return name, num_bytes
+
+
 def read_tar(chunks: Iterable[bytes]) -> Iterator[TarMember]:
     """Yield the members of a shard, holding one in memory at a time.
 
@@ -79,7 +105,7 @@ def read_tar(chunks: Iterable[bytes]) -> Iterator[TarMember]:
         block = reader.take(BLOCK_BYTES)
         if not any(block):
             break
-        name, num_bytes = _parse_header(block, offset)
+        name, num_bytes = parse_header(block, offset)
         data = reader.take(num_bytes)
         if any(reader.take(-num_bytes % BLOCK_BYTES)):
             raise TarError(f"byte {reader.position}: padding that is not zero")
@@ -125,21 +151,3 @@ def _pack(name: bytes, num_bytes: int, checksum: bytes) -> bytes:
         *(name, _MODE, _ZERO, _ZERO, size, _EPOCH, checksum, _REGULAR),
         *(no_link, b"ustar\0", b"00", *no_names_nor_devices),
     )
-
-
-def _parse_header(block: bytes, offset: int) -> tuple[str, int]:
-    """Read a header's name and size, and see that they make up the whole header."""
-    fields = _HEADER.unpack(block)
-    try:
-        name = fields[0].rstrip(b"\0").decode("ascii")
-        num_bytes = int(fields[4].rstrip(b"\0"), 8)
-        if num_bytes > MAX_MEMBER_BYTES:
-            raise TarError(f"byte {offset}: a member of {num_bytes} bytes")
-        same = header_block(name, num_bytes) == block
-    except TarError:
-        raise
-    except ValueError:
-        same = False
-    if not same:
-        raise TarError(f"byte {offset}: not the header of a plain tar with fixed time and owner")
-    return name, num_bytes

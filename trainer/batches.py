@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from synthforge.conventions import DEPTH_UNIT_M
+from synthforge.samples import SampleMeta
+from trainer.batch_memory import Allocate, fresh
 from trainer.decoding import Sample
 
 _STACKED = (
+    "image",
     "segmentation",
     "depth",
     "normal",
@@ -32,7 +36,7 @@ class Batch:
     Attributes:
         keys: of the samples, in order.
         weight: (B,) float32: 1, or 0 for a sample that only fills a short batch up.
-        image: (B, 3, H, W) uint8 RGB.
+        image: (B, 3, H, W) uint8 RGB, channels last in memory.
         segmentation: (B, H, W) uint8 class ids; 255 = ignore.
         depth: (B, H, W) uint16, units of 0.1 mm; 0 = nothing there.
         normal: (B, H, W, 3) uint8; see `Sample`.
@@ -86,50 +90,87 @@ class Batch:
         return type(self)(**held)
 
 
-def collate(samples: Sequence[Sample], weights: Sequence[float]) -> Batch:
+def collate(
+    samples: Iterable[Sample], weights: Sequence[float], allocate: Allocate = fresh
+) -> Batch:
     """Stack samples of one size.
+
+    Each goes to its place before the next is asked for, so that an iterator that decodes need not
+    hold a batch twice.
+
+    Args:
+        samples: as many as weights.
+        weights: of the samples.
+        allocate: gives the memory.
 
     Raises:
         ValueError: pictures differ in size, or a label is missing in some of the samples.
     """
-    sizes = {sample.image.shape for sample in samples}
-    if len(sizes) > 1:
-        raise ValueError(f"pictures of sizes {sorted(sizes)} do not stack: give size_px")
-    arrays = {name: _stacked(samples, name) for name in _STACKED}
-    image = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    stack = _Stack(len(weights), allocate)
+    for sample in samples:
+        stack.add(sample)
     return Batch(
-        keys=tuple(sample.key for sample in samples),
+        keys=tuple(stack.keys),
         weight=torch.tensor(weights, dtype=torch.float32),
-        image=image.permute(0, 3, 1, 2).contiguous(),
-        **{name: tensor for name, tensor in arrays.items() if tensor is not None},
-        **_geometry(samples),
+        # Channels stay last in memory, where they lie in a picture: (B, 3, H, W) without a copy.
+        image=stack.arrays.pop("image").permute(0, 3, 1, 2),
+        **stack.arrays,
+        **_geometry(stack.focals_px, stack.metas),
     )
 
 
-def _stacked(samples: Sequence[Sample], name: str) -> Tensor | None:
-    arrays = [getattr(sample, name) for sample in samples]
-    if all(array is None for array in arrays):
-        return None
-    missing = [sample.key for sample, array in zip(samples, arrays, strict=True) if array is None]
-    if missing:
-        raise ValueError(f"sample {missing[0]} has no {name}, others of its batch have")
-    return torch.from_numpy(np.stack(arrays))
+class _Stack:
+    """The rows of a batch, filled one by one."""
+
+    def __init__(self, size: int, allocate: Allocate) -> None:
+        self._size, self._allocate = size, allocate
+        self.keys: list[str] = []
+        self.focals_px: list[float | None] = []
+        self.metas: list[SampleMeta | None] = []
+        self.arrays: dict[str, Tensor] = {}
+
+    def add(self, sample: Sample) -> None:
+        """Put a sample in the next row."""
+        row = len(self.keys)
+        for name in _STACKED:
+            array = getattr(sample, name)
+            if row == 0 and array is not None:
+                self.arrays[name] = self._allocate((self._size, *array.shape), array.dtype)
+            if (array is None) is (name in self.arrays):
+                has, others = ("no ", "") if array is None else ("", "not ")
+                raise ValueError(
+                    f"sample {sample.key} has {has}{name}, others of its batch do {others}"
+                )
+            if array is not None:
+                self._put(name, row, array)
+        self.keys.append(sample.key)
+        self.focals_px.append(sample.focal_px)
+        self.metas.append(sample.meta)
+
+    def _put(self, name: str, row: int, array: NDArray[Any]) -> None:
+        place = self.arrays[name][row].numpy()
+        if place.shape != array.shape:
+            sizes = sorted({place.shape, array.shape})
+            raise ValueError(f"{name}s of sizes {sizes} do not stack: give size_px")
+        place[...] = array
 
 
-def _geometry(samples: Sequence[Sample]) -> dict[str, Tensor]:
+def _geometry(
+    focals_px: Sequence[float | None], metas: Sequence[SampleMeta | None]
+) -> dict[str, Tensor]:
     found = {}
-    focal = [sample.focal_px for sample in samples if sample.focal_px is not None]
-    if len(focal) == len(samples):
+    focal = [focal_px for focal_px in focals_px if focal_px is not None]
+    if len(focal) == len(focals_px):
         found["focal_px"] = torch.tensor(focal, dtype=torch.float32)
-    metas = [sample.meta for sample in samples if sample.meta is not None]
-    if len(metas) < len(samples):
+    known = [meta for meta in metas if meta is not None]
+    if len(known) < len(metas):
         return found
-    cameras = [meta.camera for meta in metas if meta.camera is not None]
-    if len(cameras) == len(metas):
+    cameras = [meta.camera for meta in known if meta.camera is not None]
+    if len(cameras) == len(known):
         found["world2cam"] = torch.tensor([camera.world2cam for camera in cameras])
         found["intrinsics_px"] = torch.tensor([camera.intrinsics_px for camera in cameras])
-    heads = [meta.head for meta in metas if meta.head is not None]
-    if len(heads) == len(metas):
+    heads = [meta.head for meta in known if meta.head is not None]
+    if len(heads) == len(known):
         pose = [(head.yaw_deg, head.pitch_deg, head.roll_deg) for head in heads]
         found["pose_deg"] = torch.tensor(pose)
     return found

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import cast, overload
 
 import cv2
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from synthforge.samples import SampleMeta
+from trainer.batch_memory import Allocate, shared
 from trainer.batches import Batch, collate
 from trainer.decoding import Sample, decode_sample
 from trainer.index import META_SUFFIX, DatasetIndex
@@ -101,6 +102,7 @@ class BatchReader:
         batches_ahead: decoded before they are asked for, a process.
         shards_ahead: batches by which fetching shards runs ahead of decoding.
         kept: decoded samples that stay in memory.
+        allocate: gives the batches' memory.
         fetches_from: share of a batch's shards that are fetched after the others: processes that
             begin at different ones do not wait for each other.
     """
@@ -117,6 +119,7 @@ class BatchReader:
     batches_ahead: int
     shards_ahead: int
     kept: KeptSamples
+    allocate: Allocate
     fetches_from: float = 0.0
 
     def read_batch(self, span: Span) -> Batch:
@@ -125,10 +128,10 @@ class BatchReader:
         own = whole.take(rank_part(whole, self.rank, self.num_ranks))
         filler = own if len(own) else whole
         num_fillers = -(-len(whole) // self.num_ranks) - len(own)
-        samples = [self.read_sample(own, i) for i in range(len(own))]
-        if num_fillers:
-            samples += [samples[0] if samples else self.read_sample(filler, 0)] * num_fillers
-        return collate(samples, [1.0] * len(own) + [0.0] * num_fillers)
+        samples = (self.read_sample(own, i) for i in range(len(own)))
+        fillers = (self.read_sample(filler, 0) for _ in range(num_fillers))
+        weights = [1.0] * len(own) + [0.0] * num_fillers
+        return collate(chain(samples, fillers), weights, self.allocate)
 
     def read_sample(self, places: Places, i: int) -> Sample:
         """Decode and augment the sample at one place."""
@@ -219,7 +222,9 @@ class _WorkerShare(IterableDataset[Batch]):
         if info is None:
             raise RuntimeError("read_in_threads is the way without loader processes")
         share = info.id / info.num_workers
-        reader = replace(self._reader, transform=self._transform, fetches_from=share)
+        reader = replace(
+            self._reader, transform=self._transform, fetches_from=share, allocate=shared
+        )
         yield from reader.read_in_threads(self._spans[info.id :: info.num_workers])
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 import torch.distributed
 
 from synthforge.samples import SampleMeta
+from trainer.batch_memory import Recycled
 from trainer.batches import Batch
 from trainer.decoding import wanted_suffixes
 from trainer.filters import Filter
@@ -114,6 +115,7 @@ class Stream:
             batches_ahead=config.batches_ahead,
             shards_ahead=config.shards_ahead,
             kept=KeptSamples(config.keep_decoded_bytes),
+            allocate=Recycled(),
         )
         self.epoch = 0
         self._position = 0

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from dataclasses import dataclass
 
 from synthforge.samples import split_member_name
-
-_BLOCK_BYTES = 512
-_REGULAR = (b"0", b"\x00")
+from synthforge.tar_format import BLOCK_BYTES, parse_header
 
 
 @dataclass(frozen=True)
@@ -38,27 +35,17 @@ def read_rows(file: int, num_bytes: int) -> tuple[Row, ...]:
     rows: list[Row] = []
     seen: set[str] = set()
     position = 0
-    while position + _BLOCK_BYTES <= num_bytes:
-        header = os.pread(file, _BLOCK_BYTES, position)
-        if not header.strip(b"\x00"):
+    while position + BLOCK_BYTES <= num_bytes:
+        header = os.pread(file, BLOCK_BYTES, position)
+        if not any(header):
             break
-        name, size = _parse(header, position)
+        name, size = parse_header(header, position)
         key, suffix = split_member_name(name)
         if not rows or rows[-1].key != key:
             if key in seen:
                 raise ValueError(f"sample {key} comes twice in one shard")
             seen.add(key)
             rows.append(Row(key, {}))
-        rows[-1].members[suffix] = (position + _BLOCK_BYTES, size)
-        position += _BLOCK_BYTES * (1 + -(-size // _BLOCK_BYTES))
+        rows[-1].members[suffix] = (position + BLOCK_BYTES, size)
+        position += BLOCK_BYTES * (1 + -(-size // BLOCK_BYTES))
     return tuple(rows)
-
-
-def _parse(header: bytes, position: int) -> tuple[str, int]:
-    try:
-        info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeDecodeError) as error:
-        raise ValueError(f"no tar header at byte {position}: {error}") from error
-    if info.type not in _REGULAR:
-        raise ValueError(f"{info.name!r} at byte {position} is no plain file; shards hold no other")
-    return info.name, info.size
