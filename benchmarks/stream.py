@@ -140,10 +140,10 @@ def report(epochs: dict[str, Epoch], runs: int) -> None:
     print(f"{'':<48}{'samples/s':>12}{'a CPU second':>16}")
     for name, rates in taken.items():
         print(f"{name:<48}{_median(rates, 0):>12.1f}{_median(rates, 1):>16.1f}")
-    for name in taken:
+    for name, own_rates in taken.items():
         others = [name.replace("open_stream", "webdataset"), "decode alone"]
         for other in others if "open_stream" in name else ():
-            pairs = zip(taken[name], taken[other], strict=True)
+            pairs = zip(own_rates, taken[other], strict=True)
             ratios = [(own[0] / its[0], own[1] / its[1]) for own, its in pairs]
             print(f"{name} / {other.partition(': ')[2] or other}: ", end="")
             print(f"{_median(ratios, 0):.2f}x wall, {_median(ratios, 1):.2f}x CPU")

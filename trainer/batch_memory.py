@@ -24,8 +24,11 @@ def fresh(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
 def shared(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
     """Return one that a loader process can hand over without a copy."""
     # As torch's own collate functions do; the public way allocates twice.
-    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
-    return torch.empty(0, dtype=_torch_dtype(dtype)).set_(storage, 0, shape)
+    storage = torch.UntypedStorage._new_shared(  # type: ignore[no-untyped-call]
+        math.prod(shape) * dtype.itemsize
+    )
+    flat = torch.empty(0, dtype=_torch_dtype(dtype)).set_(storage)
+    return flat.reshape(shape)
 
 
 class Recycled:
