@@ -33,6 +33,7 @@ MAX_SHARDS_PER_SPLIT: Final = 10**6
 SPLIT_UNIT: Final = 10**6  # split fractions are kept to 6 decimals, exactly
 
 GeneratorKind = Literal["builtin", "next3d"]
+GENERATOR_KINDS: Final[tuple[GeneratorKind, ...]] = GeneratorKind.__args__  # type: ignore[attr-defined]
 Annotation = Literal[
     "landmarks68", "landmarks_dense", "segmentation", "depth", "normals", "uv", "camera", "head"
 ]
@@ -50,6 +51,9 @@ _ONLY: Final[dict[str, tuple[str, ...]]] = {
     "next3d": (
         "generator.untrained",
         "generator.conditioning",
+        "generator.network",
+        "quality.min_opacity",
+        "quality.max_depth_residual",
         "identity.truncation_psi",
         "identity.truncation_cutoff",
     ),
@@ -77,6 +81,15 @@ class Generator(BaseModel):
     conditioning: Literal["fixed", "render"] | None = Field(
         default=None, description="next3d: the camera that the latent is conditioned on"
     )
+    network: Literal["full", "small"] | None = Field(
+        default=None, description="next3d, untrained: full for capacity planning, small for tests"
+    )
+
+    @model_validator(mode="after")
+    def _check_network(self) -> Self:
+        if self.network is not None and not self.untrained:
+            raise _error("generator.network", "a trained network has its own size: remove it")
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -105,6 +118,19 @@ class Quality(BaseModel):
     )
     min_face: float = Field(
         default=0.02, ge=0, le=1, description="share of the picture that the classes 1-9 cover"
+    )
+    min_opacity: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="next3d: share of the face that is opaque (default 0.9; untrained: not judged)",
+    )
+    max_depth_residual: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="next3d: median distance of mesh and volume over the face, metres "
+        "(default 0.02; untrained: not judged)",
     )
 
 
@@ -207,7 +233,7 @@ class JobSpec(BaseModel):
         _refuse_foreign_fields(filled, kind)
         if filled.get("framing") is None:
             filled = _filled_in(filled, {"camera": {"fov": _DEFAULT_FOV}})
-        return _filled_in(filled, _DEFAULTS[kind])
+        return _filled_in(filled, _DEFAULTS[kind] | _more_defaults(filled, kind))
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
@@ -384,6 +410,19 @@ def _generator_kind(data: Mapping[str, Any]) -> str:
     if isinstance(generator, Generator):
         return generator.kind
     return str(generator.get("kind", "builtin")) if isinstance(generator, Mapping) else ""
+
+
+def _more_defaults(data: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """Return the defaults that depend on whether the network has learnt anything."""
+    if kind != "next3d":
+        return {}
+    generator = data["generator"]
+    is_untrained = (
+        generator.get("untrained") if isinstance(generator, Mapping) else generator.untrained
+    )
+    if is_untrained is True:
+        return {"generator": _DEFAULTS[kind]["generator"] | {"network": "full"}}
+    return {"quality": {"min_opacity": 0.9, "max_depth_residual": 0.02}}
 
 
 def _refuse_foreign_fields(data: Mapping[str, Any], kind: str) -> None:

@@ -20,10 +20,11 @@ from workers.annotate.landmarks import FaceLandmarks, locate_landmarks
 from workers.annotate.meta import sample_meta
 from workers.annotate.pixels import PixelLabels
 from workers.annotate.select import make_labeller
+from workers.annotate.volume import compose, hide_behind, measure_volume, segment_by_map
 from workers.encoding import LabelledFace
 from workers.flame.embedding import Landmarks
 from workers.generators.protocol import FaceGenerator
-from workers.quality import Accepted, Rejected, judge, measure
+from workers.quality import Accepted, Rejected, judge, judge_volume, measure
 from workers.raster.protocol import Fragments
 from workers.raster.select import Backend, make_rasteriser
 from workers.sampling import sample_face
@@ -84,6 +85,10 @@ class FaceMaker:
         self._stages = stages
         self._topology = generator.topology
         self._faces = torch.from_numpy(self._topology.faces)
+        region_map = self._topology.region_map
+        self._region_map = None if region_map is None else torch.from_numpy(region_map)
+        self._uv_faces = torch.from_numpy(self._topology.uv_faces).long()
+        self._uv = torch.from_numpy(self._topology.uv)
         self._rasteriser = make_rasteriser(backend)
         self._labeller = make_labeller(backend, self._topology)
         self._landmarks = Landmarks(self._topology.landmarks, self._topology.faces)
@@ -107,10 +112,10 @@ class FaceMaker:
         with self._stages.timed("raster"):
             fragments = self._rasterise(vertices_cam, faces)
         with self._stages.timed("annotate"):
-            segmentation = self._labeller.segment(fragments.face_id)
+            segmentation = self._segmented(fragments)
             return [
                 self._judged(
-                    face, _row(heads, i), vertices_cam[i : i + 1], _cut(fragments, i), classes
+                    face, heads.row(i), vertices_cam[i : i + 1], _cut(fragments, i), classes
                 )
                 for i, (face, classes) in enumerate(zip(drawn, segmentation, strict=False))
             ]
@@ -119,10 +124,7 @@ class FaceMaker:
         """Draw the pictures of up to `chunk_size` accepted faces."""
         padded = _padded(candidates, self.chunk_size)
         with self._stages.timed("shade"):
-            heads = PosedHeads(
-                torch.cat([candidate.heads.vertices for candidate in padded]),
-                torch.cat([candidate.heads.joint_transforms for candidate in padded]),
-            )
+            heads = PosedHeads.stacked([candidate.heads for candidate in padded])
             images = self._generator.render([candidate.face for candidate in padded], heads)
         with self._stages.timed("annotate"):
             return [
@@ -141,6 +143,14 @@ class FaceMaker:
             size_px,
         )
 
+    def _segmented(self, fragments: Fragments) -> UInt8Array:
+        """(B, H, W) class ids of the mesh."""
+        if self._region_map is None:
+            return self._labeller.segment(fragments.face_id)
+        device = fragments.z.device
+        tables = (table.to(device) for table in (self._region_map, self._uv_faces, self._uv))
+        return segment_by_map(fragments, *tables)
+
     def _judged(
         self,
         face: FaceParams,
@@ -153,6 +163,16 @@ class FaceMaker:
         verdict = judge(measure(landmarks.xy_px, segmentation), self._spec.quality)
         if isinstance(verdict, Rejected):
             return Refusal(face, verdict)
+        with self._stages.timed("observe"):
+            view = self._generator.observe(face, heads)
+        if view is not None:
+            seen = measure_volume(fragments, segmentation, view)
+            verdict = judge_volume({**verdict.measured, **seen}, self._spec.quality)
+            if isinstance(verdict, Rejected):
+                return Refusal(face, verdict)
+            composite = compose(fragments, segmentation, view)
+            fragments, segmentation = composite.fragments, composite.segmentation
+            landmarks = hide_behind(landmarks, view)
         labels = self._labeller.label(
             fragments, vertices_cam, face.camera.intrinsics_px, self._spec.annotations
         )
@@ -206,10 +226,6 @@ def _to_camera(vertices: Tensor, faces: Sequence[FaceParams]) -> Tensor:
 
 def _padded(items: Sequence[T], size: int) -> list[T]:
     return [*items, *[items[-1]] * (size - len(items))]
-
-
-def _row(heads: PosedHeads, row: int) -> PosedHeads:
-    return PosedHeads(heads.vertices[row : row + 1], heads.joint_transforms[row : row + 1])
 
 
 def _cut(fragments: Fragments, row: int) -> Fragments:

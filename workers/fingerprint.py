@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +13,18 @@ from typing import Final
 import torch
 
 from synthforge import __version__
-from synthforge.shards import Fingerprint, GeneratorInfo
+from synthforge.shards import Fingerprint, Sha256
 
 _LIBRARIES: Final = ("llvmlite", "numba", "numpy", "opencv-python-headless", "simplejpeg", "torch")
 _SOURCES: Final = ("synthforge", "workers")
 
 
-def fingerprint(info: GeneratorInfo, backend: str, device: str) -> Fingerprint:
+def fingerprint(assets: Mapping[str, Sha256], backend: str, device: str) -> Fingerprint:
     """Return the fingerprint of this process.
 
     Args:
-        info: of the generator; its assets count.
+        assets: sha256 by name of all files that its generators read: a worker has one fingerprint,
+            whichever of its generators a job names.
         backend: of the rasteriser.
         device: model of the device that renders, of `cpu_model` or of the GPU.
     """
@@ -36,7 +38,7 @@ def fingerprint(info: GeneratorInfo, backend: str, device: str) -> Fingerprint:
             "libc": " ".join(platform.libc_ver()),  # its sines and logarithms shape the draws
             "python": platform.python_version(),
         },
-        assets=info.assets,
+        assets=dict(assets),
     )
 
 

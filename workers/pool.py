@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from synthforge.client import ApiError, Client
-from synthforge.jobs import Generator, GeneratorKind
+from synthforge.jobs import GENERATOR_KINDS, Generator, GeneratorKind
 from synthforge.leases import (
     MAX_LEASES_PER_REQUEST,
     Heartbeat,
@@ -64,7 +64,7 @@ class PoolSettings:
     worker: WorkerSettings
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
-    generators: tuple[GeneratorKind, ...] = ("builtin",)
+    generators: tuple[GeneratorKind, ...] = GENERATOR_KINDS
 
 
 @dataclass

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from synthforge.assets import registry_url
 from synthforge.client import Client
 from workers.orphans import is_alive
 from workers.raster.select import Backend
@@ -58,6 +59,7 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
             scratch=scratch,
             backend=options.backend,
             chunks_in_flight=options.chunks_in_flight,
+            assets_url=registry_url(),  # the actors of a cluster have another environment
         )
         # Imports Ray, which reads its environment then: only now does it stand.
         from workers.pool import Pool, PoolSettings  # noqa: PLC0415

@@ -58,3 +58,14 @@ def judge(measured: Mapping[str, float], limits: Quality) -> Accepted | Rejected
         if measured[name] < limit:
             return Rejected(reason, measured[name], limit)
     return Accepted(measured)
+
+
+def judge_volume(measured: Mapping[str, float], limits: Quality) -> Accepted | Rejected:
+    """Compare what `measure_volume` found with the limits that the job sets."""
+    least_opacity, largest_residual = limits.min_opacity, limits.max_depth_residual
+    if least_opacity is not None and measured["opacity"] < least_opacity:
+        return Rejected("face_transparent", measured["opacity"], least_opacity)
+    residual = measured.get("depth_residual", 0.0)
+    if largest_residual is not None and residual > largest_residual:
+        return Rejected("mesh_off_volume", residual, largest_residual)
+    return Accepted(measured)

@@ -10,7 +10,7 @@ from workers.encoding import EncodedSample, encode_face
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream
 from workers.fingerprint import cpu_model, fingerprint
-from workers.generators.registry import open_generator
+from workers.generators.registry import asset_hashes, open_generator
 from workers.one_thread import one_thread
 from workers.raster.select import Backend
 from workers.timing import Stages
@@ -45,7 +45,7 @@ def regenerate(
         maker = FaceMaker(spec, generator, backend, Stages())
         faces = [face for chunk in FaceStream(maker, spec, plan, _go_on).chunks() for face in chunk]
         sample = encode_face(faces[0], members_of(spec), jpeg_quality=spec.image.quality)
-    own = fingerprint(generator.info(), backend, cpu_model())
+    own = fingerprint(asset_hashes(), backend, cpu_model())
     return sample, own.id == shard.fingerprint
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from workers.camera import (
 )
 from workers.sobol import sobol_uniform
 from workers.streams import Streams
-from workers.types import Camera, FaceParams, Float32Array, Float64Array, Topology
+from workers.types import Camera, FaceParams, Float32Array, Float64Array, Latent, Topology
 
 _SAMPLE_FIELDS: Final = (
     "pose.yaw",
@@ -54,6 +55,9 @@ SAMPLE_SCALARS: Final = (
 )
 _DRAWN_TWICE: Final = {"offset_x": "offset", "offset_y": "offset"}  # scalar: its field
 IDENTITY_SCALARS: Final = tuple(f"appearance.{name}" for name in Appearance.model_fields)
+LATENT_STREAM: Final = "identity.latent"
+_STANDARD_NORMAL: Final = NormalDist()
+_LEAST_UNIFORM: Final = 2.0**-53  # 0 itself has no quantile
 _FIRST_IDENTITY_DIMENSION: Final = 32  # of the 64; samples have those below
 
 
@@ -67,6 +71,7 @@ class Rig:
         num_betas: length of the shape vector.
         num_expression: length of the expression vector.
         presets: (E,) coefficients of each named expression.
+        num_latent: length of the identity's latent; 0 where there is none.
     """
 
     look_at_m: Float64Array
@@ -74,6 +79,7 @@ class Rig:
     num_betas: int
     num_expression: int
     presets: Mapping[str, Float32Array]
+    num_latent: int = 0
 
 
 def face_height(rest: Float64Array, topology: Topology) -> float:
@@ -135,6 +141,7 @@ def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -
         camera=_camera(spec, rig, scalars, neck),
         scalars=scalars,
         streams=streams,
+        latent=_draw_latent(spec, rig.num_latent, streams) if rig.num_latent else None,
     )
 
 
@@ -155,6 +162,15 @@ def _camera(spec: JobSpec, rig: Rig, scalars: Mapping[str, float], neck: Float64
         height_px=spec.image.size,
         offset=offset,
     )
+
+
+def _draw_latent(spec: JobSpec, count: int, streams: Streams) -> Latent:
+    psi, cutoff = spec.identity.truncation_psi, spec.identity.truncation_cutoff
+    assert psi is not None  # noqa: S101 - filled in for every generator with a latent
+    assert cutoff is not None  # noqa: S101
+    uniforms = streams.identity_uniforms(LATENT_STREAM, count)
+    z = [_STANDARD_NORMAL.inv_cdf(max(float(u), _LEAST_UNIFORM)) for u in uniforms]
+    return Latent(np.array(z, dtype=np.float32), psi, cutoff)
 
 
 def _draw_scalars(spec: JobSpec, streams: Streams) -> dict[str, float]:

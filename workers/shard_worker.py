@@ -23,7 +23,7 @@ from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream, PlanError
 from workers.fingerprint import cpu_model, fingerprint
 from workers.generators.protocol import FaceGenerator
-from workers.generators.registry import open_generator
+from workers.generators.registry import asset_hashes, open_generator
 from workers.one_thread import one_thread
 from workers.raster.select import Backend
 from workers.shard_writer import ShardFile, ShardWriter
@@ -45,12 +45,14 @@ class WorkerSettings:
         scratch: local folder for shards on their way.
         backend: of the rasteriser; part of the fingerprint.
         chunks_in_flight: rendered chunks that may wait for the encoder.
+        assets_url: registry of licensed files; None takes what SYNTHFORGE_ASSETS says.
     """
 
     output_prefixes: tuple[str, ...]
     scratch: Path
     backend: Backend = "numba"
     chunks_in_flight: int = 2
+    assets_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,10 @@ class ShardWorker:
         settings.scratch.mkdir(parents=True, exist_ok=True)
 
     def fingerprint(self, generator: Generator) -> Fingerprint:
-        """Return what this worker's bytes depend on."""
-        info = open_generator(generator).info()
-        return fingerprint(info, self._settings.backend, cpu_model())
+        """Return what this worker's bytes depend on; the generator is loaded on the way."""
+        self._opened(generator)
+        assets = asset_hashes(self._settings.assets_url)
+        return fingerprint(assets, self._settings.backend, cpu_model())
 
     def make(self, lease: Lease) -> Progress:
         """Render, label, judge, encode and write the shard of a lease to a local tar.
@@ -154,7 +157,7 @@ class ShardWorker:
             StorageError: it never will.
         """
         self._check_fence(lease)
-        generator = open_generator(lease.spec.generator)
+        generator = self._opened(lease.spec.generator)
         execution = self._begin(lease.token)
 
         def count(shard: ShardRecord) -> None:
@@ -204,7 +207,7 @@ class ShardWorker:
             )
 
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
-        generator = open_generator(lease.spec.generator)
+        generator = self._opened(lease.spec.generator)
         maker = FaceMaker(lease.spec, generator, self._settings.backend, self.stages)
         stream = FaceStream(maker, lease.spec, plan, execution.check)
         path = self._settings.scratch / f"{lease.token}.tar"
@@ -241,7 +244,7 @@ class ShardWorker:
     def _deliver(self, made: _Made) -> ShardReport:
         lease, plan = made.lease, _plan_of(made.lease)
         storage = self._storage(lease)
-        info = open_generator(lease.spec.generator).info()
+        info = self._opened(lease.spec.generator).info()
         own = self.fingerprint(lease.spec.generator)
         name = shard_key(plan.split, plan.number, made.file.sha256)
         storage.put_bytes(tally_key(name), made.tally.to_json())
@@ -258,6 +261,12 @@ class ShardWorker:
             fingerprint=own.id,
         )
         return ShardReport(record=record, fingerprint=own, generator=info)
+
+    def _opened(self, generator: Generator) -> FaceGenerator:
+        try:
+            return open_generator(generator, self._settings.assets_url)
+        except ValueError as error:  # assets are missing, or do not fit each other
+            raise PlanError(str(error)) from error
 
     def _storage(self, lease: Lease) -> Storage:
         prefix = self._check_fence(lease)

@@ -6,11 +6,12 @@ OpenCV's (+x right, +y down, +z forward). Pixels: the image's top-left corner is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,6 +45,21 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """What a neural generator makes an identity's look of; the identity's own.
+
+    Attributes:
+        z: (L,) float32, standard normal.
+        truncation_psi: how far styles keep from the mean face; 1 is none.
+        truncation_cutoff: style rows that are truncated.
+    """
+
+    z: Float32Array
+    truncation_psi: float
+    truncation_cutoff: int
+
+
+@dataclass(frozen=True)
 class FaceParams:
     """All that was drawn for one attempt at one sample.
 
@@ -64,6 +80,7 @@ class FaceParams:
         camera: that image and labels share.
         scalars: drawn scalars by their dotted name in the spec (`light.azimuth`).
         streams: further named random numbers of this identity and this attempt.
+        latent: of the identity; None where the generator has none.
     """
 
     index: int
@@ -82,6 +99,7 @@ class FaceParams:
     camera: Camera
     scalars: Mapping[str, float]
     streams: Streams
+    latent: Latent | None = None
 
 
 @dataclass(frozen=True)
@@ -92,10 +110,48 @@ class PosedHeads:
         vertices: (B, V, 3) float32, world frame, metres.
         joint_transforms: (B, 5, 4, 4) float32, rest pose to world: root, neck, jaw, left eye,
             right eye.
+        model_vertices: (B, V, 3) float32, the head model's own, for a generator that draws from
+            these and shows them where `vertices` are; None where the two are one.
     """
 
     vertices: Tensor
     joint_transforms: Tensor
+    model_vertices: Tensor | None = None
+
+    def row(self, row: int) -> PosedHeads:
+        """Return one head; leading axis 1."""
+        only = slice(row, row + 1)
+        model = None if self.model_vertices is None else self.model_vertices[only]
+        return PosedHeads(self.vertices[only], self.joint_transforms[only], model)
+
+    @classmethod
+    def stacked(cls, heads: Sequence[PosedHeads]) -> PosedHeads:
+        """Put heads of one generator together, in order."""
+        models = [each.model_vertices for each in heads if each.model_vertices is not None]
+        return cls(
+            torch.cat([each.vertices for each in heads]),
+            torch.cat([each.joint_transforms for each in heads]),
+            torch.cat(models) if models else None,
+        )
+
+
+@dataclass(frozen=True)
+class VolumeView:
+    """The matter that a picture shows, where it is not the mesh alone.
+
+    Attributes:
+        z_m: (H, W) float32, along the optical axis, metres, of the first opaque matter behind each
+            pixel's centre; 0 where there is none.
+        opacity: (H, W) float32 in [0, 1].
+        margin_m: how far in front of the mesh matter may lie and still be what the mesh is.
+        is_learnt: whether the matter means anything; if not, it is measured, and labels are those
+            of the mesh.
+    """
+
+    z_m: Float32Array
+    opacity: Float32Array
+    margin_m: float
+    is_learnt: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,6 +167,8 @@ class Topology:
         part_names: names of the mesh's parts.
         mirror: (V,) int32, each vertex' twin on the other side.
         landmarks: the embedding of the 68 points.
+        region_map: (Mv, Mu) uint8 class ids over the UV map, row 0 at v = 1: pixels take theirs
+            from it, and `face_region` from the faces' middles; None where `face_region` is all.
     """
 
     faces: Int32Array
@@ -121,3 +179,4 @@ class Topology:
     part_names: tuple[str, ...]
     mirror: Int32Array
     landmarks: LandmarkEmbedding
+    region_map: UInt8Array | None = None

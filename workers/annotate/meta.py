@@ -52,6 +52,7 @@ def sample_meta(
         bbox_px=_bounds(landmarks.xy_px) if has_landmarks else None,
         bbox_visible_px=visible_bounds(segmentation),
         quality=dict(measured),
+        latent=None if face.latent is None else _listed(face.latent.z),
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthforge.shards import GeneratorInfo
 from workers.sampling import Rig
-from workers.types import FaceParams, PosedHeads, Topology
+from workers.types import FaceParams, PosedHeads, Topology, VolumeView
 
 
 class FaceGenerator(Protocol):
@@ -39,6 +39,15 @@ class FaceGenerator(Protocol):
 
     def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:
         """Return the meshes of a chunk of `chunk_size` faces."""
+        ...
+
+    def observe(self, face: FaceParams, head: PosedHeads) -> VolumeView | None:
+        """Look for the matter that the picture will show; None where the mesh is all there is.
+
+        Args:
+            face: whose camera looks.
+            head: its mesh; leading axis 1.
+        """
         ...
 
     def render(self, faces: Sequence[FaceParams], heads: PosedHeads) -> Tensor:

@@ -110,6 +110,9 @@ class BuiltinGenerator:
             vertices[row, hair] = torch.from_numpy(cut)
         return PosedHeads(vertices, mesh.joint_transforms)
 
+    def observe(self, face: FaceParams, head: PosedHeads) -> None:
+        """See `FaceGenerator.observe`: the picture shows the mesh and nothing else."""
+
     def render(self, faces: Sequence[FaceParams], heads: PosedHeads) -> Tensor:
         """See `FaceGenerator.render`."""
         pictures = [

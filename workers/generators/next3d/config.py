@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Wiring = Literal["front-plane", "three-plane"]
@@ -51,6 +51,13 @@ class RenderingConfig:
                 f"the first look needs at least {MIN_SAMPLES}, the second none"
             )
 
+    def shifted(self, by: float) -> RenderingConfig:
+        """The same, with rays that begin and end farther by some volume units."""
+        if self.ray_limits is None or by == 0:
+            return self
+        near, far = self.ray_limits
+        return replace(self, ray_limits=(near + by, far + by))
+
     @classmethod
     def from_kwargs(cls, kwargs: Mapping[str, object]) -> RenderingConfig:
         """Read the published `rendering_kwargs`.
@@ -96,6 +103,7 @@ class Next3DConfig:
         antialias: low-pass when the rendered image is resized before upscaling.
         superresolution_noise: whether the upscaling layers add their stored noise.
         wiring: which planes are textured.
+        upscaling_widths: channels at 256 and at 512; published ones are never others.
     """
 
     z_dim: int = 512
@@ -113,6 +121,7 @@ class Next3DConfig:
     antialias: bool = True
     superresolution_noise: Literal["const", "none"] = "none"
     wiring: Wiring = "front-plane"
+    upscaling_widths: tuple[int, int] = (256, 128)
 
     def __post_init__(self) -> None:
         if self.wiring not in get_args(Wiring):

@@ -170,7 +170,9 @@ class Next3DNetwork(nn.Module):
         self.mouth_backbone = UNetBackbone(config, MOUTH_RESOLUTION, MOUTH_LOWEST)
         self.neural_blending = UNetBackbone(config, PLANE_RESOLUTION, BLENDING_LOWEST)
         self.backbone = PlaneBackbone(config, 3 * PLANE_CHANNELS, mapped=True)
-        self.superresolution = Superresolution(config.w_dim, antialias=config.antialias)
+        self.superresolution = Superresolution(
+            config.w_dim, config.upscaling_widths, antialias=config.antialias
+        )
         self.decoder = OSGDecoder(
             PLANE_CHANNELS, PLANE_CHANNELS, lr_multiplier=config.decoder_lr_multiplier
         )
@@ -260,6 +262,7 @@ class Next3DNetwork(nn.Module):
         *,
         resolution: int | None = None,
         depth_range: DepthRange = "image",
+        ray_shift: float = 0.0,
     ) -> NeuralImage:
         """Look at drawn planes.
 
@@ -269,6 +272,7 @@ class Next3DNetwork(nn.Module):
             draws: for R*R rays an image.
             resolution: R; None takes the checkpoint's.
             depth_range: see `volume.DepthRange`.
+            ray_shift: added to the checkpoint's ray limits, volume units.
         """
         side = resolution or self.config.neural_resolution
         origins, directions = pixel_rays(
@@ -281,7 +285,7 @@ class Next3DNetwork(nn.Module):
             origins[:, None],
             directions,
             draws,
-            replace(self.config.rendering, num_fine=draws.importance.shape[-1]),
+            replace(self.config.rendering.shifted(ray_shift), num_fine=draws.importance.shape[-1]),
             depth_range=depth_range,
         )
 

@@ -11,8 +11,6 @@ from workers.generators.next3d.layers import NoiseMode, SynthesisBlock
 CONV_CLAMP = 256.0
 """Activations are clamped to this in every precision: the published blocks have it for float16."""
 
-WIDTHS = (256, 128)
-
 ROWS = 3
 """Styles of a block: the last row of `ws`, repeated."""
 
@@ -20,9 +18,9 @@ ROWS = 3
 class Superresolution(nn.Module):
     """Two skip blocks: features at 128 -> image at 512."""
 
-    def __init__(self, w_dim: int, *, antialias: bool) -> None:
+    def __init__(self, w_dim: int, widths: tuple[int, int], *, antialias: bool) -> None:
         super().__init__()
-        first, second = WIDTHS
+        first, second = widths
         size = 2 * SUPERRESOLUTION_INPUT
         self.antialias = antialias
         self.block0 = SynthesisBlock(PLANE_CHANNELS, first, w_dim, size, 3, conv_clamp=CONV_CLAMP)

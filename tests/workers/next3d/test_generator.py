@@ -1,0 +1,124 @@
+"""An untrained Next3D draws what is asked, the same whoever stands beside it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from synthforge.conventions import CLASS_IDS, IGNORE_CLASS
+from synthforge.jobs import ANNOTATIONS, JobSpec, parse_job_spec
+from synthforge.samples import members_of
+from workers.encoding import LabelledFace, encode_face
+from workers.face_maker import Candidate, Draw, FaceMaker
+from workers.generators.next3d.opening import SMALL
+from workers.generators.next3d.placement import (
+    METRES_PER_UNIT,
+    look_at_m,
+    trained_distance,
+    volume_camera,
+)
+from workers.generators.registry import open_generator
+from workers.one_thread import one_thread
+from workers.sampling import sample_face
+from workers.timing import Stages
+
+PICTURES = ("image", "segmentation", "depth", "normal", "u", "v", "dense")
+
+
+def spec_of(**changes: object) -> JobSpec:
+    document = {
+        "count": 100,
+        "image": {"size": 96},
+        "annotations": list(ANNOTATIONS),
+        "identity": {"views": 2},
+        "generator": {"kind": "next3d", "untrained": True, "network": "small"},
+    }
+    return parse_job_spec(json.dumps(document | changes))
+
+
+def made(spec: JobSpec, *indices: int) -> list[LabelledFace]:
+    """Make faces in one go, with a generator that is warm from whatever came before."""
+    with one_thread():
+        maker = FaceMaker(spec, open_generator(spec.generator), "numba", Stages())
+        found = [maker.propose([Draw(index, 0, "train")])[0] for index in indices]
+        return [maker.finish([each])[0] for each in found if isinstance(each, Candidate)]
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[LabelledFace]:
+    return made(spec_of(), 0, 1, 2)
+
+
+def test_every_annotation_is_there(faces: list[LabelledFace]) -> None:
+    for face in faces:
+        sample = encode_face(face, members_of(spec_of()))
+        assert len(sample.members) == 8
+        assert len(face.meta.latent or ()) == SMALL.z_dim
+        assert {"opacity", "face", "landmarks_inside"} <= face.meta.quality.keys()
+
+
+def test_a_face_does_not_depend_on_what_was_drawn_before_it(faces: list[LabelledFace]) -> None:
+    open_generator.cache_clear()
+    (alone,) = made(spec_of(), 2)
+    assert alone.meta.to_json() == faces[2].meta.to_json()
+    for name in PICTURES:
+        np.testing.assert_array_equal(getattr(alone, name), getattr(faces[2], name), err_msg=name)
+
+
+def test_views_share_their_identity_and_nothing_else(faces: list[LabelledFace]) -> None:
+    first, second, other = (face.meta for face in faces)
+    assert first.latent == second.latent != other.latent
+    assert first.head is not None
+    assert second.head is not None
+    assert first.head.betas == second.head.betas
+    assert first.head.yaw_deg != second.head.yaw_deg
+
+
+def test_beyond_the_mesh_nothing_is_called_background(faces: list[LabelledFace]) -> None:
+    for face in faces:
+        assert face.segmentation is not None
+        assert face.depth is not None
+        assert not np.isin(face.segmentation, [CLASS_IDS["background"]]).any()
+        assert ((face.segmentation == IGNORE_CLASS) == (face.depth == 0)).all()
+
+
+def test_the_asked_pose_is_the_one_reported(faces: list[LabelledFace]) -> None:
+    rig = open_generator(spec_of().generator).rig
+    for face in faces:
+        asked = sample_face(spec_of(), rig, face.meta.index, 0, "train")
+        assert face.meta.head is not None
+        assert face.meta.head.yaw_deg == pytest.approx(asked.yaw_deg, abs=1e-4)
+        assert face.meta.head.pitch_deg == pytest.approx(asked.pitch_deg, abs=1e-4)
+
+
+def test_rendering_under_its_own_camera_conditions_the_latent_on_it() -> None:
+    rendered = {"kind": "next3d", "untrained": True, "network": "small", "conditioning": "render"}
+    (fixed,), (render,) = made(spec_of(), 0), made(spec_of(generator=rendered), 0)
+    assert (fixed.image != render.image).any()
+    assert fixed.meta.landmarks68 == render.meta.landmarks68
+
+
+def test_rays_begin_and_end_where_the_camera_stands() -> None:
+    spec = spec_of(camera={"distance": 1.3})
+    rig = open_generator(spec.generator).rig
+    face = sample_face(spec, rig, 0, 0, "train")
+    camera = volume_camera(face.camera, SMALL)
+    assert camera.ray_shift == pytest.approx(1.3 / METRES_PER_UNIT - trained_distance(SMALL))
+    assert SMALL.rendering.shifted(camera.ray_shift).ray_limits == pytest.approx(
+        (2.25 + camera.ray_shift, 3.3 + camera.ray_shift)
+    )
+
+
+def test_the_camera_of_the_volume_is_the_labels_own() -> None:
+    """The pivot falls on the picture's centre through both."""
+    spec = spec_of()
+    rig = open_generator(spec.generator).rig
+    face = sample_face(spec, rig, 3, 0, "train")
+    params = volume_camera(face.camera, SMALL).params[0].double().numpy()
+    world2cam = np.linalg.inv(params[:16].reshape(4, 4))
+    pivot_cam = world2cam[:3, :3] @ np.array(SMALL.orbit_pivot) + world2cam[:3, 3]
+    seen = face.camera.world2cam[:3, :3] @ look_at_m(SMALL) + face.camera.world2cam[:3, 3]
+    np.testing.assert_allclose(pivot_cam * METRES_PER_UNIT, seen, atol=1e-6)
+    np.testing.assert_allclose(pivot_cam[:2], 0, atol=1e-6)

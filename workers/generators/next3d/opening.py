@@ -1,0 +1,187 @@
+"""Opens Next3D for a job: with the assets of a registry, or untrained with whatever there is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from synthforge.assets import (
+    AssetEntry,
+    AssetError,
+    AssetKind,
+    asset_hashes,
+    asset_licences,
+    asset_versions,
+)
+from synthforge.jobs import Generator
+from synthforge.shards import GeneratorInfo
+from workers.assets import AssetRegistry
+from workers.generators.next3d import heads
+from workers.generators.next3d.calibration import read_calibration
+from workers.generators.next3d.checkpoint import Next3DWeights, build_network, untrained_weights
+from workers.generators.next3d.config import Next3DConfig, RenderingConfig
+from workers.generators.next3d.generator import Head, Next3DGenerator
+from workers.generators.next3d.own_head import own_head
+from workers.generators.next3d.placement import PUBLISHED, Placement
+
+UNTRAINED_SEED: Final = 20240611
+"""Of the random weights: one untrained network for everybody. The day of the SynthForge paper."""
+
+SMALL: Final = Next3DConfig(
+    channel_base=512,
+    channel_max=8,
+    neural_resolution=32,
+    rendering=RenderingConfig(num_coarse=12, num_fine=12),
+    upscaling_widths=(8, 4),
+)
+"""An untrained network that a CPU runs in a tenth of a second, every part of it in its place."""
+
+_CACHE_FOLDER: Final = "synthforge-assets"
+
+
+@dataclass(frozen=True)
+class _Assets:
+    """The assets that a generator is opened with.
+
+    Attributes:
+        entries: by kind.
+        paths: local copies, by kind.
+    """
+
+    entries: Mapping[AssetKind, AssetEntry]
+    paths: Mapping[AssetKind, Path]
+
+    @classmethod
+    def fetched(cls, registry: AssetRegistry, kinds: tuple[AssetKind, ...]) -> _Assets:
+        """Fetch those of some kinds that the registry has."""
+        folder = Path(tempfile.gettempdir()) / _CACHE_FOLDER
+        found = {kind: registry.find(kind) for kind in kinds}
+        entries = {kind: entry for kind, entry in found.items() if entry is not None}
+        return cls(
+            entries, {kind: registry.fetch(entry, folder) for kind, entry in entries.items()}
+        )
+
+    def path(self, kind: AssetKind) -> Path:
+        """Return an asset that cannot be done without.
+
+        Raises:
+            AssetError: the registry lacks it.
+        """
+        if kind not in self.paths:
+            raise AssetError(
+                f"{kind} is missing in the registry: 'synthforge assets status' says where it "
+                "comes from; generator.untrained needs none"
+            )
+        return self.paths[kind]
+
+
+_FLAME_KINDS: Final[tuple[AssetKind, ...]] = ("flame_model", *heads.EMBEDDINGS)
+_LAYOUT_KINDS: Final[tuple[AssetKind, ...]] = ("flame_texture_uv", "semantic_map")
+_TRAINED_KINDS: Final[tuple[AssetKind, ...]] = (
+    *_FLAME_KINDS,
+    "next3d_checkpoint",
+    "semantic_map",
+    "calibration",
+)
+
+
+def open_next3d(generator: Generator, registry: AssetRegistry) -> Next3DGenerator:
+    """Open the generator that a job names.
+
+    Raises:
+        AssetError: an asset is missing or is not what its description says.
+        ValueError: an asset does not fit another.
+    """
+    if generator.untrained:
+        return _open_untrained(generator, registry)
+    assets = _Assets.fetched(registry, _TRAINED_KINDS)
+    weights = Next3DWeights.load(assets.path("next3d_checkpoint"))
+    model = heads.read_flame(assets.path("flame_model"))
+    embedding = heads.read_embedding(
+        assets.path("flame_static_embedding"), assets.path("flame_dynamic_embedding"), model
+    )
+    layout = heads.checkpoint_layout(weights.tensors, model)
+    own_map = assets.paths.get("semantic_map")
+    topology = heads.flame_topology(model, embedding, layout, own_map=own_map)
+    alignment = PUBLISHED
+    if "calibration" in assets.paths:
+        alignment = read_calibration(
+            assets.path("calibration"), assets.entries["next3d_checkpoint"].sha256
+        )
+    entries = tuple(assets.entries.values())
+    info = GeneratorInfo(
+        kind="next3d",
+        versions=asset_versions(entries)
+        | {
+            "wiring": weights.config.wiring,
+            "calibration": "fitted" if "calibration" in assets.paths else "published",
+        },
+        assets=asset_hashes(entries),
+        licences=asset_licences(entries),
+    )
+    return _built(generator, weights, Head(model, topology), Placement(alignment), info)
+
+
+def _open_untrained(generator: Generator, registry: AssetRegistry) -> Next3DGenerator:
+    config = SMALL if generator.network == "small" else Next3DConfig()
+    head, info = _untrained_head(registry)
+    weights = untrained_weights(config, heads.network_topology(head.topology), seed=UNTRAINED_SEED)
+    marked = info.model_copy(
+        update={"versions": info.versions | {"weights": f"untrained {generator.network}"}}
+    )
+    return _built(generator, weights, head, Placement(PUBLISHED), marked)
+
+
+def _untrained_head(registry: AssetRegistry) -> tuple[Head, GeneratorInfo]:
+    """The registry's FLAME where it has one with its landmarks, else our own head."""
+    assets = _Assets.fetched(registry, (*_FLAME_KINDS, *_LAYOUT_KINDS))
+    if any(kind not in assets.paths for kind in _FLAME_KINDS):
+        own, topology, sha256 = own_head()
+        return Head(own, topology), GeneratorInfo(
+            kind="next3d",
+            versions={"head": f"embedded {sha256[:12]}"},
+            assets={"head": sha256},
+            licences={"head": "Apache-2.0"},
+        )
+    model = heads.read_flame(assets.path("flame_model"))
+    embedding = heads.read_embedding(
+        assets.path("flame_static_embedding"), assets.path("flame_dynamic_embedding"), model
+    )
+    layout_path = assets.paths.get("flame_texture_uv")
+    layout = (
+        heads.projected_layout(model) if layout_path is None else heads.read_layout(layout_path)
+    )
+    own_map = assets.paths.get("semantic_map") if layout_path is not None else None
+    topology = heads.flame_topology(model, embedding, layout, own_map=own_map)
+    entries = tuple(assets.entries.values())
+    return Head(model, topology), GeneratorInfo(
+        kind="next3d",
+        versions=asset_versions(entries),
+        assets=asset_hashes(entries),
+        licences=asset_licences(entries),
+    )
+
+
+def _built(
+    generator: Generator,
+    weights: Next3DWeights,
+    head: Head,
+    placement: Placement,
+    info: GeneratorInfo,
+) -> Next3DGenerator:
+    with torch.inference_mode():
+        network = build_network(weights)
+    assert generator.conditioning is not None  # noqa: S101 - filled in
+    return Next3DGenerator(
+        network,
+        head,
+        placement=placement,
+        conditioning=generator.conditioning,
+        info=info,
+        is_learnt=not generator.untrained,
+    )
