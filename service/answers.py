@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from service.execution import plan_of
 from service.leasing import Terms
 from service.store.changes import progress_counts
-from service.store.rows import Granted, JobRow, PoolRow
+from service.store.rows import Granted, JobRow, KeyRow, PoolRow
+from synthforge.keys import KeyInfo
+
+_PLAIN_KEY_FIELDS = frozenset(KeyInfo.model_fields) - {"created_at", "revoked_at"}
 
 
 def job_json(job: JobRow) -> str:
@@ -63,6 +66,14 @@ def pools_json(pools: Sequence[PoolRow]) -> str:
     return json.dumps({"pools": listed})
 
 
+def key_info(key: KeyRow) -> KeyInfo:
+    """Return what is told of a key."""
+    return KeyInfo.model_validate(
+        {field: getattr(key, field) for field in _PLAIN_KEY_FIELDS}
+        | {"created_at": moment(key.created_at), "revoked_at": moment(key.revoked_at)}
+    )
+
+
 def _lease_json(granted: Granted, terms: Terms) -> str:
     plan = plan_of(granted.job, granted.position) if granted.kind == "shard" else None
     before = json.dumps({"token": granted.token, "kind": granted.kind, "job_id": granted.job.id})
@@ -77,5 +88,11 @@ def _lease_json(granted: Granted, terms: Terms) -> str:
     return f'{before[:-1]}, "spec": {granted.job.spec}, {after[1:]}'
 
 
+def moment(seconds: float | None) -> datetime | None:
+    """Return a time of the database."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    at = moment(seconds)
+    return None if at is None else at.isoformat()

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from service import documents, problems
+from service.access import Gate, authorize
 from service.context import Context
 from service.database import Database
 from service.loops import make_loops
 from service.metrics import Metrics
 from service.objects import StorageFactory, storage_under
 from service.requests import RequestLog
-from service.routes import actions, datasets, events, health, jobs, leases
+from service.routes import actions, datasets, events, health, jobs, keys, leases
 from service.settings import Settings
 from service.store import Store
 from synthforge import __version__
@@ -43,6 +44,7 @@ def create_app(
         store=held,
         open_storage=storage_factory or storage_under(settings.output_prefixes),
         metrics=Metrics(held),
+        gate=Gate(settings, held),
     )
 
     @asynccontextmanager
@@ -65,9 +67,10 @@ def create_app(
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
+        dependencies=[Depends(authorize)],
     )
     app.state.context = context
-    for routes in (jobs, actions, datasets, events, leases, health):
+    for routes in (jobs, actions, datasets, events, leases, keys, health):
         app.include_router(routes.router)
     problems.install(app)
     documents.install(app)

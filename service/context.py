@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.access import Gate
 from service.leasing import Terms
 from service.metrics import Metrics
 from service.objects import StorageFactory
@@ -28,6 +29,7 @@ class Context:
     store: Store
     open_storage: StorageFactory
     metrics: Metrics
+    gate: Gate
     stopping: threading.Event = field(default_factory=threading.Event)
     manifest_due: threading.Event = field(default_factory=threading.Event)
 

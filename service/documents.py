@@ -10,10 +10,12 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.access import scope_of
 from service.errors import PROBLEM_MEDIA_TYPE
 from service.messages import Health, JobChange, JobPage, PoolList, ReportAnswer, ReturnAnswer
 from service.problems import Problem
 from synthforge.jobs import JobSpec, JobStatus
+from synthforge.keys import CreatedKey, KeyInfo, KeyList, KeyRequest
 from synthforge.leases import (
     Heartbeat,
     HeartbeatAnswer,
@@ -30,6 +32,7 @@ _REF: Final = "#/components/schemas/{model}"
 _READ: Final[tuple[type[BaseModel], ...]] = (
     JobSpec,
     JobChange,
+    KeyRequest,
     LeaseRequest,
     Heartbeat,
     ShardReport,
@@ -37,10 +40,13 @@ _READ: Final[tuple[type[BaseModel], ...]] = (
     LeaseReturn,
 )
 _ANSWERED: Final[tuple[type[BaseModel], ...]] = (
+    CreatedKey,
     Health,
     HeartbeatAnswer,
     JobPage,
     JobStatus,
+    KeyInfo,
+    KeyList,
     LeaseGrant,
     Manifest,
     PoolList,
@@ -83,11 +89,14 @@ def problem_answers(statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:
 
 
 _MEANINGS: Final = {
-    404: "There is no such job",
+    401: "The key is missing, not known or revoked",
+    403: "The key has not the scope, or the job is of another key",
+    404: "There is no such job or key",
     409: "The state of the job or of the lease does not allow it",
     413: "The body is too large",
     415: "The body is not JSON",
     422: "A field of the request cannot be accepted",
+    429: "Too many requests, or a limit of the key is used up; Retry-After says when to come again",
     500: "The service failed",
     503: "The database or the object store does not answer; try again",
 }
@@ -111,5 +120,22 @@ def _document(app: FastAPI) -> dict[str, Any]:
     _, schemas = models_json_schema(
         [(model, "validation") for model in (*_READ, *_ANSWERED)], ref_template=_REF
     )
-    made["components"] = {"schemas": schemas["$defs"]}
+    made["components"] = {
+        "schemas": schemas["$defs"],
+        "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+    }
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            _document_access(operation)
     return made
+
+
+def _document_access(operation: dict[str, Any]) -> None:
+    """Tell which scope an operation asks for, and what else it may answer for that."""
+    scope = scope_of(operation["operationId"])
+    if scope is None:
+        return
+    operation["security"] = [{"key": []}]
+    operation["x-scope"] = scope
+    refusals = {str(status): answer for status, answer in problem_answers((401, 403, 429)).items()}
+    operation["responses"] = dict(sorted((refusals | operation["responses"]).items()))

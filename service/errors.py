@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ from synthforge.jobs import FieldError
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_URN: Final = "urn:synthforge:problem:"
+_QUOTA_WAIT_S: Final = 60
 
 
 class ServiceError(Exception):
@@ -19,6 +21,53 @@ class ServiceError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What of HTTP goes with the answer."""
+        return {}
+
+
+class UnauthorizedError(ServiceError):
+    """There is no key, or one that is not known."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Say what kind of key is asked for (RFC 6750)."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class ForbiddenError(ServiceError):
+    """The key may not do this."""
+
+
+class UnknownKeyError(ServiceError):
+    """No key has that id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no key has the id {key_id[:80]!r}: GET /v1/keys lists those there are")
+
+
+class RateLimitedError(ServiceError):
+    """Too many requests in too short a time."""
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = max(1, math.ceil(wait_s))
+        super().__init__(f"too many requests: wait {self.wait_s} s, then send fewer")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Say when to come again."""
+        return {"Retry-After": str(self.wait_s)}
+
+
+class QuotaExceededError(ServiceError):
+    """A limit of the key is used up; it is free again when jobs end or data is deleted."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Say when to come again: jobs take a while to end."""
+        return {"Retry-After": str(_QUOTA_WAIT_S)}
 
 
 class InvalidRequestError(ServiceError):
@@ -95,6 +144,11 @@ class ProblemKind:
 
 
 PROBLEMS: Final[dict[type[ServiceError], ProblemKind]] = {
+    UnauthorizedError: ProblemKind(401, "unauthorized", "A key is needed"),
+    ForbiddenError: ProblemKind(403, "forbidden", "The key may not do this"),
+    UnknownKeyError: ProblemKind(404, "unknown-key", "There is no such key"),
+    RateLimitedError: ProblemKind(429, "rate-limited", "There are too many requests"),
+    QuotaExceededError: ProblemKind(429, "quota-exceeded", "A limit of the key is used up"),
     InvalidRequestError: ProblemKind(422, "invalid-request", "The request cannot be accepted"),
     UnsupportedMediaTypeError: ProblemKind(415, "unsupported-media-type", "The body must be JSON"),
     BodyTooLargeError: ProblemKind(413, "body-too-large", "The body is too large"),

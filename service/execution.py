@@ -63,6 +63,7 @@ def report(store: Store, token: str, made: Report) -> bool:
         CommittedShard(
             record=made.record.model_dump_json(),
             num_samples=made.record.num_samples,
+            num_bytes=made.record.num_bytes,
             num_rejected=sum(made.record.rejected.values()),
             fingerprint_id=made.fingerprint.id,
             fingerprint=made.fingerprint.model_dump_json(),

@@ -68,6 +68,9 @@ class Metrics:
             buckets=_REQUEST_BUCKETS_S,
             registry=self.registry,
         )
+        self.requests_refused = self._counter(
+            "requests_refused", "Requests that were not done, by problem type", "reason"
+        )
         self.jobs_submitted = self._counter("jobs_submitted", "Jobs accepted")
         self.leases_granted = self._counter("leases_granted", "Leases handed out", "kind")
         self.leases_lapsed = self._counter("leases_lapsed", "Leases whose time was over")
@@ -97,6 +100,10 @@ class Metrics:
             self.bytes_committed.inc(report.record.num_bytes)
             for reason, count in report.record.rejected.items():
                 self.samples_rejected.labels(_reason_label(reason)).inc(count)
+
+    def count_refusal(self, problem: str) -> None:
+        """Count a request that was not done."""
+        self.requests_refused.labels(problem).inc()
 
     def count_failed_step(self, loop: str) -> None:
         """Count a step of a loop that failed."""

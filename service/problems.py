@@ -67,6 +67,7 @@ def problem_response(
 
 async def _service_error(request: Request, error: ServiceError) -> Response:
     kind = PROBLEMS[type(error)]
+    request.app.state.context.metrics.count_refusal(kind.name)
     return problem_response(
         request.url.path,
         kind.status,
@@ -74,6 +75,7 @@ async def _service_error(request: Request, error: ServiceError) -> Response:
         name=kind.name,
         title=kind.title,
         errors=error.errors,
+        headers=error.headers,
     )
 
 

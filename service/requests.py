@@ -55,6 +55,7 @@ class RequestLog:
                 "method": scope["method"],
                 "path": scope["path"],
                 "status": status,
+                "key": scope.get("key_id", ""),
                 "took_ms": round(took_s * 1000, 2),
             },
         )

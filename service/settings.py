@@ -14,6 +14,7 @@ from synthforge.urls import UrlError, canonical_url
 
 ENV_PREFIX: Final = "SYNTHFORGE_"
 MAX_PORT: Final = 65_535
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _setting(default: Any, what: str) -> Any:
@@ -45,6 +46,12 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "TCP port to listen on; 0 takes a free one")
+    auth: Literal["keys", "off"] = _setting(
+        "keys", "off: whoever reaches the port may do everything; `synthforge up` on loopback"
+    )
+    rate_limit_per_s: float = _setting(
+        2000.0, "requests a second of one key, twice as many at once; of each replica"
+    )
     body_limit_bytes: int = _setting(1 << 20, "largest request body")
     lease_s: float = _setting(30.0, "a lease lapses when its pool is silent for so long")
     heartbeat_s: float = _setting(5.0, "a pool reports progress this often")
@@ -55,6 +62,11 @@ class Settings:
     events_poll_s: float = _setting(0.25, "how often an event stream looks for news")
     events_keepalive_s: float = _setting(15.0, "a silent event stream says that it lives")
     shutdown_grace_s: float = _setting(10.0, "open requests get so long to end at shutdown")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether this machine alone reaches the service."""
+        return self.host in LOOPBACK_HOSTS
 
     def __post_init__(self) -> None:
         if not self.output_prefixes:

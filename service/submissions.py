@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import replace
 from typing import Final
 
 from service import planning
@@ -39,8 +40,9 @@ def submit(
     open_storage: StorageFactory,
     document: bytes,
     idempotency_key: str | None,
+    owner: str = "",
 ) -> tuple[JobRow, bool]:
-    """Accept a job spec as it came over the wire.
+    """Accept a job spec as it came over the wire, for the key whose id is `owner`.
 
     Returns:
         The job, and whether it is new; the same key and spec give the same job again.
@@ -49,13 +51,14 @@ def submit(
         InvalidRequestError: the spec, its generator, its URL or the key cannot be.
         KeyReusedError: the key came with another spec before.
         OutputTakenError: a job or a dataset has the prefix.
+        QuotaExceededError: a limit of the owner's is used up.
         StorageUnavailableError: the store at the prefix does not answer.
     """
     if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
         raise invalid("Idempotency-Key", idempotency_key, "1 to 255 printable ASCII would do")
     spec = _parsed(document)
     _check_generator(spec, settings)
-    new = _new_job(spec, settings, idempotency_key)
+    new = replace(_new_job(spec, settings, idempotency_key), owner=owner)
     if spec.output.url is not None:
         earlier = store.jobs.earlier(new, settings.idempotency_kept_s)
         if earlier is not None:

@@ -57,7 +57,7 @@ jobs = Table(
     metadata,
     Column("num", _RowNumber, primary_key=True, autoincrement=True),
     Column("id", String(64), nullable=False, unique=True),
-    Column("owner", String(64), nullable=False),  # whose Idempotency-Key it is; '' without keys
+    Column("owner", String(64), nullable=False),  # id of the key that ordered it; '' without keys
     Column("idempotency_key", String(255)),
     Column("state", String(16), nullable=False),
     Column("reason", Text),
@@ -83,6 +83,7 @@ jobs = Table(
     Column("told_at", Double, nullable=False),  # of the last event
     Column("files", Text),  # of the summary, JSON; set when the manifest can be written
     Column("digest", String(64)),
+    Column("num_bytes", BigInteger, nullable=False, server_default="0"),  # of committed shards
 )
 Index(None, jobs.c.owner, jobs.c.idempotency_key, unique=True)
 Index(None, jobs.c.output_url)
@@ -162,4 +163,24 @@ pools = Table(
     Column("generators", Text, nullable=False),  # comma-separated
     Column("fingerprint", String(16), nullable=False),
     Column("seen_at", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("num", _RowNumber, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("name", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),  # sha256 of the key, hexadecimal
+    Column("scopes", Text, nullable=False),  # comma-separated
+    # NULL: as many as it likes.
+    Column("max_jobs", BigInteger),
+    Column("max_samples", BigInteger),
+    Column("max_bytes", BigInteger),
+    # In use; jobs and samples of jobs that have not ended.
+    Column("num_jobs", BigInteger, nullable=False),
+    Column("num_samples", BigInteger, nullable=False),
+    Column("num_bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
 )

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from synthforge.distributions import STRICT
 from synthforge.jobs import FieldError, JobSpec, JobState, JobStatus, SampleCounts, ShardCounts
+from synthforge.keys import CreatedKey, KeyInfo, KeyList, KeyRequest, find_key
 from synthforge.leases import (
     Heartbeat,
     HeartbeatAnswer,
@@ -54,6 +55,7 @@ class ApiError(Exception):
         type: URN of the kind of problem.
         detail: what is wrong and what would do, in one line.
         errors: each field at fault.
+        retry_after_s: wait so long before the same call, if the service said so.
     """
 
     def __init__(
@@ -64,14 +66,23 @@ class ApiError(Exception):
         self.type = type_
         self.detail = detail
         self.errors = tuple(errors)
+        self.retry_after_s = 0.0
 
 
 class InvalidRequestError(ApiError):
     """A field holds what cannot be (413, 415, 422)."""
 
 
+class UnauthorizedError(ApiError):
+    """No key, or one that is not known or revoked (401)."""
+
+
+class ForbiddenError(ApiError):
+    """The key has not the scope, or the job is of another key (403)."""
+
+
 class NotFoundError(ApiError):
-    """There is no such job (404)."""
+    """There is no such job or key (404)."""
 
 
 class ConflictError(ApiError):
@@ -83,7 +94,7 @@ class StaleLeaseError(ConflictError):
 
 
 class UnavailableError(ApiError):
-    """The service cannot be reached, or says that it cannot work now (0, 503)."""
+    """The service cannot be reached, or says that it cannot work now (0, 429, 502 to 504)."""
 
 
 class JobEvent(BaseModel):
@@ -108,6 +119,7 @@ class Client:
         self,
         base_url: str,
         *,
+        key: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry_for_s: float = DEFAULT_RETRY_FOR_S,
         transport: httpx.BaseTransport | None = None,
@@ -118,13 +130,24 @@ class Client:
 
         Args:
             base_url: of the service, as `http://127.0.0.1:8000`.
+            key: that the service asks for; by default the one that SYNTHFORGE_KEY_FILE or
+                SYNTHFORGE_KEY holds, if any.
             timeout_s: how long one answer may take.
             retry_for_s: how long a call goes on trying; 0 tries once.
             transport: another way to send requests; for tests.
             sleep: waits so many seconds; for tests.
             clock: seconds that only rise; for tests.
+
+        Raises:
+            ValueError: the variables of the key lead to none.
         """
-        self._http = httpx.Client(base_url=base_url, timeout=timeout_s, transport=transport)
+        held = key or find_key()
+        self._http = httpx.Client(
+            base_url=base_url,
+            timeout=timeout_s,
+            transport=transport,
+            headers={"Authorization": f"Bearer {held}"} if held else None,
+        )
         self._retry_for_s = retry_for_s
         self._sleep = sleep
         self._clock = clock
@@ -252,6 +275,22 @@ class Client:
         except httpx.TransportError:
             return False
 
+    # Keys
+
+    def create_key(self, wanted: KeyRequest) -> CreatedKey:
+        """Make a key; what is returned alone holds it. Asked once: no answer, no known key."""
+        content = wanted.model_dump_json()
+        answer = self._call("POST", "/v1/keys", content=content, headers=_JSON, may_repeat=False)
+        return CreatedKey.model_validate_json(answer.content)
+
+    def keys(self) -> list[KeyInfo]:
+        """Return every key, the oldest first."""
+        return KeyList.model_validate_json(self._call("GET", "/v1/keys").content).keys
+
+    def revoke_key(self, key_id: str) -> KeyInfo:
+        """Let a key do nothing more."""
+        return KeyInfo.model_validate_json(self._call("DELETE", f"/v1/keys/{key_id}").content)
+
     # Leases
 
     def lease(self, request: LeaseRequest) -> LeaseGrant:
@@ -340,9 +379,9 @@ class Client:
 
     def _wait_or_raise(self, waits: Iterator[float], error: UnavailableError) -> None:
         wait_s = next(waits, None)
-        if wait_s is None:
+        if wait_s is None or error.retry_after_s > self._retry_for_s:
             raise error
-        self._sleep(wait_s)
+        self._sleep(max(wait_s, error.retry_after_s))
 
     def _unreachable(self, error: httpx.TransportError) -> UnavailableError:
         why = str(error) or type(error).__name__
@@ -395,8 +434,12 @@ def _refusal(answer: httpx.Response) -> ApiError:
     except (ValueError, KeyError, TypeError, ValidationError):
         pass  # a proxy's page, not the service's word: the status has to do
     match answer.status_code:
+        case 401:
+            kind: type[ApiError] = UnauthorizedError
+        case 403:
+            kind = ForbiddenError
         case 409 if type_ == _STALE_LEASE:
-            kind: type[ApiError] = StaleLeaseError
+            kind = StaleLeaseError
         case 409:
             kind = ConflictError
         case 404:
@@ -407,4 +450,7 @@ def _refusal(answer: httpx.Response) -> ApiError:
             kind = UnavailableError
         case _:
             kind = ApiError
-    return kind(answer.status_code, type_, detail, errors)
+    refusal = kind(answer.status_code, type_, detail, errors)
+    told = answer.headers.get("Retry-After", "")
+    refusal.retry_after_s = float(told) if told.isdigit() else 0.0
+    return refusal

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from service.server import serving
+from service.settings import Settings
 from synthforge import __version__, cli
 from synthforge.commands import engine, inputs
 
@@ -181,3 +185,47 @@ def test_generate_makes_verifies_and_shows_a_dataset_from_standard_input(tmp_pat
     checked = CliRunner().invoke(cli.app, ["verify", str(tmp_path / "faces"), "--json"])
     assert checked.exit_code == 1
     assert json.loads(checked.stdout)["findings"]
+
+
+def test_the_first_key_is_made_in_the_database_and_makes_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SYNTHFORGE_DATABASE_URL", f"sqlite:///{tmp_path}/jobs.db")
+    admin = tmp_path / "admin.key"
+    code, out, err = run(["keys", "bootstrap", "--out", str(admin)], monkeypatch, capsys)
+    assert (code, out) == (0, "")
+    assert re.fullmatch(r"key key-[0-9a-f]{12} admin: admin\n", err)
+    assert admin.stat().st_mode & 0o777 == 0o600
+    code, _, err = run(["keys", "bootstrap", "--out", str(admin)], monkeypatch, capsys)
+    assert (code, "exists" in err) == (2, True)
+    settings = Settings.from_env({"SYNTHFORGE_DATABASE_URL": f"sqlite:///{tmp_path}/jobs.db"})
+    with serving(replace(settings, port=0)) as url:
+        monkeypatch.setenv("SYNTHFORGE_SERVICE", url)
+        code, _, err = run(["keys", "list"], monkeypatch, capsys)
+        assert (code, "no key" in err) == (1, True)
+        monkeypatch.setenv("SYNTHFORGE_KEY_FILE", str(admin))
+        code, key, err = run(["keys", "create", "ci", "--max-jobs", "3"], monkeypatch, capsys)
+        assert (code, key.startswith("sf_")) == (0, True)
+        key_id = err.split()[1]
+        code, out, _ = run(["keys", "list"], monkeypatch, capsys)
+        assert f"{key_id} ci [read,submit] 0 of 3 jobs, 0 samples, 0 bytes" in out
+        code, out, _ = run(["keys", "revoke", key_id], monkeypatch, capsys)
+        assert (code, "(revoked " in out) == (0, True)
+        code, out, _ = run(["keys", "list", "--json"], monkeypatch, capsys)
+        assert [key["name"] for key in json.loads(out)["keys"]] == ["admin", "ci"]
+
+
+def test_a_key_of_ones_own_is_taken_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SYNTHFORGE_DATABASE_URL", f"sqlite:///{tmp_path}/jobs.db")
+    own = tmp_path / "own.key"
+    own.write_text("0123456789abcdef" * 4 + "\n")
+    command = ["keys", "bootstrap", "pool", "--scopes", "worker", "--from-file", str(own)]
+    first, again = (run(command, monkeypatch, capsys) for _ in range(2))
+    assert first == again
+    own.write_text("short")
+    code, _, err = run(command, monkeypatch, capsys)
+    assert (code, "32 to 256" in err) == (1, True)
+    code, _, err = run(["keys", "bootstrap", "--scopes", "root"], monkeypatch, capsys)
+    assert (code, "submit, read, worker, admin would do" in err) == (2, True)

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +32,7 @@ class PoolOptions:
         service_url: of the control plane.
         output_prefixes: URLs under which these workers write, and nowhere else.
         num_workers: actors.
+        key: of the service; it stays with the pool, no actor and no job record sees it.
         ray_address: of a running cluster; None starts one here.
         gpus_per_worker: Ray's count, fractions allowed.
         backend: of the rasteriser.
@@ -41,6 +42,7 @@ class PoolOptions:
     service_url: str
     output_prefixes: tuple[str, ...]
     num_workers: int
+    key: str | None = field(default=None, repr=False)
     ray_address: str | None = None
     gpus_per_worker: float = 0.0
     backend: Backend = "numba"
@@ -52,7 +54,7 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
     with (
         scratch_folder() as scratch,
         ray_cluster(options.ray_address, options.num_workers),
-        Client(options.service_url, timeout_s=_ANSWER_S, retry_for_s=0) as client,
+        Client(options.service_url, key=options.key, timeout_s=_ANSWER_S, retry_for_s=0) as client,
     ):
         worker = WorkerSettings(
             output_prefixes=options.output_prefixes,

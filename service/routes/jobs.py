@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
 from service import answers, submissions
+from service.access import InPrincipal
 from service.bodies import JsonBody
 from service.context import InContext
 from service.documents import answers as documented
@@ -40,6 +41,7 @@ def json_response(content: str, status: int = 200, location: str | None = None) 
 )
 def submit_job(
     context: InContext,
+    principal: InPrincipal,
     body: JsonBody,
     idempotency_key: Annotated[
         str | None,
@@ -48,7 +50,12 @@ def submit_job(
 ) -> Response:
     """Accept a dataset to be made."""
     job, is_new = submissions.submit(
-        context.settings, context.store, context.open_storage, body, idempotency_key
+        context.settings,
+        context.store,
+        context.open_storage,
+        body,
+        idempotency_key,
+        principal.owner,
     )
     if is_new:
         context.metrics.jobs_submitted.inc()

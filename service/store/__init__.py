@@ -6,6 +6,7 @@ from service.database import Database
 from service.store.action_verbs import ActionVerbs
 from service.store.dataset_verbs import DatasetVerbs
 from service.store.job_verbs import JobVerbs
+from service.store.key_verbs import KeyVerbs
 from service.store.lease_verbs import LeaseVerbs
 from service.store.pool_verbs import PoolVerbs
 from service.store.report_verbs import ReportVerbs
@@ -22,3 +23,4 @@ class Store:
         self.reports = ReportVerbs(database)
         self.datasets = DatasetVerbs(database)
         self.pools = PoolVerbs(database)
+        self.keys = KeyVerbs(database)

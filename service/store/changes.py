@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from service.database import Transaction
 from service.errors import StaleLeaseError, UnknownJobError
+from service.store import usage
 from service.store.rows import JobRow, ShardRow, job_row, shard_row
 from service.tables import events, jobs, shards
 from synthforge.jobs import JobState
@@ -75,6 +76,8 @@ def change_job(tx: Transaction, job: JobRow, **values: Any) -> JobRow:
     if not values:
         return job
     changed = job_row(tx.connection.execute(_CHANGE_JOB, values | {"job": job.num}).one())
+    if changed.state.is_final != job.state.is_final:
+        usage.note_ended(tx, changed)
     if tells:
         record_event(tx, changed, kind)
     return changed

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.database import Database, Transaction
 from service.errors import KeyReusedError, UnknownJobError
+from service.store import usage
 from service.store.changes import record_event
 from service.store.prefixes import check_prefix_is_free
 from service.store.rows import EventRow, JobRow, job_row
@@ -19,6 +20,7 @@ from synthforge.jobs import JobState
 
 _INSERT: Final = insert(jobs).returning(jobs)
 _BY_ID: Final = select(jobs).where(jobs.c.id == bindparam("id"))
+_OWNER_OF_ID: Final = select(jobs.c.owner).where(jobs.c.id == bindparam("id"))
 _BY_KEY: Final = select(jobs).where(
     jobs.c.owner == bindparam("owner"), jobs.c.idempotency_key == bindparam("key")
 )
@@ -39,7 +41,7 @@ class NewJob:
         id: unique, made by the caller.
         spec: canonical JSON.
         is_exact: the job keeps to the fingerprint of its first lease.
-        owner: whose Idempotency-Key it is.
+        owner: id of the key that orders it; '' without keys.
     """
 
     id: str
@@ -69,6 +71,7 @@ class JobVerbs:
         Raises:
             KeyReusedError: the key came with another spec before.
             OutputTakenError: a job has the prefix, or one that encloses it or lies under it.
+            QuotaExceededError: a limit of the owner's is used up.
         """
         try:
             return self._submit(new, idempotency_kept_s)
@@ -83,6 +86,7 @@ class JobVerbs:
             if earlier is not None:
                 return earlier, False
             check_prefix_is_free(tx, new.output_url)
+            usage.take_place(tx, new.owner, new.num_samples)
             first = _first_values(new, tx.now)
             job = job_row(tx.connection.execute(_INSERT, first).one())
             record_event(tx, job, "state")
@@ -110,6 +114,12 @@ class JobVerbs:
         if row is None:
             raise UnknownJobError(job_id)
         return job_row(row)
+
+    def owner_of(self, job_id: str) -> str | None:
+        """Read whose a job is; None where there is none of that id."""
+        with self._database.read() as connection:
+            owner: str | None = connection.scalar(_OWNER_OF_ID, {"id": job_id})
+        return owner
 
     def page(
         self, limit: int, before: int | None = None, states: Sequence[JobState] = ()
@@ -184,4 +194,5 @@ def _first_values(new: NewJob, now: float) -> dict[str, object]:
         "num_events": 1,
         "created_at": now,
         "told_at": now,
+        "num_bytes": 0,
     }

@@ -11,6 +11,7 @@ from service import leasing
 from service.database import Database, Transaction
 from service.errors import ReportConflictError, StaleLeaseError
 from service.leasing import Deaths, Verdict
+from service.store import usage
 from service.store.changes import after_release, change_job, change_shard, lock_held
 from service.store.rows import JobRow, ShardRow
 from service.tables import fingerprints
@@ -39,6 +40,7 @@ class CommittedShard:
 
     Attributes:
         record: canonical JSON of its `ShardRecord`.
+        num_bytes: of its tar.
         num_rejected: samples that the quality gate refused on the way.
         fingerprint_id: of the `Fingerprint` that follows.
         generator: of the `GeneratorInfo`, without fingerprints.
@@ -46,6 +48,7 @@ class CommittedShard:
 
     record: str
     num_samples: int
+    num_bytes: int
     num_rejected: int
     fingerprint_id: str
     fingerprint: str
@@ -86,9 +89,13 @@ class ReportVerbs:
                 "num_leased": job.num_leased - 1,
                 "num_completed": job.num_completed + made.num_samples,
                 "num_rejected": job.num_rejected + made.num_rejected,
+                "num_bytes": job.num_bytes + made.num_bytes,
             }
+            excess = usage.add_bytes(tx, job.owner, made.num_bytes)
             if job.state is JobState.RUNNING and job.num_done + 1 == job.num_shards:
                 values["state"] = JobState.FINALIZING.value
+            elif job.state is JobState.RUNNING and excess is not None:
+                values |= {"state": JobState.FAILED.value, "reason": excess}
             after_release(tx, job, **values)
             return True
 

@@ -45,6 +45,7 @@ class JobRow:
     told_at: float
     files: str | None
     digest: str | None
+    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,25 @@ class PoolRow:
 
 
 @dataclass(frozen=True)
+class KeyRow:
+    """A key as the database holds it: its hash, what it may do, what of its limits is in use."""
+
+    num: int
+    id: str
+    name: str
+    hash: str
+    scopes: tuple[str, ...]
+    max_jobs: int | None
+    max_samples: int | None
+    max_bytes: int | None
+    num_jobs: int
+    num_samples: int
+    num_bytes: int
+    created_at: float
+    revoked_at: float | None
+
+
+@dataclass(frozen=True)
 class Granted:
     """One lease handed out: the job as it is now, and which of its pieces."""
 
@@ -109,3 +129,9 @@ def job_row(row: Sequence[Any]) -> JobRow:
 def shard_row(row: Sequence[Any]) -> ShardRow:
     """Read a row of `shards`."""
     return ShardRow(*row)
+
+
+def key_row(row: Sequence[Any]) -> KeyRow:
+    """Read a row of `api_keys`."""
+    num, key_id, name, key_hash, scopes, *rest = row
+    return KeyRow(num, key_id, name, key_hash, tuple(scopes.split(",")), *rest)

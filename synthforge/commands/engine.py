@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -28,6 +28,7 @@ from synthforge.commands.inputs import (
 from synthforge.commands.jobs import succeeded
 from synthforge.console import progress, say
 from synthforge.jobs import JobSpec, JobStatus
+from synthforge.keys import KeyRequest, take_key
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -57,11 +58,16 @@ def up(
     port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
     workers: WorkersOption = NUM_CORES,
 ) -> None:
-    """Run the service and a local Ray pool in one go."""
+    """Run the service and a local Ray pool in one go.
+
+    On loopback it asks for no keys, unless SYNTHFORGE_AUTH=keys.
+    """
     settings = _settings(output, port)
-    with _service(settings) as url, stop_on_signals() as stop:
+    if "SYNTHFORGE_AUTH" not in os.environ and settings.is_loopback:
+        settings = replace(settings, auth="off")
+    with _service(settings) as (url, key), stop_on_signals() as stop:
         say(f"service {url}, {workers} workers, output {settings.output_prefixes[0]}")
-        _run_pool(url, settings.output_prefixes, workers, stop)
+        _run_pool(url, settings.output_prefixes, workers, stop, key=key)
 
 
 @app.command(epilog="Example: SYNTHFORGE_OUTPUT_PREFIXES=s3://faces/sets synthforge serve")
@@ -91,7 +97,7 @@ def work(
     prefixes = _settings(output, None).output_prefixes
     _log_warnings()
     with stop_on_signals() as stop:
-        _run_pool(service, prefixes, workers, stop, ray_address=ray, gpus=gpus)
+        _run_pool(service, prefixes, workers, stop, key=take_key(), ray_address=ray, gpus=gpus)
 
 
 @app.command(epilog="Example: echo '{\"count\": 100}' | synthforge generate - --output out/faces")
@@ -111,21 +117,23 @@ def generate(
         settings = replace(
             _settings(url, 0),
             database_url=f"sqlite:///{folder}/jobs.db",
-            host="127.0.0.1",  # it serves this command alone
+            host="127.0.0.1",  # it serves this command alone, which is why it asks for a key
+            auth="keys",
             heartbeat_s=1.0,
         )
-        with _service(settings) as service_url, stop_on_signals() as stop:
+        with _service(settings) as (service_url, key), stop_on_signals() as stop:
             pool = Beside(
                 lambda ended: _run_pool(
                     service_url,
                     settings.output_prefixes,
                     workers,
                     ended,
+                    key=key,
                     chunks_in_flight=chunks_in_flight,
                 ),
                 stop,
             )
-            with Client(service_url) as client:
+            with Client(service_url, key=key) as client:
                 job = client.submit(parsed)  # a refusal need not wait for a pool
                 with pool:
                     _follow_beside(pool, client, job.id)
@@ -133,12 +141,21 @@ def generate(
 
 
 @contextmanager
-def _service(settings: Settings) -> Iterator[str]:
+def _service(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """Serve for as long as the block runs; yield the URL, and a key for this process if asked."""
+    from service.app import create_app, open_store  # noqa: PLC0415
+    from service.keys import issued_for  # noqa: PLC0415
     from service.server import serving  # noqa: PLC0415
 
     _log_warnings()
-    with serving(settings) as url:
-        yield url
+    store = open_store(settings)
+    own = KeyRequest(name="own", scopes=("submit", "read", "worker"))
+    with (
+        closing(store.database),
+        issued_for(store, own) if settings.auth == "keys" else nullcontext() as key,
+        serving(settings, create_app(settings, store)) as url,
+    ):
+        yield url, key
 
 
 def _log_warnings() -> None:
@@ -164,6 +181,7 @@ def _run_pool(
     num_workers: int,
     stop: threading.Event,
     *,
+    key: str | None,
     ray_address: str | None = None,
     gpus: float = 0.0,
     chunks_in_flight: int = 2,
@@ -176,6 +194,7 @@ def _run_pool(
         service_url=service_url,
         output_prefixes=prefixes,
         num_workers=num_workers,
+        key=key,
         ray_address=ray_address,
         gpus_per_worker=gpus,
         chunks_in_flight=chunks_in_flight,

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = sorted((ROOT / "deploy").glob("Dockerfile.*"))
 SCRIPTS = "/opt/synthforge/"
 # Read by commands rather than by the service; `docs/settings.md` and the trainer name them.
-OTHER_VARIABLES = {"SYNTHFORGE_SERVICE", "SYNTHFORGE_CACHE"}
+OTHER_VARIABLES = {"SYNTHFORGE_KEY_FILE", "SYNTHFORGE_SERVICE", "SYNTHFORGE_CACHE"}
 # Their images bring an entry point; the words are its arguments.
 FOREIGN = {"s3", "prometheus", "grafana"}
 

@@ -81,6 +81,7 @@ class Engine:
             database_url=f"sqlite:///{folder}/jobs.db",
             output_prefixes=(str(folder / "datasets"),),
             port=0,
+            auth="off",
             heartbeat_s=0.5,
             lease_s=20.0,
             retry_after_s=0.1,

@@ -54,6 +54,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         database_url=f"sqlite:///{tmp_path / 'service.db'}",
         output_prefixes=(str(tmp_path / "datasets"), str(tmp_path / "elsewhere")),
+        auth="off",
         events_poll_s=0.01,
         reap_interval_s=3600,
     )

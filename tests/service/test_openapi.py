@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -20,10 +20,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from service.app import create_app
+from service.keys import issue
 from service.loops import Committer
 from service.settings import Settings
 from service.store import Store
 from synthforge.jobs import JobSpec
+from synthforge.keys import KeyRequest
 from tests.service import driver
 from tests.service.driver import TestClient
 
@@ -53,6 +55,9 @@ OPERATIONS = [
     "return_lease",
     "list_committed_shards",
     "list_pools",
+    "create_key",
+    "list_keys",
+    "revoke_key",
     "healthz",
     "readyz",
     "metrics",
@@ -67,6 +72,8 @@ class Seeded:
         ended: ids of jobs that have ended.
         live: ids of jobs that have not.
         tokens: of leases, held and not.
+        keys: ids of keys, none of them the one that asks.
+        headers: with an admin's key.
     """
 
     http: TestClient
@@ -74,12 +81,17 @@ class Seeded:
     ended: list[str]
     live: list[str]
     tokens: list[str]
+    keys: list[str]
+    headers: dict[str, str]
 
 
 @pytest.fixture
 def seeded(settings: Settings, sqlite_store: Store) -> Seeded:
-    app = create_app(settings, sqlite_store)
-    http = TestClient(app)
+    app = create_app(replace(settings, auth="keys"), sqlite_store)
+    _, key = issue(sqlite_store, KeyRequest(name="admin", scopes=("admin",)))
+    other, _ = issue(sqlite_store, KeyRequest(name="other", scopes=("read",)))
+    headers = {"Authorization": f"Bearer {key}"}
+    http = TestClient(app, headers=headers)
     spec = {"count": 4, "output": {"samples_per_shard": 2}}
     done = http.post("/v1/jobs", json=spec).json()["id"]
     driver.work_until_empty(http)
@@ -88,7 +100,7 @@ def seeded(settings: Settings, sqlite_store: Store) -> Seeded:
     tokens = [lease.token for lease in driver.lease(http, max_leases=3)]
     schema = schemathesis.openapi.from_dict(app.openapi())
     schema.app = app
-    return Seeded(http, schema, [done], live, [*tokens, "never"])
+    return Seeded(http, schema, [done], live, [*tokens, "never"], [other.id], headers)
 
 
 def _with_real_ids(case: Case, seeded: Seeded, pick: int) -> None:
@@ -101,6 +113,8 @@ def _with_real_ids(case: Case, seeded: Seeded, pick: int) -> None:
         case.path_parameters["job_id"] = known[pick % len(known)]
     if "token" in case.path_parameters:
         case.path_parameters["token"] = seeded.tokens[pick % len(seeded.tokens)]
+    if "key_id" in case.path_parameters:
+        case.path_parameters["key_id"] = seeded.keys[pick % len(seeded.keys)]
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
@@ -123,7 +137,7 @@ def test_no_request_makes_a_5xx_or_an_answer_that_is_not_documented(
     @given(case=strategy, pick=st.integers(0, 30))
     def check(case: Case, pick: int) -> None:
         _with_real_ids(case, seeded, pick)
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=CHECKS, headers=seeded.headers)
 
     check()
 

@@ -181,6 +181,7 @@ def test_sigterm_ends_the_service_cleanly(tmp_path: Path) -> None:
         "SYNTHFORGE_DATABASE_URL": f"sqlite:///{tmp_path / 'service.db'}",
         "SYNTHFORGE_OUTPUT_PREFIXES": str(tmp_path / "datasets"),
         "SYNTHFORGE_PORT": "0",
+        "SYNTHFORGE_AUTH": "off",
     }
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:

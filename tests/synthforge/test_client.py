@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,14 +14,18 @@ from synthforge.client import (
     ApiError,
     Client,
     ConflictError,
+    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     StaleLeaseError,
+    UnauthorizedError,
     UnavailableError,
 )
 from synthforge.jobs import JobSpec
+from synthforge.keys import take_key
 from synthforge.leases import Heartbeat, LeaseRequest
 from synthforge.shards import Fingerprint
+from workers.program import PoolOptions
 
 REQUEST = LeaseRequest(
     pool="p",
@@ -188,3 +193,53 @@ def test_an_event_stream_that_never_comes_back_is_given_up() -> None:
     with pytest.raises(UnavailableError):
         list(wire.client(retry_for_s=5).events("job-1"))
     assert wire.now >= 5
+
+
+def test_a_client_that_is_told_to_wait_waits_as_long() -> None:
+    slow = problem(429, "rate-limited")
+    slow.headers["Retry-After"] = "7"
+    wire = Wire(slow, ok())
+    assert wire.client().get("job-1").id == "job-1"
+    assert wire.now == 7
+
+
+def test_a_client_does_not_wait_longer_than_it_would_try() -> None:
+    full = problem(429, "quota-exceeded")
+    full.headers["Retry-After"] = "60"
+    wire = Wire(full)
+    with pytest.raises(UnavailableError) as refused:
+        wire.client().get("job-1")
+    assert (refused.value.retry_after_s, wire.now) == (60, 0)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, UnauthorizedError), (403, ForbiddenError)])
+def test_a_key_that_may_not_is_an_error_of_its_own(status: int, kind: type[ApiError]) -> None:
+    with pytest.raises(kind):
+        Wire(problem(status)).client().get("job-1")
+
+
+def test_a_client_sends_its_key_or_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent(**options: Any) -> str | None:
+        wire = Wire(ok())
+        wire.client(**options).get("job-1")
+        return wire.requests[0].headers.get("Authorization")
+
+    assert sent() is None
+    monkeypatch.setenv("SYNTHFORGE_KEY", "e" * 32)
+    assert sent() == "Bearer " + "e" * 32
+    (tmp_path / "key").write_text("f" * 32 + "\n")
+    monkeypatch.setenv("SYNTHFORGE_KEY_FILE", str(tmp_path / "key"))
+    assert sent() == "Bearer " + "f" * 32
+    assert sent(key="g" * 32) == "Bearer " + "g" * 32
+    monkeypatch.setenv("SYNTHFORGE_KEY_FILE", str(tmp_path / "absent"))
+    with pytest.raises(ValueError, match="absent cannot be read"):
+        sent()
+
+
+def test_a_pools_key_does_not_reach_the_processes_that_it_starts() -> None:
+    environment = {"SYNTHFORGE_KEY": "e" * 32, "PATH": "/bin"}
+    assert take_key(environment) == "e" * 32
+    assert environment == {"PATH": "/bin"}
+    assert "e" * 32 not in repr(PoolOptions("http://x", (), 1, key="e" * 32))

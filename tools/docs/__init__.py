@@ -100,7 +100,8 @@ def settings_page() -> str:
             "",
             "The object store is found through the usual `AWS_*` variables: `AWS_ENDPOINT_URL`, "
             "`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`. Commands that talk to a "
-            "service read `SYNTHFORGE_SERVICE`; pools read `RAY_ADDRESS`.",
+            "service read `SYNTHFORGE_SERVICE`, and its key from the file that "
+            "`SYNTHFORGE_KEY_FILE` names, or from `SYNTHFORGE_KEY`; pools read `RAY_ADDRESS`.",
             "",
         ]
     )
@@ -118,14 +119,19 @@ def http_page() -> str:
         "Bodies are JSON. Errors are problem details (RFC 9457) that name field, value and what "
         "would do. `/openapi.json` is the full document, `/docs` a page to try it.",
         "",
-        "| route | what it does | answers |",
-        "|---|---|---|",
+        "Unless `SYNTHFORGE_AUTH` is off, a request carries `Authorization: Bearer KEY`, and the "
+        "key has the scope of the route or `admin`. A job is changed by the key that ordered it, "
+        "or by an admin's.",
+        "",
+        "| route | scope | what it does | answers |",
+        "|---|---|---|---|",
     ]
     for path, methods in paths.items():
         for method, operation in methods.items():
             summary = operation.get("description", "").splitlines()[0]
             answers = ", ".join(operation["responses"])
-            lines.append(f"| `{method.upper()} {path}` | {summary} | {answers} |")
+            scope = operation.get("x-scope", "")
+            lines.append(f"| `{method.upper()} {path}` | {scope} | {summary} | {answers} |")
     return "\n".join([*lines, ""])
 
 

@@ -1,0 +1,188 @@
+"""Who may do what: one table of routes, one gate before all of them.
+
+A route that the table does not name is for `admin` alone, so a new one is never open by mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from service.errors import ForbiddenError, RateLimitedError, UnauthorizedError
+from service.limits import RateLimit
+from service.settings import Settings
+from service.store import Store
+from service.store.rows import KeyRow
+from synthforge.keys import SCOPES, Scope
+
+KEY_CACHED_S: Final = 1.0  # a key that another replica revoked is refused after at most so long
+_MAX_CACHED: Final = 4096
+_FAILURES_PER_S: Final = 10.0  # wrong keys from one address
+_ANYONE_RATE: Final = "(anyone)"
+
+# None: open to all.
+SCOPE_OF: Final[dict[str, Scope | None]] = {
+    "healthz": None,
+    "readyz": None,
+    "metrics": "read",
+    "submit_job": "submit",
+    "change_job": "submit",
+    "pause_job": "submit",
+    "resume_job": "submit",
+    "cancel_job": "submit",
+    "retry_job": "submit",
+    "list_jobs": "read",
+    "get_job": "read",
+    "watch_job": "read",
+    "get_manifest": "read",
+    "list_pools": "read",
+    "lease": "worker",
+    "heartbeat": "worker",
+    "report": "worker",
+    "return_lease": "worker",
+    "list_committed_shards": "worker",
+    "create_key": "admin",
+    "list_keys": "admin",
+    "revoke_key": "admin",
+}
+
+
+def scope_of(operation_id: str | None) -> Scope | None:
+    """Return what a route asks of a key; None asks for no key."""
+    return SCOPE_OF.get(operation_id or "", "admin")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Whoever sends a request.
+
+    Attributes:
+        owner: id of the key, by which jobs are owned; '' where no keys are asked for.
+        name: for people.
+        scopes: what the key may do.
+    """
+
+    owner: str
+    name: str
+    scopes: frozenset[str]
+
+    def may(self, scope: Scope) -> bool:
+        """Tell whether this scope, or admin, is the key's."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+ANYONE: Final = Principal(owner="", name="anyone", scopes=frozenset(SCOPES))
+
+
+class Gate:
+    """Lets requests pass: by key, by scope, and not too many."""
+
+    def __init__(
+        self, settings: Settings, store: Store, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._asks_for_keys = settings.auth == "keys"
+        self._store = store
+        self._clock = clock
+        self._rate = RateLimit(settings.rate_limit_per_s)
+        self._failures = RateLimit(_FAILURES_PER_S)
+        self._cached: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
+
+    async def admit(self, authorization: str | None, scope: Scope | None, peer: str) -> Principal:
+        """Return who asks.
+
+        Args:
+            authorization: the header.
+            scope: that the route needs; None for a route that is open.
+            peer: address of the caller.
+
+        Raises:
+            UnauthorizedError: no key, or one that is not known or revoked.
+            ForbiddenError: the key has not the scope.
+            RateLimitedError: too many requests.
+        """
+        if scope is None:
+            return ANYONE
+        if not self._asks_for_keys:
+            self._check_rate(self._rate, _ANYONE_RATE)
+            return ANYONE
+        principal = await self._identify(authorization, peer)
+        self._check_rate(self._rate, principal.owner)
+        if not principal.may(scope):
+            held = ", ".join(sorted(principal.scopes))
+            raise ForbiddenError(
+                f"the key {principal.name} has the scopes {held}: this needs {scope}"
+            )
+        return principal
+
+    def forget(self) -> None:
+        """Ask the database anew for every key: one was revoked."""
+        self._cached.clear()
+
+    async def _identify(self, authorization: str | None, peer: str) -> Principal:
+        kind, _, key = (authorization or "").partition(" ")
+        principal = None
+        if kind.lower() == "bearer" and key:
+            digest = hash_key(key.strip())
+            known, principal = self._look_up(digest)
+            if not known:
+                row = await run_in_threadpool(self._store.keys.by_hash, digest)
+                principal = self._remember(digest, row)
+        if principal is None:
+            self._check_rate(self._failures, peer)
+            raise UnauthorizedError(
+                "the key is not known, or was revoked" if key
+                else "no key: the header Authorization: Bearer KEY would do"
+            )  # fmt: skip
+        return principal
+
+    def _look_up(self, digest: str) -> tuple[bool, Principal | None]:
+        until, principal = self._cached.get(digest, (0.0, None))
+        return self._clock() < until, principal
+
+    def _remember(self, digest: str, row: KeyRow | None) -> Principal | None:
+        principal = None
+        if row is not None and row.revoked_at is None and hmac.compare_digest(row.hash, digest):
+            principal = Principal(row.id, row.name, frozenset(row.scopes))
+        self._cached[digest] = (self._clock() + KEY_CACHED_S, principal)
+        if len(self._cached) > _MAX_CACHED:
+            self._cached.popitem(last=False)
+        return principal
+
+    def _check_rate(self, limit: RateLimit, name: str) -> None:
+        wait_s = limit.take(name, self._clock())
+        if wait_s:
+            raise RateLimitedError(wait_s)
+
+
+def hash_key(key: str) -> str:
+    """Return what the service keeps of a key: random keys of 128 bits and more need no salt."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+async def authorize(request: Request) -> Principal:
+    """Let a request pass to its route, or raise; a job is changed by its owner or an admin."""
+    context = request.app.state.context
+    scope = scope_of(getattr(request.scope.get("route"), "operation_id", None))
+    peer = request.client.host if request.client else ""
+    gate: Gate = context.gate
+    principal = await gate.admit(request.headers.get("authorization"), scope, peer)
+    request.scope["key_id"] = principal.owner
+    job_id = request.path_params.get("job_id")
+    if scope == "submit" and job_id is not None and "admin" not in principal.scopes:
+        owner = await run_in_threadpool(context.store.jobs.owner_of, job_id)
+        if owner not in {None, principal.owner}:
+            raise ForbiddenError(
+                f"job {job_id} is of another key: its own, or an admin's, would do"
+            )
+    return principal
+
+
+InPrincipal = Annotated[Principal, Depends(authorize)]
