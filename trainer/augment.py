@@ -14,6 +14,7 @@ from trainer.warp import Warp, warp_sample, whole_picture
 
 UInt8Array = NDArray[np.uint8]
 _JPEG_QUALITY: Final = (30, 95)
+_LEAST_RESOLUTION: Final = 0.25  # share of the side that a poor camera keeps
 _LARGEST_BLUR: Final = 0.012  # spread, of the picture's side
 _GREY: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -31,6 +32,7 @@ class AugmentConfig:
         perspective: standard deviation of each corner's shift, of the picture's side.
         occlusion: probability of a filled rectangle over the picture; labels stay.
         blur: probability of a Gaussian blur.
+        low_resolution: probability of a picture that was taken at a fraction of its size.
         colour: standard deviation of the log gain of brightness; half of it a channel.
         gamma: standard deviation of the log of the exponent.
         noise: largest standard deviation of added noise, in 8-bit steps.
@@ -46,6 +48,7 @@ class AugmentConfig:
     perspective: float = 0.0
     occlusion: float = 0.2
     blur: float = 0.2
+    low_resolution: float = 0.1
     colour: float = 0.15
     gamma: float = 0.2
     noise: float = 6.0
@@ -53,7 +56,7 @@ class AugmentConfig:
     jpeg: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("flip", "occlusion", "blur", "grey", "jpeg"):
+        for name in ("flip", "occlusion", "blur", "low_resolution", "grey", "jpeg"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: a probability would do")
         for name in ("shift", "rotation_deg", "scale", "perspective", "colour", "gamma", "noise"):
@@ -111,6 +114,8 @@ def spoil(image: UInt8Array, config: AugmentConfig, random: np.random.Generator)
     if random.random() < config.blur:
         spread = random.uniform(0.3, max(0.4, _LARGEST_BLUR * len(image)))
         image = cv2.GaussianBlur(image, (0, 0), spread)  # type: ignore[assignment]
+    if random.random() < config.low_resolution:
+        image = _coarsen(image, random)
     image = _relight(image, config, random)
     if random.random() < config.jpeg:
         quality = int(random.integers(*_JPEG_QUALITY))
@@ -138,6 +143,15 @@ def _occlude(image: UInt8Array, random: np.random.Generator) -> UInt8Array:
     noise = random.integers(0, 256, (height, width, 3))
     covered[top : top + height, left : left + width] = plain if random.random() < 0.5 else noise
     return covered
+
+
+def _coarsen(image: UInt8Array, random: np.random.Generator) -> UInt8Array:
+    """Take the picture at a fraction of its size and bring it back."""
+    height, width = image.shape[:2]
+    share = random.uniform(_LEAST_RESOLUTION, 1.0)
+    small = (max(1, round(width * share)), max(1, round(height * share)))
+    coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _relight(image: UInt8Array, config: AugmentConfig, random: np.random.Generator) -> UInt8Array:

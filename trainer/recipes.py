@@ -71,6 +71,7 @@ def stage1_quick(seed: int = 0) -> Stage1Recipe:
             scale=0.06,
             occlusion=0.0,
             blur=0.0,
+            low_resolution=0.0,
             colour=0.1,
             gamma=0.1,
             noise=0.0,

@@ -150,17 +150,27 @@ def test_equal_keys_give_equal_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["occlusion", "blur", "colour", "gamma", "noise", "grey", "jpeg"]
+    "change",
+    ["occlusion", "blur", "low_resolution", "colour", "gamma", "noise", "grey", "jpeg"],
 )
 def test_each_way_to_spoil_changes_a_picture(change: str) -> None:
     still = AugmentConfig(
-        size_px=SIZE, occlusion=0, blur=0, colour=0, gamma=0, noise=0, grey=0, jpeg=0
+        size_px=SIZE,
+        occlusion=0,
+        blur=0,
+        low_resolution=0,
+        colour=0,
+        gamma=0,
+        noise=0,
+        grey=0,
+        jpeg=0,
     )
+    strength = 20.0 if change == "noise" else 1.0  # its spread is drawn from 0 up
     image = np.random.default_rng(0).integers(20, 200, (SIZE, SIZE, 3), dtype=np.uint8)
     untouched = spoil(image, still, np.random.default_rng(1))
     np.testing.assert_array_equal(untouched, image)
-    spoilt = spoil(image, replace(still, **{change: 1.0}), np.random.default_rng(1))
-    changed = spoil(image, replace(still, **{change: 1.0}), np.random.default_rng(1))
+    spoilt = spoil(image, replace(still, **{change: strength}), np.random.default_rng(1))
+    changed = spoil(image, replace(still, **{change: strength}), np.random.default_rng(1))
     assert (spoilt != image).any()
     np.testing.assert_array_equal(spoilt, changed)
     assert spoilt.dtype == np.uint8
