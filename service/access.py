@@ -39,6 +39,8 @@ SCOPE_OF: Final[dict[str, Scope | None]] = {
     "resume_job": "submit",
     "cancel_job": "submit",
     "retry_job": "submit",
+    "extend_job": "submit",
+    "delete_dataset": "admin",
     "list_jobs": "read",
     "get_job": "read",
     "watch_job": "read",

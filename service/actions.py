@@ -48,6 +48,8 @@ CANCEL: Final = Action("cancelled", (_QUEUED, _RUNNING, _PAUSED), (_CANCELLING, 
 RETRY: Final = Action(
     "retried", (JobState.FAILED, JobState.CANCELLED), (_QUEUED, _RUNNING, _FINALIZING)
 )
+CLEAR: Final = Action("cleared", tuple(state for state in JobState if state.is_final))
+EXTEND: Final = Action("extended", (JobState.SUCCEEDED,))
 REORDER: Final = Action("reordered", tuple(state for state in JobState if not state.is_final))
 
 

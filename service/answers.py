@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from service.bases import base_dataset
 from service.execution import plan_of
 from service.leasing import Terms
 from service.store.changes import progress_counts
@@ -27,6 +28,8 @@ def job_json(job: JobRow) -> str:
             "finished_at": _time(job.finished_at),
             "output_url": job.output_url,
             "digest": job.digest,
+            "parent": _parent(job),
+            "deleted_at": _time(job.deleted_at),
         }
     )
     return f'{before[:-1]}, "spec": {job.spec}, {after[1:]}'
@@ -81,6 +84,7 @@ def _lease_json(granted: Granted, terms: Terms) -> str:
         {
             "output_url": granted.job.output_url,
             "plan": None if plan is None else plan.model_dump(mode="json"),
+            "parent": _parent(granted.job),
             "lease_s": terms.lease_s,
             "heartbeat_s": terms.heartbeat_s,
         }
@@ -91,6 +95,11 @@ def _lease_json(granted: Granted, terms: Terms) -> str:
 def moment(seconds: float | None) -> datetime | None:
     """Return a time of the database."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _parent(job: JobRow) -> str | None:
+    base = base_dataset(job.base)
+    return None if base is None else base.digest
 
 
 def _time(seconds: float | None) -> str | None:

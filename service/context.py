@@ -23,6 +23,7 @@ class Context:
     Attributes:
         stopping: set when the service shuts down; open event streams end.
         manifest_due: set when a job may be ready for its manifest.
+        clearing_due: set when what a job left in the store is to be deleted.
     """
 
     settings: Settings
@@ -32,6 +33,7 @@ class Context:
     gate: Gate
     stopping: threading.Event = field(default_factory=threading.Event)
     manifest_due: threading.Event = field(default_factory=threading.Event)
+    clearing_due: threading.Event = field(default_factory=threading.Event)
 
     @property
     def terms(self) -> Terms:

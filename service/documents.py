@@ -12,7 +12,15 @@ from pydantic.json_schema import models_json_schema
 
 from service.access import scope_of
 from service.errors import PROBLEM_MEDIA_TYPE
-from service.messages import Health, JobChange, JobPage, PoolList, ReportAnswer, ReturnAnswer
+from service.messages import (
+    Health,
+    JobChange,
+    JobExtension,
+    JobPage,
+    PoolList,
+    ReportAnswer,
+    ReturnAnswer,
+)
 from service.problems import Problem
 from synthforge.jobs import JobSpec, JobStatus
 from synthforge.keys import CreatedKey, KeyInfo, KeyList, KeyRequest
@@ -33,6 +41,7 @@ _READ: Final[tuple[type[BaseModel], ...]] = (
     JobSpec,
     JobChange,
     KeyRequest,
+    JobExtension,
     LeaseRequest,
     Heartbeat,
     ShardReport,
@@ -93,6 +102,7 @@ _MEANINGS: Final = {
     403: "The key has not the scope, or the job is of another key",
     404: "There is no such job or key",
     409: "The state of the job or of the lease does not allow it",
+    410: "Its dataset was deleted",
     413: "The body is too large",
     415: "The body is not JSON",
     422: "A field of the request cannot be accepted",

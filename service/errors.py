@@ -96,6 +96,20 @@ class StateConflictError(ServiceError):
         super().__init__(f"job {job_id} is {state}: one that is {allowed} can be {done}")
 
 
+class BeingClearedError(ServiceError):
+    """What the job left in the store is being deleted."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"what job {job_id} left is being deleted: try again when it is")
+
+
+class DatasetDeletedError(ServiceError):
+    """The job's dataset is there no longer."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the dataset of job {job_id} was deleted: submit its spec again")
+
+
 class NotYetError(ServiceError):
     """The job has not come so far."""
 
@@ -154,6 +168,8 @@ PROBLEMS: Final[dict[type[ServiceError], ProblemKind]] = {
     BodyTooLargeError: ProblemKind(413, "body-too-large", "The body is too large"),
     UnknownJobError: ProblemKind(404, "unknown-job", "There is no such job"),
     StateConflictError: ProblemKind(409, "state-conflict", "The job's state does not allow it"),
+    BeingClearedError: ProblemKind(409, "being-cleared", "The job's objects are being deleted"),
+    DatasetDeletedError: ProblemKind(410, "dataset-deleted", "The dataset was deleted"),
     NotYetError: ProblemKind(409, "not-yet", "The job has not come so far"),
     OutputTakenError: ProblemKind(409, "output-taken", "Another job has the output prefix"),
     KeyReusedError: ProblemKind(

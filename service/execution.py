@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from service import leasing, planning
+from service import bases, leasing, planning
 from service.errors import NotASummaryError, ReportConflictError, StaleLeaseError, invalid
 from service.leasing import Terms, Verdict
 from service.store import Store
@@ -26,8 +26,9 @@ def spec_of(canonical: str) -> JobSpec:
 
 def plan_of(job: JobRow, position: int) -> ShardPlan:
     """Return the plan of a job's n-th shard."""
-    spec = spec_of(job.spec)
-    return planning.shard_plan(spec, *planning.nth_shard(spec, position))
+    spec, base = spec_of(job.spec), bases.plan_base(job.base)
+    split, number = planning.nth_shard(spec, position, base)
+    return planning.shard_plan(spec, split, number, base)
 
 
 def heartbeat(store: Store, token: str, beat: Heartbeat, terms: Terms) -> bool:
@@ -100,7 +101,8 @@ def summary_records(store: Store, token: str, after: int) -> list[tuple[int, str
 def _name_of(job: JobRow, shard: ShardRow) -> str:
     if shard.kind == "summary":
         return "the summary"
-    split, number = planning.nth_shard(spec_of(job.spec), shard.position)
+    base = bases.plan_base(job.base)
+    split, number = planning.nth_shard(spec_of(job.spec), shard.position, base)
     return f"shard {split}-{number:06d}"
 
 

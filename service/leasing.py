@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -56,6 +58,26 @@ class Verdict:
     deaths: Deaths
     open_at: float
     reason: str | None = None
+
+
+def fair_shares(leased: Mapping[str, int], limit: int) -> dict[str, int]:
+    """Share new leases among owners: each goes to the owner that has the fewest then.
+
+    Args:
+        leased: how many each owner has already.
+        limit: how many there are to share.
+
+    Returns:
+        How many each owner gets, the neediest first; owners that get none are left out.
+    """
+    order = sorted(leased, key=lambda owner: (leased[owner], owner))
+    heap = [(leased[owner], place) for place, owner in enumerate(order)]
+    shares = dict.fromkeys(order, 0)
+    for _ in range(limit if heap else 0):
+        count, place = heapq.heappop(heap)
+        shares[order[place]] += 1
+        heapq.heappush(heap, (count + 1, place))
+    return {owner: share for owner, share in shares.items() if share}
 
 
 def may_work_on(generator: str, fingerprint: str | None, request: LeaseRequest) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from service import manifests
+from service import clearing, manifests
 from service.context import Context
 from service.store.rows import JobRow
 from synthforge.storage import StorageError
@@ -112,6 +112,26 @@ class Committer:
         return ended
 
 
+class Clearer:
+    """Deletes what jobs left in the store, where that was asked for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def step(self) -> int:
+        """Return how many jobs were cleared; one whose store does not answer waits."""
+        num_cleared = 0
+        for job in self._context.store.actions.awaiting_clearance():
+            if self._context.stopping.is_set():
+                break
+            try:
+                num_cleared += clearing.clear(self._context.store, self._context.open_storage, job)
+            except StorageError as error:
+                told = {"job_id": job.id, "reason": str(error)}
+                _LOG.warning("what is to be deleted waits for the store", extra=told)
+        return num_cleared
+
+
 def make_loops(context: Context) -> tuple[Loop, ...]:
     """Return the service's loops, not yet started."""
     interval_s = context.settings.reap_interval_s
@@ -119,4 +139,5 @@ def make_loops(context: Context) -> tuple[Loop, ...]:
     return (
         Loop("reaper", Reaper(context).step, interval_s, failed),
         Loop("committer", Committer(context).step, interval_s, failed, context.manifest_due),
+        Loop("clearer", Clearer(context).step, interval_s, failed, context.clearing_due),
     )

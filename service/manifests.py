@@ -7,13 +7,14 @@ of times, so a crash anywhere on the way is mended by doing it all again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from service import planning
-from service.errors import NotYetError, StorageUnavailableError
+from service import bases, planning
+from service.errors import DatasetDeletedError, NotYetError, StorageUnavailableError
 from service.execution import spec_of
 from service.objects import StorageFactory
 from service.store import Store
@@ -32,9 +33,11 @@ from synthforge.shards import (
     ShardRecord,
     StoredFile,
     dataset_digest,
+    join_shards,
     manifest_copy_key,
+    staged_key,
 )
-from synthforge.storage import Storage, StorageError
+from synthforge.storage import NotFound, Storage, StorageError
 
 _LOG: Final = logging.getLogger(__name__)
 _RECORD: Final = TypeAdapter(ShardRecord)
@@ -60,8 +63,12 @@ def commit(store: Store, open_storage: StorageFactory, job: JobRow) -> bool:
             (record for _, record in store.datasets.records(job.num)),
             store.datasets.fingerprints(job.num),
             job.files or "",
+            _parent_of(storage, job),
         )
-        check_objects(storage, manifest)
+        check_shards(storage, manifest.shards)
+        if manifest.parent is not None:
+            publish_files(storage, manifest.files)
+        check_files(storage, manifest.files)
     except ManifestError as error:
         _LOG.error("no manifest", extra={"job_id": job.id, "reason": str(error)})
         return store.datasets.fail(job.num, f"no manifest: {error}")
@@ -77,6 +84,7 @@ def build_manifest(
     records: Iterable[str],
     fingerprints: Iterable[tuple[str, str, str]],
     files: str,
+    parent: Manifest | None = None,
 ) -> Manifest:
     """Make the manifest from committed rows.
 
@@ -85,39 +93,50 @@ def build_manifest(
         records: JSON of each ShardRecord, in order of the plan.
         fingerprints: id, JSON of the Fingerprint, JSON of the GeneratorInfo, in order of id.
         files: JSON of the summary's files.
+        parent: manifest of the dataset that the job adds to; its shards come into this one.
 
     Raises:
         ManifestError: a plan has no record, or a record no plan.
     """
-    shards = tuple(_checked_records(spec, records))
+    base = _base_of(parent)
+    own = _checked_records(spec, records, base)
+    older = () if parent is None else parent.shards
+    shards = tuple(join_shards(spec.output.splits, older, own))
     splits = {split: planning.num_split_samples(spec, split) for split in spec.output.splits}
     try:
         return Manifest(
             job=spec,
-            generator=merge_generators(fingerprints),
+            generator=merge_generators(fingerprints, None if parent is None else parent.generator),
             classes={str(class_id): name for class_id, name in CLASSES.items()},
             num_samples=spec.count,
             splits=splits,
             files=_ordered_files(files),
             shards=shards,
+            parent=None if parent is None else parent.digest,
             digest=dataset_digest(shards),
         )
     except ValidationError as error:
         raise ManifestError(str(error.errors(include_url=False)[0]["msg"])) from None
 
 
-def merge_generators(fingerprints: Iterable[tuple[str, str, str]]) -> GeneratorInfo:
+def merge_generators(
+    fingerprints: Iterable[tuple[str, str, str]], older: GeneratorInfo | None = None
+) -> GeneratorInfo:
     """Join what each fingerprint's workers told of the generator.
 
     Where two differ, the first in order of fingerprint keeps the plain name, and the others'
     values stand under `name@fingerprint`: nothing is lost, and the order of reports plays no part.
+    What a dataset that is added to tells stays as it is.
 
     Raises:
         ManifestError: there is no fingerprint, or two kinds of generator.
     """
-    kinds: set[str] = set()
-    tables: dict[str, dict[str, str]] = {"versions": {}, "assets": {}, "licences": {}}
-    held: dict[str, Fingerprint] = {}
+    kinds = set() if older is None else {older.kind}
+    tables: dict[str, dict[str, str]] = {
+        table: {} if older is None else dict(getattr(older, table))
+        for table in ("versions", "assets", "licences")
+    }
+    held: dict[str, Fingerprint] = {} if older is None else dict(older.fingerprints)
     for fingerprint_id, fingerprint, generator in fingerprints:
         info = GeneratorInfo.model_validate_json(generator)
         held[fingerprint_id] = Fingerprint.model_validate_json(fingerprint)
@@ -142,8 +161,11 @@ def read(open_storage: StorageFactory, job: JobRow) -> bytes:
 
     Raises:
         NotYetError: the job has not succeeded.
+        DatasetDeletedError: the dataset is gone.
         StorageUnavailableError: the store does not give it.
     """
+    if job.deleted_at is not None or job.clearing == "dataset":
+        raise DatasetDeletedError(job.id)
     if job.digest is None:
         raise NotYetError(f"job {job.id} is {job.state}: its manifest is there once it succeeded")
     try:
@@ -152,8 +174,24 @@ def read(open_storage: StorageFactory, job: JobRow) -> bytes:
         raise StorageUnavailableError(f"manifest of job {job.id}: {error}") from None
 
 
-def check_objects(storage: Storage, manifest: Manifest) -> None:
-    """Check that every object that a manifest names lies in the store, in its size.
+def publish_files(storage: Storage, files: Sequence[StoredFile]) -> None:
+    """Put an extension's files from where its summary left them to where a dataset has them.
+
+    Until now they were those of the dataset that is extended. A file that is staged no longer
+    was published by a call before this one.
+
+    Raises:
+        ManifestError: a file is neither staged nor published.
+        StorageError: the store does not answer; publishing again is harmless.
+    """
+    staged = [file for file in files if storage.head(staged_key(file.name)) == file.num_bytes]
+    check_files(storage, [file for file in files if file not in staged])
+    for file in staged:
+        storage.copy(staged_key(file.name), file.name, file.sha256)
+
+
+def check_shards(storage: Storage, shards: Iterable[ShardRecord]) -> None:
+    """Check that every shard that a manifest names lies in the store, in its size.
 
     The listing is asked first, a thousand objects at a time; an object that it lacks is asked for
     by name, since some stores list late.
@@ -163,14 +201,26 @@ def check_objects(storage: Storage, manifest: Manifest) -> None:
         StorageError: the store does not answer.
     """
     listed = {found.key: found.num_bytes for found in storage.list_objects(SHARD_FOLDER)}
-    named_objects: tuple[ShardRecord | StoredFile, ...] = (*manifest.shards, *manifest.files)
-    for named in named_objects:
-        num_bytes = listed.get(named.name)
-        if num_bytes != named.num_bytes:
-            num_bytes = storage.head(named.name)
-        if num_bytes != named.num_bytes:
-            state = "is not in the store" if num_bytes is None else f"has {num_bytes} bytes there"
-            raise ManifestError(f"{named.name} ({named.num_bytes} bytes) {state}")
+    for shard in shards:
+        num_bytes = listed.get(shard.name)
+        if num_bytes != shard.num_bytes:
+            num_bytes = storage.head(shard.name)
+        _check_size(shard, num_bytes)
+
+
+def check_files(storage: Storage, files: Iterable[StoredFile]) -> None:
+    """Check that every file beside the shards lies in the store, in its size.
+
+    Raises: as `check_shards`.
+    """
+    for file in files:
+        _check_size(file, storage.head(file.name))
+
+
+def _check_size(named: ShardRecord | StoredFile, num_bytes: int | None) -> None:
+    if num_bytes != named.num_bytes:
+        state = "is not in the store" if num_bytes is None else f"has {num_bytes} bytes there"
+        raise ManifestError(f"{named.name} ({named.num_bytes} bytes) {state}")
 
 
 def sweep(storage: Storage, manifest: Manifest) -> None:
@@ -186,12 +236,35 @@ def sweep(storage: Storage, manifest: Manifest) -> None:
                 storage.delete(found.key)
 
 
-def _checked_records(spec: JobSpec, records: Iterable[str]) -> Iterator[ShardRecord]:
+def _parent_of(storage: Storage, job: JobRow) -> Manifest | None:
+    """Read the manifest of the dataset that a job adds to; its copy never changes."""
+    base = bases.base_dataset(job.base)
+    if base is None:
+        return None
+    try:
+        found = Manifest.model_validate_json(storage.get_bytes(manifest_copy_key(base.digest)))
+    except NotFound as error:
+        raise ManifestError(f"the dataset that is added to: {error}") from None
+    if (found.digest, found.num_samples) != (base.digest, base.count):
+        raise ManifestError(f"{manifest_copy_key(base.digest)} is of another dataset")
+    return found
+
+
+def _base_of(parent: Manifest | None) -> planning.Base:
+    if parent is None:
+        return planning.NOTHING
+    counts = Counter(shard.split for shard in parent.shards)
+    return planning.Base(parent.num_samples, counts)
+
+
+def _checked_records(
+    spec: JobSpec, records: Iterable[str], base: planning.Base
+) -> Iterator[ShardRecord]:
     """Parse records; each must be the plan's next. Its samples were checked at its report."""
     expected = (
-        (split, number)
+        (split, base.shards.get(split, 0) + number)
         for split in spec.output.splits
-        for number in range(planning.num_shards(spec, split))
+        for number in range(planning.num_shards(spec, split, base))
     )
     for text in records:
         record = _RECORD.validate_json(text)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from synthforge.distributions import STRICT
-from synthforge.jobs import GeneratorKind, JobStatus
+from synthforge.jobs import MAX_COUNT, GeneratorKind, JobStatus
 from synthforge.leases import PoolName
 from synthforge.shards import FingerprintId
 
@@ -21,6 +21,13 @@ class JobChange(BaseModel):
 
     model_config = STRICT
     priority: Priority
+
+
+class JobExtension(BaseModel):
+    """How many samples the dataset is to have, those that it has included."""
+
+    model_config = STRICT
+    count: int = Field(ge=1, le=MAX_COUNT)
 
 
 class JobPage(BaseModel):

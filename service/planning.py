@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 from synthforge.jobs import SPLIT_UNIT, JobSpec
 from synthforge.shards import IndexRange, ShardPlan
@@ -26,6 +28,22 @@ class _Deal:
 
     period: int
     identities: tuple[array[int], ...]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The dataset that a job adds to; empty for a job that begins one.
+
+    Attributes:
+        count: samples of it, whole identities.
+        shards: how many shards each split has; the job's own are numbered from there on.
+    """
+
+    count: int = 0
+    shards: Mapping[str, int] = field(default_factory=dict)
+
+
+NOTHING: Final = Base()
 
 
 def num_identities(spec: JobSpec) -> int:
@@ -60,30 +78,37 @@ def num_split_samples(spec: JobSpec, split: str) -> int:
     return samples - missing if missing and split == _last_split(spec) else samples
 
 
-def num_shards(spec: JobSpec, split: str) -> int:
-    """Return how many shards a split is cut into; 0 where a small job deals it no identity."""
+def num_shards(spec: JobSpec, split: str, base: Base = NOTHING) -> int:
+    """Return how many shards a job cuts a split into; 0 where it deals it no identity."""
     per_shard = spec.output.identities_per_shard(spec.identity.views)
-    return -(-num_split_identities(spec, split) // per_shard)
+    new = num_split_identities(spec, split) - _num_base_identities(spec, split, base)
+    return -(-new // per_shard)
 
 
-def total_shards(spec: JobSpec) -> int:
-    """Return how many shards a job is cut into."""
-    return sum(num_shards(spec, split) for split in spec.output.splits)
+def total_shards(spec: JobSpec, base: Base = NOTHING) -> int:
+    """Return how many shards a job makes."""
+    return sum(num_shards(spec, split, base) for split in spec.output.splits)
 
 
-def shard_plan(spec: JobSpec, split: str, number: int) -> ShardPlan:
+def shard_plan(spec: JobSpec, split: str, number: int, base: Base = NOTHING) -> ShardPlan:
     """Return which samples a shard holds: whole identities of its split, in order.
 
+    A job that adds to a dataset begins new shards with the first identity that is not in it, so
+    that the dataset's last shard of a split stays as it is, full or not.
+
     Raises:
-        ValueError: the split has no shard of that number.
+        ValueError: the job makes no shard of that number.
     """
-    shards = num_shards(spec, split)
-    if not 0 <= number < shards:
-        raise ValueError(f"number {number}: split {split!r} has {shards} shards, from 0")
+    begin = base.shards.get(split, 0)
+    shards = num_shards(spec, split, base)
+    if not begin <= number < begin + shards:
+        raise ValueError(
+            f"number {number}: the job makes {shards} shards of split {split!r}, from {begin}"
+        )
     deal = _deal_of(spec)
     held = deal.identities[_split_position(spec, split)]
     per_shard = spec.output.identities_per_shard(spec.identity.views)
-    first = number * per_shard
+    first = _num_base_identities(spec, split, base) + (number - begin) * per_shard
     stop = min(first + per_shard, num_split_identities(spec, split))
     pieces: list[list[int]] = []
     for ordinal in range(first, stop):
@@ -104,7 +129,7 @@ def shard_plan(spec: JobSpec, split: str, number: int) -> ShardPlan:
     )
 
 
-def nth_shard(spec: JobSpec, position: int) -> tuple[str, int]:
+def nth_shard(spec: JobSpec, position: int, base: Base = NOTHING) -> tuple[str, int]:
     """Return split and number of a job's n-th shard, in order of (split as in the spec, number).
 
     Raises:
@@ -112,11 +137,18 @@ def nth_shard(spec: JobSpec, position: int) -> tuple[str, int]:
     """
     left = position
     for split in spec.output.splits if position >= 0 else ():
-        shards = num_shards(spec, split)
+        shards = num_shards(spec, split, base)
         if left < shards:
-            return split, left
+            return split, base.shards.get(split, 0) + left
         left -= shards
-    raise ValueError(f"position {position}: the job has {total_shards(spec)} shards, from 0")
+    raise ValueError(f"position {position}: the job has {total_shards(spec, base)} shards, from 0")
+
+
+def _num_base_identities(spec: JobSpec, split: str, base: Base) -> int:
+    """Return how many identities of a split lie in the dataset that is added to."""
+    if not base.count:
+        return 0
+    return num_split_identities(spec.model_copy(update={"count": base.count}), split)
 
 
 def _split_position(spec: JobSpec, split: str) -> int:

@@ -84,6 +84,10 @@ jobs = Table(
     Column("files", Text),  # of the summary, JSON; set when the manifest can be written
     Column("digest", String(64)),
     Column("num_bytes", BigInteger, nullable=False, server_default="0"),  # of committed shards
+    # What is being deleted of it: its objects, or its whole dataset.
+    Column("clearing", String(8)),
+    Column("deleted_at", Double),  # its dataset
+    Column("base", Text),  # JSON of the dataset that it adds to
 )
 Index(None, jobs.c.owner, jobs.c.idempotency_key, unique=True)
 Index(None, jobs.c.output_url)
@@ -94,6 +98,19 @@ Index(
     jobs.c.num,
     sqlite_where=text(_in_states(LEASABLE_STATES)),
     postgresql_where=text(_in_states(LEASABLE_STATES)),
+)
+
+Index(
+    "ix_jobs_fair",
+    jobs.c.priority,
+    jobs.c.owner,
+    jobs.c.num,
+    sqlite_where=text(_in_states(LEASABLE_STATES)),
+    postgresql_where=text(_in_states(LEASABLE_STATES)),
+)
+_CLEARING: Final = "clearing IS NOT NULL"
+Index(
+    "ix_jobs_clearing", jobs.c.num, sqlite_where=text(_CLEARING), postgresql_where=text(_CLEARING)
 )
 
 shards = Table(
@@ -135,6 +152,7 @@ Index(
 # Partial indexes are taken only where a query says the same as the index, with the words in it:
 # SQLite proves nothing about bound parameters.
 IS_LEASABLE: Final = jobs.c.state.in_([literal_column(f"'{state}'") for state in LEASABLE_STATES])
+IS_CLEARING: Final = text(_CLEARING)
 IS_LEASED: Final = shards.c.state == literal_column("'leased'")
 IS_OPEN: Final = shards.c.state == literal_column("'open'")
 

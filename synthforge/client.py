@@ -152,6 +152,11 @@ class Client:
         self._sleep = sleep
         self._clock = clock
 
+    @property
+    def base_url(self) -> str:
+        """Of the service, without a slash at its end."""
+        return str(self._http.base_url).rstrip("/")
+
     def __enter__(self) -> Self:
         """Return the client; it is closed when the block ends."""
         return self
@@ -211,9 +216,28 @@ class Client:
         """Go on with a paused job."""
         return self._steer(job_id, "resume")
 
-    def cancel(self, job_id: str) -> JobStatus:
-        """Stop a job; one that is being cancelled, or was, stays so."""
-        return self._steer(job_id, "cancel")
+    def cancel(self, job_id: str, *, deletes: bool = False) -> JobStatus:
+        """Stop a job; one that is being cancelled, or was, stays so.
+
+        Args:
+            job_id: of the job.
+            deletes: what is done of it is deleted too.
+        """
+        return self._steer(job_id, "cancel", params={"data": "delete" if deletes else "keep"})
+
+    def extend(self, job_id: str, count: int) -> JobStatus:
+        """Add samples to the dataset of a job that succeeded; return the job that adds them.
+
+        Args:
+            job_id: of the job.
+            count: samples that the dataset is to have then.
+        """
+        return self._steer(job_id, "extend", content=json.dumps({"count": count}), headers=_JSON)
+
+    def delete_dataset(self, job_id: str) -> JobStatus:
+        """Delete a job's dataset: its manifest at once, the rest soon after."""
+        answer = self._call("DELETE", f"/v1/jobs/{job_id}/dataset")
+        return JobStatus.model_validate_json(answer.content)
 
     def retry(self, job_id: str) -> JobStatus:
         """Take a failed or cancelled job up where it was."""
@@ -262,6 +286,15 @@ class Client:
     def manifest_bytes(self, job_id: str) -> bytes:
         """Return the manifest as it lies in the store."""
         return self._call("GET", f"/v1/jobs/{job_id}/manifest").content
+
+    def manifest_with_links(self, job_id: str, expires_s: int | None = None) -> bytes:
+        """Return the manifest with `links`: for each shard and file a URL to read it, keyless.
+
+        Raises:
+            InvalidRequestError: the dataset's store has no links.
+        """
+        query = {"links": "presigned"} | ({"expires": str(expires_s)} if expires_s else {})
+        return self._call("GET", f"/v1/jobs/{job_id}/manifest", params=query).content
 
     def pools(self) -> list[dict[str, Any]]:
         """Return the pools that asked for work within a day."""
@@ -340,8 +373,8 @@ class Client:
 
     # The wire
 
-    def _steer(self, job_id: str, action: str) -> JobStatus:
-        answer = self._call("POST", f"/v1/jobs/{job_id}/{action}")
+    def _steer(self, job_id: str, action: str, **options: Any) -> JobStatus:
+        answer = self._call("POST", f"/v1/jobs/{job_id}/{action}", **options)
         return JobStatus.model_validate_json(answer.content)
 
     def _act(self, token: str, action: str, message: BaseModel) -> httpx.Response:

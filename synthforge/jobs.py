@@ -329,6 +329,10 @@ class JobStatus(BaseModel):
     finished_at: datetime | None = None
     output_url: str
     digest: str | None = None
+    parent: str | None = Field(
+        default=None, description="digest of the dataset that this job adds samples to"
+    )
+    deleted_at: datetime | None = Field(default=None, description="when its dataset was deleted")
 
 
 class FieldError(BaseModel):

@@ -8,7 +8,15 @@ from pydantic import BaseModel, Field
 
 from synthforge.distributions import STRICT
 from synthforge.jobs import GeneratorKind, JobSpec
-from synthforge.shards import Count, Fingerprint, GeneratorInfo, ShardPlan, ShardRecord, StoredFile
+from synthforge.shards import (
+    Count,
+    Fingerprint,
+    GeneratorInfo,
+    Sha256,
+    ShardPlan,
+    ShardRecord,
+    StoredFile,
+)
 
 PoolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 MAX_LEASES_PER_REQUEST = 256
@@ -38,6 +46,9 @@ class Lease(BaseModel):
     spec: JobSpec
     output_url: str
     plan: ShardPlan | None = None
+    parent: Sha256 | None = Field(
+        default=None, description="digest of the dataset at output_url that the job adds to"
+    )
     lease_s: float = Field(gt=0, description="lapses when no heartbeat is answered for so long")
     heartbeat_s: float = Field(gt=0, description="the pool reports progress this often")
 

@@ -14,6 +14,7 @@ from synthforge.jobs import JobSpec, SplitName
 
 SCHEMA_VERSION: Final = 1
 SHARD_FOLDER: Final = "shards"
+MANIFEST_FOLDER: Final = "manifests"  # a copy of each manifest that the dataset had
 PARTS_FOLDER: Final = "parts"  # an index part a shard, until the summary joins them
 MANIFEST_NAME: Final = "manifest.json"
 CARD_NAME: Final = "README.md"
@@ -179,6 +180,27 @@ def dataset_digest(shards: Iterable[ShardRecord]) -> str:
     return digest.hexdigest()
 
 
+def join_shards(
+    splits: Iterable[str], older: Iterable[ShardRecord], newer: Iterable[ShardRecord]
+) -> Iterator[ShardRecord]:
+    """Yield a dataset's shards and those that extend it, in order of (split, number).
+
+    Args:
+        splits: in the order of the spec.
+        older: of the dataset, in order.
+        newer: of the extension, in order; their numbers follow the dataset's.
+    """
+    old, new = iter(older), iter(newer)
+    old_next, new_next = next(old, None), next(new, None)
+    for split in splits:
+        while old_next is not None and old_next.split == split:
+            yield old_next
+            old_next = next(old, None)
+        while new_next is not None and new_next.split == split:
+            yield new_next
+            new_next = next(new, None)
+
+
 def sample_key(index: int) -> str:
     """Return the key that all members of a sample share."""
     return f"{index:09d}"
@@ -200,6 +222,14 @@ def tally_key(shard_name: str) -> str:
     return part_key(shard_name).removesuffix(".parquet") + ".json"
 
 
+def staged_key(name: str) -> str:
+    """Return where an extension's summary keeps a file until the manifest is written.
+
+    The dataset that it extends has a file of that name, and stays whole until then.
+    """
+    return f"{PARTS_FOLDER}/summary/{name}"
+
+
 def manifest_copy_key(digest: str) -> str:
     """Return the path under which a manifest stays when the dataset is extended."""
-    return f"manifests/{digest}.json"
+    return f"{MANIFEST_FOLDER}/{digest}.json"

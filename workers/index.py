@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synthforge.samples import SampleMeta
@@ -100,33 +101,45 @@ def write_part(path: Path, shard_name: str, rows: Iterable[IndexRow]) -> None:
 
 
 def join_parts(parts: Iterable[Path], path: Path) -> int:
-    """Write the rows of all parts, in order, into one file; memory stays flat.
+    """Write the rows of files of `write_part`, in order, into one; as `join_tables`."""
+    return join_tables((pq.read_table(part) for part in parts), path)
+
+
+def split_tables(path: Path, split: str) -> Iterator[pa.Table]:
+    """Yield the rows of one split from a joined file, a row group at a time."""
+    with pq.ParquetFile(path) as index:
+        for group in range(index.num_row_groups):
+            table = index.read_row_group(group)
+            yield table.filter(pc.equal(table["split"], split))
+
+
+def join_tables(tables: Iterable[pa.Table], path: Path) -> int:
+    """Write the rows of all tables, in order, into one file; memory stays flat.
 
     Args:
-        parts: files of `write_part`, each opened once, in the order of the manifest.
+        tables: of `INDEX_SCHEMA`, in the order of the manifest.
         path: of the joined file.
 
     Returns:
         The number of rows.
 
     Raises:
-        ValueError: a part has other columns.
+        ValueError: a table has other columns.
     """
     num_rows = 0
     with _writer(path) as writer:
-        for table in _row_groups(parts):
+        for table in _row_groups(tables):
             writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
             num_rows += table.num_rows
     return num_rows
 
 
-def _row_groups(parts: Iterable[Path]) -> Iterator[pa.Table]:
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield tables of `ROW_GROUP_ROWS` rows, the last one shorter."""
     held = INDEX_SCHEMA.empty_table()
-    for part in parts:
-        table = pq.read_table(part)
+    for table in tables:
         if table.schema != INDEX_SCHEMA:
-            raise ValueError(f"index part {part.name} has other columns: write it again")
+            raise ValueError(f"an index part has other columns: {table.schema.names}")
         held = pa.concat_tables([held, table])
         while held.num_rows >= ROW_GROUP_ROWS:
             yield held.slice(0, ROW_GROUP_ROWS)

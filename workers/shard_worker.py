@@ -203,7 +203,13 @@ class ShardWorker:
     ) -> tuple[StoredFile, ...]:
         with one_thread(), tempfile.TemporaryDirectory(dir=self._settings.scratch) as folder:
             return summarise(
-                lease.spec, shards, generator, self._storage(lease), Path(folder), on_shard
+                lease.spec,
+                shards,
+                generator,
+                self._storage(lease),
+                Path(folder),
+                on_shard,
+                lease.parent,
             )
 
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:

@@ -1,4 +1,4 @@
-"""The verbs by which users steer a job: pause, resume, cancel, retry, reorder.
+"""The verbs by which users steer a job: pause, resume, cancel, retry, extend, clear, reorder.
 
 Each locks the job's row first, and asks `service.actions` whether the state allows it.
 """
@@ -14,14 +14,32 @@ from sqlalchemy import bindparam, delete, func, select, update
 from service import actions
 from service.actions import Action
 from service.database import Database, Transaction
-from service.store.changes import change_job, lock_job_by_id
-from service.store.prefixes import check_prefix_is_free
-from service.store.rows import JobRow
-from service.tables import shards
+from service.errors import BeingClearedError, DatasetDeletedError, OutputTakenError
+from service.store import usage
+from service.store.changes import change_job, lock_job, lock_job_by_id
+from service.store.job_verbs import NewJob, insert_job
+from service.store.prefixes import check_prefix_is_free, successor
+from service.store.rows import JobRow, job_row
+from service.tables import IS_CLEARING, jobs, shards
 from synthforge.jobs import JobState
 
 _POSITIONS_AT_ONCE: Final = 500
 
+_AWAITING_CLEARANCE: Final = (
+    select(jobs).where(IS_CLEARING, jobs.c.num_leased == 0).order_by(jobs.c.num)
+)
+_DROP_SHARDS: Final = delete(shards).where(shards.c.job_num == bindparam("job"))
+# Of all the jobs that made the dataset.
+_DELETED: Final = (
+    update(jobs)
+    .where(
+        jobs.c.output_url == bindparam("url"),
+        jobs.c.state == JobState.SUCCEEDED.value,
+        jobs.c.deleted_at.is_(None),
+    )
+    .values(clearing=None, deleted_at=bindparam("now"))
+    .returning(jobs.c.owner, jobs.c.num_bytes)
+)
 _DROP_SUMMARY: Final = delete(shards).where(
     shards.c.job_num == bindparam("job"), shards.c.kind == "summary"
 )
@@ -79,10 +97,25 @@ class ActionVerbs:
             job, changes = _asked(tx, job_id, actions.RESUME)
             return change_job(tx, job, state=_at_work(job).value) if changes else job
 
-    def cancel(self, job_id: str) -> JobRow:
-        """Lease no more of a job; it is cancelled once nothing of it is leased."""
+    def cancel(self, job_id: str, *, deletes: bool = False) -> JobRow:
+        """Lease no more of a job; it is cancelled once nothing of it is leased.
+
+        Args:
+            job_id: of the job.
+            deletes: what is done of it is deleted too, before it counts as cancelled.
+
+        Raises:
+            OutputTakenError: it was cancelled before, and its prefix is another job's by now.
+        """
         with self._database.write() as tx:
+            if deletes:
+                self._database.serialize_submissions(tx)
             job, changes = _asked(tx, job_id, actions.CANCEL)
+            if deletes and job.clearing is None and _may_have_left_something(job):
+                if job.state is JobState.CANCELLED:  # it does not hold its prefix any more
+                    check_prefix_is_free(tx, job.output_url, job)
+                begun = {"clearing": "objects", "finished_at": None}
+                return change_job(tx, job, state=JobState.CANCELLING.value, **begun)
             if not changes:
                 return job
             state = JobState.CANCELLING if job.num_leased else JobState.CANCELLED
@@ -103,8 +136,79 @@ class ActionVerbs:
             job, changes = _asked(tx, job_id, actions.RETRY)
             if not changes:
                 return job
-            check_prefix_is_free(tx, job.output_url)
+            if job.clearing:
+                raise BeingClearedError(job.id)
+            check_prefix_is_free(tx, job.output_url, job)
             return change_job(tx, job, **_begun_again(tx, job, lost))
+
+    def extend(self, parent_id: str, child: NewJob) -> tuple[JobRow, bool]:
+        """Keep a job that adds to another's dataset; the last of a line alone is added to.
+
+        Returns:
+            The child, and whether it is new.
+
+        Raises:
+            StateConflictError: the parent has no dataset.
+            OutputTakenError: it was extended otherwise.
+        """
+        with self._database.write() as tx:
+            self._database.serialize_submissions(tx)
+            parent, _ = _asked(tx, parent_id, actions.EXTEND)
+            _check_has_dataset(parent)
+            later = successor(tx, parent)
+            if later is None:
+                usage.take_place(tx, child.owner, child.num_samples)
+                return insert_job(tx, child), True
+            if later.spec != child.spec:
+                raise OutputTakenError(
+                    f"job {later.id} ({later.state}) extends the dataset of job {parent.id}: "
+                    "extend that job's, once it succeeded"
+                )
+            return later, False
+
+    def clear(self, job_id: str) -> JobRow:
+        """Have the dataset of a job deleted, or what a job that failed or was cancelled left.
+
+        Raises:
+            StateConflictError: the job has not ended.
+            OutputTakenError: its prefix is another job's by now, or its dataset was extended.
+        """
+        with self._database.write() as tx:
+            self._database.serialize_submissions(tx)
+            job, _ = _asked(tx, job_id, actions.CLEAR)
+            if job.clearing or job.deleted_at is not None:
+                return job
+            if job.state is not JobState.SUCCEEDED:
+                check_prefix_is_free(tx, job.output_url, job)
+                return change_job(tx, job, clearing="objects")
+            later = successor(tx, job)
+            if later is not None:
+                raise OutputTakenError(
+                    f"job {later.id} ({later.state}) extends the dataset of job {job.id}: "
+                    "delete that job's, or cancel it"
+                )
+            return change_job(tx, job, clearing="dataset")
+
+    def awaiting_clearance(self) -> list[JobRow]:
+        """Read the jobs whose objects are to be deleted, the oldest first."""
+        with self._database.read() as connection:
+            return [job_row(row) for row in connection.execute(_AWAITING_CLEARANCE)]
+
+    def cleared(self, job_num: int) -> bool:
+        """Say that a job's objects are deleted; one replica of several is the first."""
+        with self._database.write() as tx:
+            job = lock_job(tx, job_num)
+            if job.clearing is None:
+                return False
+            if job.clearing == "dataset":
+                gone = {"url": job.output_url, "now": tx.now}
+                for row in tx.connection.execute(_DELETED, gone).all():
+                    usage.add_bytes(tx, row.owner, -row.num_bytes)
+            else:
+                tx.connection.execute(_DROP_SHARDS, {"job": job.num})
+                usage.add_bytes(tx, job.owner, -job.num_bytes)
+                change_job(tx, job, **_emptied(job))
+            return True
 
 
 def _asked(tx: Transaction, job_id: str, action: Action) -> tuple[JobRow, bool]:
@@ -116,6 +220,29 @@ def _at_work(job: JobRow) -> JobState:
     return actions.state_at_work(
         job.num_shards, job.num_done, has_started=job.started_at is not None
     )
+
+
+def _may_have_left_something(job: JobRow) -> bool:
+    return job.next_position > 0
+
+
+def _check_has_dataset(job: JobRow) -> None:
+    if job.clearing or job.deleted_at is not None:
+        raise DatasetDeletedError(job.id)
+
+
+def _emptied(job: JobRow) -> dict[str, Any]:
+    """Return what changes on the row of a job of which nothing is left in the store."""
+    values: dict[str, Any] = dict.fromkeys(
+        (
+            "num_done", "num_completed", "num_rejected", "num_bytes", "num_set_aside",
+            "next_position",
+        ),
+        0,
+    )  # fmt: skip
+    if job.state is JobState.CANCELLING:
+        values["state"] = JobState.CANCELLED.value
+    return values | {"clearing": None, "files": None, "started_at": None}
 
 
 def _begun_again(tx: Transaction, job: JobRow, lost: Collection[int]) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def progress_counts(job: JobRow) -> dict[str, dict[str, int]]:
 
 def after_release(tx: Transaction, job: JobRow, **values: Any) -> JobRow:
     """Write values to a job whose shard is no longer leased; a cancelling one may end now."""
-    if job.state is JobState.CANCELLING and values.get("num_leased", job.num_leased) == 0:
+    is_over = values.get("num_leased", job.num_leased) == 0 and job.clearing is None
+    if job.state is JobState.CANCELLING and is_over:
         values["state"] = JobState.CANCELLED.value
     return change_job(tx, job, **values)

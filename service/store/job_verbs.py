@@ -42,6 +42,8 @@ class NewJob:
         spec: canonical JSON.
         is_exact: the job keeps to the fingerprint of its first lease.
         owner: id of the key that orders it; '' without keys.
+        fingerprint: that an exact job keeps to; by default that of its first lease.
+        base: JSON of the dataset that it adds to.
     """
 
     id: str
@@ -54,6 +56,8 @@ class NewJob:
     idempotency_key: str | None = None
     owner: str = ""
     priority: int = 0
+    fingerprint: str | None = None
+    base: str | None = None
 
 
 class JobVerbs:
@@ -87,10 +91,7 @@ class JobVerbs:
                 return earlier, False
             check_prefix_is_free(tx, new.output_url)
             usage.take_place(tx, new.owner, new.num_samples)
-            first = _first_values(new, tx.now)
-            job = job_row(tx.connection.execute(_INSERT, first).one())
-            record_event(tx, job, "state")
-            return job, True
+            return insert_job(tx, new), True
 
     def earlier(self, new: NewJob, idempotency_kept_s: float) -> JobRow | None:
         """Find the job that the same Idempotency-Key made before, if it is still remembered.
@@ -152,6 +153,13 @@ class JobVerbs:
             }
 
 
+def insert_job(tx: Transaction, new: NewJob) -> JobRow:
+    """Keep a new job whose prefix is free, and tell that it is there."""
+    job = job_row(tx.connection.execute(_INSERT, _first_values(new, tx.now)).one())
+    record_event(tx, job, "state")
+    return job
+
+
 def _earlier(tx: Transaction, new: NewJob, kept_s: float) -> JobRow | None:
     """Find the job that the same key made; a key that is too old is free again."""
     if new.idempotency_key is None:
@@ -182,7 +190,7 @@ def _first_values(new: NewJob, now: float) -> dict[str, object]:
         "generator": new.generator,
         "output_url": new.output_url,
         "priority": new.priority,
-        "fingerprint": "" if new.is_exact else None,
+        "fingerprint": (new.fingerprint or "") if new.is_exact else None,
         "num_samples": new.num_samples,
         "num_completed": 0,
         "num_rejected": 0,
@@ -195,4 +203,5 @@ def _first_values(new: NewJob, now: float) -> dict[str, object]:
         "created_at": now,
         "told_at": now,
         "num_bytes": 0,
+        "base": new.base,
     }

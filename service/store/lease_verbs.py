@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from service import leasing
 from service.database import Database, Transaction, database_now
@@ -14,7 +14,8 @@ from service.leasing import Progress, Terms
 from service.store.changes import after_release, change_job, change_shard, lock_held, lock_job
 from service.store.pool_verbs import note_pool, pool_is_noted
 from service.store.rows import Granted, JobRow, LeaseKind, ShardRow, job_row, shard_row
-from service.tables import IS_LEASABLE, IS_LEASED, IS_OPEN, LEASABLE_STATES, jobs, shards
+from service.store.turns import Turn, next_turn
+from service.tables import IS_LEASED, IS_OPEN, LEASABLE_STATES, jobs, shards
 from synthforge.jobs import JobState
 from synthforge.leases import Heartbeat, LeaseRequest
 
@@ -23,29 +24,6 @@ _ENDING_STATES: Final = {JobState.CANCELLING, JobState.CANCELLED, JobState.FAILE
 
 _Taken = tuple[int, LeaseKind, str]  # position, kind, token
 
-_WAS_GIVEN_BACK: Final = exists().where(
-    shards.c.job_num == jobs.c.num,
-    IS_OPEN,
-    shards.c.open_at <= database_now(),
-)
-_SUMMARY_IS_DUE: Final = and_(
-    jobs.c.state == JobState.FINALIZING.value, jobs.c.next_position == jobs.c.num_shards
-)
-_JOBS_WITH_WORK: Final = (
-    select(jobs.c.num)
-    .where(IS_LEASABLE)
-    .where(jobs.c.generator.in_(bindparam("generators", expanding=True)))
-    .where(
-        or_(
-            jobs.c.fingerprint.is_(None),
-            jobs.c.fingerprint == "",
-            jobs.c.fingerprint == bindparam("fingerprint"),
-        )
-    )
-    .where(or_(jobs.c.next_position < jobs.c.num_shards, _SUMMARY_IS_DUE, _WAS_GIVEN_BACK))
-    .order_by(jobs.c.priority.desc(), jobs.c.num)
-    .limit(bindparam("limit"))
-)
 # Not DISTINCT: for its sake SQLite would walk the whole primary key.
 _JOBS_WITH_LAPSED: Final = select(shards.c.job_num).where(
     IS_LEASED, shards.c.lapses_at <= database_now()
@@ -95,7 +73,7 @@ class LeaseVerbs:
         self._database = database
 
     def lease(self, request: LeaseRequest, terms: Terms) -> list[Granted]:
-        """Hand out work: of the highest priority first, then of the oldest job.
+        """Hand out work, in the order of `service.store.turns`.
 
         What has lapsed is taken back on the way. One transaction a job: no transaction ever
         locks two of them.
@@ -103,18 +81,35 @@ class LeaseVerbs:
         with self._database.read() as connection:
             has_lapsed = connection.scalar(_JOBS_WITH_LAPSED) is not None
             is_noted = pool_is_noted(connection, request)
-            nums = _jobs_with_work(connection, request)
-        if has_lapsed:
-            self.lapse()
-            with self._database.read() as connection:
-                nums = _jobs_with_work(connection, request)
+            turn = Turn() if has_lapsed else _next_turn(connection, request, request.max_leases)
         if not is_noted:
             note_pool(self._database, request)
+        if has_lapsed:
+            self.lapse()
+            turn = self._turn(request, request.max_leases)
         granted: list[Granted] = []
-        for num in nums:
-            granted += self._take(num, request, request.max_leases - len(granted), terms)
-            if len(granted) >= request.max_leases:
-                break
+        while True:
+            taken = self._take_turn(turn, request, terms)
+            granted += taken
+            left = request.max_leases - len(granted)
+            if turn.is_last or not taken or not left:
+                return granted
+            turn = self._turn(request, left)
+
+    def _turn(self, request: LeaseRequest, limit: int) -> Turn:
+        with self._database.read() as connection:
+            return _next_turn(connection, request, limit)
+
+    def _take_turn(self, turn: Turn, request: LeaseRequest, terms: Terms) -> list[Granted]:
+        granted: list[Granted] = []
+        for nums, share in turn.shares:
+            left = share
+            for num in nums:
+                taken = self._take(num, request, left, terms)
+                granted += taken
+                left -= len(taken)
+                if not left:
+                    break
         return granted
 
     def _take(self, num: int, request: LeaseRequest, limit: int, terms: Terms) -> list[Granted]:
@@ -184,13 +179,9 @@ class LeaseVerbs:
         return len(lapsed)
 
 
-def _jobs_with_work(connection: Connection, request: LeaseRequest) -> list[int]:
-    wanted = {
-        "generators": request.generators,
-        "fingerprint": request.fingerprint.id,
-        "limit": request.max_leases,  # each of these jobs has at least one piece to lease
-    }
-    return list(connection.scalars(_JOBS_WITH_WORK, wanted))
+def _next_turn(connection: Connection, request: LeaseRequest, limit: int) -> Turn:
+    wanted = {"generators": request.generators, "fingerprint": request.fingerprint.id}
+    return next_turn(connection, wanted, limit)
 
 
 def _leased_values(request: LeaseRequest, terms: Terms, now: float) -> dict[str, Any]:

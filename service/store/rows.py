@@ -12,6 +12,7 @@ from typing import Any, Literal
 from synthforge.jobs import JobState
 
 ShardState = Literal["open", "leased", "done", "set_aside"]
+Clearing = Literal["objects", "dataset"]
 LeaseKind = Literal["shard", "summary"]
 
 
@@ -46,6 +47,9 @@ class JobRow:
     files: str | None
     digest: str | None
     num_bytes: int
+    clearing: Clearing | None
+    deleted_at: float | None
+    base: str | None
 
 
 @dataclass(frozen=True)

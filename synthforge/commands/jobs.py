@@ -51,11 +51,32 @@ def watch(
         succeeded(status)
 
 
-@app.command(epilog="Example: synthforge cancel 01J9Z6")
-def cancel(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
+@app.command(epilog="Example: synthforge cancel 01J9Z6 --delete")
+def cancel(
+    job: str,
+    service: ServiceOption = DEFAULT_SERVICE,
+    deletes: Annotated[
+        bool, typer.Option("--delete", help="Delete the shards that are done; else they stay.")
+    ] = False,
+) -> None:
     """Stop a job."""
     with connect(service) as client:
-        say(client.cancel(job).state.value)
+        say(client.cancel(job, deletes=deletes).state.value)
+
+
+@app.command(epilog="Example: synthforge extend 01J9Z6 --count 200000 --wait")
+def extend(
+    job: str,
+    count: Annotated[int, typer.Option(min=1, help="Samples that the dataset is to have then.")],
+    service: ServiceOption = DEFAULT_SERVICE,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the job has ended.")] = False,
+) -> None:
+    """Add samples to a finished dataset; its shards stay, new ones follow."""
+    with connect(service) as client:
+        child = client.extend(job, count)
+        say(child.id)
+        if wait:
+            succeeded(followed(client, child.id))
 
 
 @app.command(epilog="Example: synthforge pause 01J9Z6")

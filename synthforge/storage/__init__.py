@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from synthforge.storage.directory import DirectoryStorage
 from synthforge.storage.protocol import (
+    MAX_LINK_S,
     NotFound,
     Storage,
     StorageError,
@@ -14,6 +15,7 @@ from synthforge.storage.protocol import (
 from synthforge.urls import is_under, parse_url
 
 __all__ = [
+    "MAX_LINK_S",
     "DirectoryStorage",
     "NotFound",
     "Storage",

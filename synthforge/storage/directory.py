@@ -76,6 +76,10 @@ class DirectoryStorage:
         """Write bytes to a key."""
         return self._put(key, (data,), hashlib.sha256(data).hexdigest())
 
+    def copy(self, source: str, key: str, sha256: str) -> StoredFile:
+        """Copy a file."""
+        return self._put(key, self.stream(source), sha256)
+
     def get_bytes(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """Read a whole file."""
         with self._reading(key) as file:

@@ -12,6 +12,8 @@ from synthforge.shards import StoredFile
 
 CHUNK_BYTES: Final = 1 << 20  # a stream is read and hashed this much at a time
 
+MAX_LINK_S: Final = 7 * 24 * 3600  # of a presigned link: S3's signature, version 4
+
 
 class StorageError(Exception):
     """A store did not do what it was asked."""
@@ -74,6 +76,15 @@ class Storage(Protocol):
 
     def put_bytes(self, key: str, data: bytes) -> StoredFile:
         """Store bytes, checked as `put_file` does; what lay there is replaced."""
+        ...
+
+    def copy(self, source: str, key: str, sha256: str) -> StoredFile:
+        """Store under `key` what lies under `source`; what lay there is replaced.
+
+        Raises:
+            NotFound: nothing lies under `source`.
+            StorageRefused: it has another hash than `sha256`.
+        """
         ...
 
     def get_bytes(self, key: str, *, max_bytes: int | None = None) -> bytes:

@@ -23,6 +23,7 @@ from botocore.config import Config
 from synthforge.shards import StoredFile
 from synthforge.storage.protocol import (
     CHUNK_BYTES,
+    MAX_LINK_S,
     NotFound,
     StorageRefused,
     StorageUnavailable,
@@ -44,7 +45,6 @@ _TRANSFER: Final = TransferConfig(
 _NUM_PUTS: Final = 3  # a put that reads back wrong is put again
 _PAGE_KEYS: Final = 1000  # of a listing: the most that S3 gives
 _NUM_READS: Final = 5  # a stream that breaks off goes on from where it was
-MAX_LINK_S: Final = 7 * 24 * 3600  # of a signature, version 4
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,24 @@ class S3Storage:
         digest = hashlib.sha256(data).hexdigest()
         stored = StoredFile(name=key, num_bytes=len(data), sha256=digest)
         return self._put(stored, lambda: io.BytesIO(data))
+
+    def copy(self, source: str, key: str, sha256: str) -> StoredFile:
+        """Copy an object inside the store, in parts if it is large."""
+        num_bytes = self.head(source)
+        if num_bytes is None:
+            raise NotFound(f"{source}: no such object under {self.url}")
+        bucket = self.location.bucket
+        with typed_s3_errors(self.url, key):
+            self._client.copy(
+                {"Bucket": bucket, "Key": self._key(source)},
+                bucket,
+                self._key(key),
+                Config=_TRANSFER,
+            )
+        stored = StoredFile(name=key, num_bytes=num_bytes, sha256=sha256)
+        if not self._holds(stored):
+            raise StorageRefused(f"{key}: the sha256 of {source} is not {sha256}")
+        return stored
 
     def get_bytes(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """Download an object."""

@@ -47,6 +47,8 @@ OPERATIONS = [
     "resume_job",
     "cancel_job",
     "retry_job",
+    "extend_job",
+    "delete_dataset",
     "get_manifest",
     "watch_job",
     "lease",

@@ -151,7 +151,11 @@ def test_a_small_job_deals_a_small_split_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("split", "number", "message"),
-    [("train", 1, "has 1 shards"), ("train", -1, "has 1 shards"), ("test", 0, "not in the job")],
+    [
+        ("train", 1, "1 shards of"),
+        ("train", -1, "1 shards of"),
+        ("test", 0, "not in the job"),
+    ],
 )
 def test_a_shard_that_is_not_there_is_refused(split: str, number: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from synthforge.jobs import JobSpec
 from synthforge.shards import (
@@ -17,14 +19,17 @@ from synthforge.shards import (
     TOPOLOGY_NAME,
     ShardRecord,
     StoredFile,
+    join_shards,
     part_key,
+    staged_key,
     tally_key,
 )
 from synthforge.storage import Storage
 from workers.flame.arrays_file import Array, file_sha256, write_arrays
 from workers.generators.protocol import FaceGenerator
-from workers.index import join_parts
+from workers.index import join_tables, split_tables
 from workers.summary.card import dataset_card
+from workers.summary.parent import Parent, read_parent
 from workers.summary.preview import contact_sheet
 from workers.summary.report import build_report, report_html, report_json
 from workers.tally import Tally
@@ -40,33 +45,52 @@ def summarise(
     storage: Storage,
     folder: Path,
     on_shard: Callable[[ShardRecord], None],
+    parent_digest: str | None = None,
 ) -> tuple[StoredFile, ...]:
     """Write the files beside the shards: functions of the job and its shards alone.
 
+    The files of an extension are staged: until its manifest is written, those of the dataset
+    that it extends stay in their places.
+
     Args:
         spec: of the job.
-        shards: all of them, in order of the manifest.
+        shards: all that the job made, in order of the manifest.
         generator: that drew the faces.
         storage: bound to the dataset's prefix; parts of the index lie there.
         folder: a local one for work in progress.
         on_shard: called after each shard's parts are read, so that a long summary shows progress.
+        parent_digest: of the dataset that the job adds to.
 
     Returns:
         Name, size and hash of each file, sorted by name.
     """
+    parent = None if parent_digest is None else read_parent(storage, parent_digest, folder)
+    parts = _Parts(storage, folder, on_shard)
+    if parent is not None:
+        parts.tally.add(parent.tally)
     index_path = folder / INDEX_NAME
-    tally = Tally()
-    join_parts(_parts(shards, storage, folder, tally, on_shard), index_path)
-    report = build_report(spec, shards, tally)
+    join_tables(_tables(spec, shards, parent, parts), index_path)
+    older = () if parent is None else parent.manifest.shards
+    everything = tuple(join_shards(spec.output.splits, older, shards))
+    report = build_report(spec, everything, parts.tally)
     topology_path = folder / TOPOLOGY_NAME
     write_arrays(topology_path, topology_arrays(generator.topology))
+    key_of = staged_key if parent is not None else str
     files = [
-        storage.put_file(index_path, INDEX_NAME, file_sha256(index_path)),
-        storage.put_file(topology_path, TOPOLOGY_NAME, file_sha256(topology_path)),
-        storage.put_bytes(REPORT_JSON_NAME, report_json(report)),
-        storage.put_bytes(REPORT_HTML_NAME, report_html(report)),
-        storage.put_bytes(PREVIEW_NAME, contact_sheet(index_path, storage)),
-        storage.put_bytes(CARD_NAME, dataset_card(spec, shards, generator.info())),
+        storage.put_file(path, key_of(path.name), file_sha256(path)).model_copy(
+            update={"name": path.name}
+        )
+        for path in (index_path, topology_path)
+    ]
+    made = {
+        REPORT_JSON_NAME: report_json(report),
+        REPORT_HTML_NAME: report_html(report),
+        PREVIEW_NAME: contact_sheet(index_path, storage),
+        CARD_NAME: dataset_card(spec, everything, generator.info()),
+    }
+    files += [
+        storage.put_bytes(key_of(name), data).model_copy(update={"name": name})
+        for name, data in made.items()
     ]
     return tuple(sorted(files, key=lambda file: file.name))
 
@@ -85,17 +109,31 @@ def topology_arrays(topology: Topology) -> dict[str, Array]:
     }
 
 
-def _parts(
-    shards: Sequence[ShardRecord],
-    storage: Storage,
-    folder: Path,
-    tally: Tally,
-    on_shard: Callable[[ShardRecord], None],
-) -> Iterator[Path]:
-    """Fetch the shards' index parts one after another into the same local file; add up counts."""
-    path = folder / "part.parquet"
-    for shard in shards:
-        tally.add(Tally.from_json(storage.get_bytes(tally_key(shard.name))))
-        path.write_bytes(storage.get_bytes(part_key(shard.name)))
-        yield path
-        on_shard(shard)
+class _Parts:
+    """The shards' index parts and counts, fetched one after another; `tally` adds the counts up."""
+
+    def __init__(
+        self, storage: Storage, folder: Path, on_shard: Callable[[ShardRecord], None]
+    ) -> None:
+        self.tally = Tally()
+        self._storage = storage
+        self._path = folder / "part.parquet"
+        self._on_shard = on_shard
+
+    def tables(self, shards: Iterable[ShardRecord]) -> Iterator[pa.Table]:
+        """Yield the index of each shard."""
+        for shard in shards:
+            self.tally.add(Tally.from_json(self._storage.get_bytes(tally_key(shard.name))))
+            self._path.write_bytes(self._storage.get_bytes(part_key(shard.name)))
+            yield pq.read_table(self._path)
+            self._on_shard(shard)
+
+
+def _tables(
+    spec: JobSpec, shards: Sequence[ShardRecord], parent: Parent | None, parts: _Parts
+) -> Iterator[pa.Table]:
+    """Yield the index in the order of the manifest: of a split first what the parent has."""
+    for split in spec.output.splits:
+        if parent is not None:
+            yield from split_tables(parent.index_path, split)
+        yield from parts.tables(shard for shard in shards if shard.split == split)

@@ -1,0 +1,88 @@
+"""Deleting what jobs left in the store: a dataset, manifest first, or what no manifest names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import ValidationError
+
+from service.errors import StorageUnavailableError
+from service.objects import StorageFactory
+from service.store import Store
+from service.store.rows import JobRow
+from synthforge.shards import (
+    MANIFEST_FOLDER,
+    MANIFEST_NAME,
+    PARTS_FOLDER,
+    SHARD_FOLDER,
+    SUMMARY_NAMES,
+    Manifest,
+)
+from synthforge.storage import NotFound, Storage, StorageError
+
+_FOLDERS: Final = (PARTS_FOLDER, SHARD_FOLDER)
+
+
+def delete_dataset(store: Store, open_storage: StorageFactory, job_id: str) -> JobRow:
+    """Have a job's dataset deleted; its manifest is gone when this returns, the rest follows.
+
+    Raises:
+        UnknownJobError, StateConflictError, OutputTakenError: as `ActionVerbs.clear`.
+        StorageUnavailableError: the store does not answer; the deletion goes on once it does.
+    """
+    job = store.actions.clear(job_id)
+    if job.clearing == "dataset":
+        try:
+            open_storage(job.output_url).delete(MANIFEST_NAME)
+        except StorageError as error:
+            raise StorageUnavailableError(f"dataset of job {job.id}: {error}") from None
+    return job
+
+
+def clear(store: Store, open_storage: StorageFactory, job: JobRow) -> bool:
+    """Delete what a job that is being cleared left in the store; doing it again is harmless.
+
+    Returns:
+        Whether the job was cleared by this call; another replica may have been first.
+
+    Raises:
+        StorageError: the store does not answer; to be tried again.
+    """
+    storage = open_storage(job.output_url)
+    for key in _doomed(storage, is_dataset=job.clearing == "dataset"):
+        storage.delete(key)
+    return store.actions.cleared(job.num)
+
+
+def _doomed(storage: Storage, *, is_dataset: bool) -> Iterator[str]:
+    """Yield the keys to delete, in order: once the manifest is gone there is no dataset.
+
+    A manifest that stays is that of the dataset which a cancelled job was adding to.
+    """
+    manifest = None if is_dataset else _manifest_at(storage)
+    if is_dataset:
+        yield MANIFEST_NAME
+    named = set() if manifest is None else {shard.name for shard in manifest.shards}
+    for folder in _FOLDERS:
+        for found in list(storage.list_objects(folder)):
+            if found.key not in named:
+                yield found.key
+    if manifest is None:
+        yield from SUMMARY_NAMES
+        yield from [found.key for found in storage.list_objects(MANIFEST_FOLDER)]
+
+
+def _manifest_at(storage: Storage) -> Manifest | None:
+    """Return the manifest at a prefix, where there is one.
+
+    Raises:
+        StorageError: also where it cannot be read: then nothing may be deleted.
+    """
+    try:
+        return Manifest.model_validate_json(storage.get_bytes(MANIFEST_NAME))
+    except NotFound:
+        return None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]["msg"]
+        raise StorageError(f"{storage.url}/{MANIFEST_NAME} is none: {first}") from None

@@ -1,0 +1,153 @@
+"""Deleting: what a cancelled job did, or a whole dataset, manifest first."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.loops import Clearer
+from service.settings import Settings
+from synthforge.jobs import JobStatus
+from synthforge.storage import StorageUnavailable, open_storage
+from synthforge.storage.directory import DirectoryStorage
+from tests.service import driver
+from tests.service.driver import TestClient
+from tests.service.test_extensions import SPEC, extended, finished, posted
+
+
+def status(http: TestClient, job: JobStatus) -> JobStatus:
+    return JobStatus.model_validate_json(http.get(f"/v1/jobs/{job.id}").content)
+
+
+def keys(job: JobStatus) -> list[str]:
+    return [found.key for found in open_storage(job.output_url).list_objects()]
+
+
+def test_a_job_cancelled_with_its_data_leaves_nothing(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    first, running = driver.lease(http, max_leases=2)
+    driver.report(http, first)
+    cancelling = posted(http, f"/v1/jobs/{job.id}/cancel?data=delete", 200)
+    assert cancelling.state == "cancelling"
+    clearer = Clearer(http.app.state.context)
+    assert clearer.step() == 0  # a shard still runs
+    driver.report(http, running)
+    assert keys(job) != []
+    assert clearer.step() == 1
+    ended = status(http, job)
+    assert (ended.state, ended.shards.done, ended.counts.completed) == ("cancelled", 0, 0)
+    assert keys(job) == []
+    assert posted(http, f"/v1/jobs/{job.id}/cancel?data=delete", 200).state == "cancelled"
+    assert clearer.step() == 0
+
+
+def test_a_cancelled_job_keeps_what_is_done_until_it_is_to_be_deleted(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    for lease in driver.lease(http):
+        driver.report(http, lease)
+    assert posted(http, f"/v1/jobs/{job.id}/cancel", 200).shards.done == 1
+    assert len(keys(job)) == 1
+    posted(http, f"/v1/jobs/{job.id}/cancel?data=delete", 200)
+    assert Clearer(http.app.state.context).step() == 1
+    assert keys(job) == []
+
+
+def test_what_another_job_has_by_now_is_not_deleted(http: TestClient, settings: Settings) -> None:
+    output = {"url": f"{settings.output_prefixes[0]}/faces", "samples_per_shard": 10}
+    spec = SPEC | {"output": output}
+    job = posted(http, "/v1/jobs", **spec)
+    for lease in driver.lease(http):
+        driver.report(http, lease)
+    posted(http, f"/v1/jobs/{job.id}/cancel", 200)
+    other = posted(http, "/v1/jobs", **spec)
+    refused = http.post(f"/v1/jobs/{job.id}/cancel?data=delete")
+    assert refused.json()["type"] == "urn:synthforge:problem:output-taken"
+    assert other.id in refused.json()["detail"]
+
+
+def test_a_dataset_is_deleted_with_its_manifest_first(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    deleted: list[str] = []
+    delete = DirectoryStorage.delete
+
+    def noted(storage: DirectoryStorage, key: str) -> None:
+        deleted.append(key)
+        delete(storage, key)
+
+    monkeypatch.setattr(DirectoryStorage, "delete", noted)
+    assert http.delete(f"/v1/jobs/{job.id}/dataset").status_code == 202
+    assert deleted == ["manifest.json"]
+    assert http.get(f"/v1/jobs/{job.id}/manifest").status_code == 410
+    assert Clearer(http.app.state.context).step() == 1
+    assert deleted[1] == "manifest.json"
+    assert keys(job) == []
+    gone = status(http, job)
+    assert gone.state == "succeeded"
+    assert gone.deleted_at is not None
+    again = http.delete(f"/v1/jobs/{job.id}/dataset")
+    assert JobStatus.model_validate_json(again.content) == gone
+    assert http.post(f"/v1/jobs/{job.id}/extend", json={"count": 40}).status_code == 410
+
+
+def test_a_deleted_dataset_leaves_its_prefix(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    spec = SPEC | {"output": {"url": job.output_url}}
+    assert http.post("/v1/jobs", json=spec).status_code == 409
+    http.delete(f"/v1/jobs/{job.id}/dataset")
+    assert http.post("/v1/jobs", json=spec).status_code == 409
+    Clearer(http.app.state.context).step()
+    assert posted(http, "/v1/jobs", **spec).output_url == job.output_url
+
+
+def test_a_dataset_that_was_extended_is_deleted_through_the_last_job(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    child = extended(http, job, 40)
+    finished(http, child)
+    refused = http.delete(f"/v1/jobs/{job.id}/dataset")
+    assert refused.status_code == 409
+    assert child.id in refused.json()["detail"]
+    assert http.delete(f"/v1/jobs/{child.id}/dataset").status_code == 202
+    Clearer(http.app.state.context).step()
+    assert status(http, job).deleted_at == status(http, child).deleted_at is not None
+    assert keys(job) == []
+
+
+def test_a_store_that_fails_half_way_is_asked_again(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    http.delete(f"/v1/jobs/{job.id}/dataset")
+    clearer = Clearer(http.app.state.context)
+    delete = DirectoryStorage.delete
+
+    def failing(storage: DirectoryStorage, key: str) -> None:
+        if key.startswith("shards/val"):
+            raise StorageUnavailable("the store is away")
+        delete(storage, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DirectoryStorage, "delete", failing)
+        assert clearer.step() == 0
+    assert status(http, job).deleted_at is None
+    assert clearer.step() == 1
+    assert keys(job) == []
+
+
+def test_a_dataset_in_a_folder_has_no_links(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    refused = http.get(f"/v1/jobs/{job.id}/manifest?links=presigned")
+    assert refused.status_code == 422
+    assert "a file:// store gives no links; s3:// does" in refused.json()["detail"]
+
+
+def test_a_running_job_has_no_dataset_to_delete(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    refused = http.delete(f"/v1/jobs/{job.id}/dataset")
+    assert refused.status_code == 409
+    assert "is queued" in refused.json()["detail"]
