@@ -40,6 +40,7 @@ SCOPE_OF: Final[dict[str, Scope | None]] = {
     "cancel_job": "submit",
     "retry_job": "submit",
     "extend_job": "submit",
+    "estimate_job": "read",
     "delete_dataset": "admin",
     "list_jobs": "read",
     "get_job": "read",

@@ -12,6 +12,7 @@ from service.access import Gate
 from service.leasing import Terms
 from service.metrics import Metrics
 from service.objects import StorageFactory
+from service.rates import RateBook
 from service.settings import Settings
 from service.store import Store
 
@@ -22,6 +23,7 @@ class Context:
 
     Attributes:
         stopping: set when the service shuts down; open event streams end.
+        rates: what shards cost, since it was last written down.
         manifest_due: set when a job may be ready for its manifest.
         clearing_due: set when what a job left in the store is to be deleted.
     """
@@ -32,6 +34,7 @@ class Context:
     metrics: Metrics
     gate: Gate
     stopping: threading.Event = field(default_factory=threading.Event)
+    rates: RateBook = field(default_factory=RateBook)
     manifest_due: threading.Event = field(default_factory=threading.Event)
     clearing_due: threading.Event = field(default_factory=threading.Event)
 

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from service.access import scope_of
 from service.errors import PROBLEM_MEDIA_TYPE
 from service.messages import (
+    EstimateAnswer,
     Health,
     JobChange,
     JobExtension,
@@ -50,6 +51,7 @@ _READ: Final[tuple[type[BaseModel], ...]] = (
 )
 _ANSWERED: Final[tuple[type[BaseModel], ...]] = (
     CreatedKey,
+    EstimateAnswer,
     Health,
     HeartbeatAnswer,
     JobPage,

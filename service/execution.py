@@ -7,6 +7,7 @@ from functools import lru_cache
 from service import bases, leasing, planning
 from service.errors import NotASummaryError, ReportConflictError, StaleLeaseError, invalid
 from service.leasing import Terms, Verdict
+from service.rates import Rate, RateBook, RateKey, rate_key
 from service.store import Store
 from service.store.report_verbs import CommittedShard
 from service.store.rows import JobRow, ShardRow
@@ -22,6 +23,11 @@ _CACHED_SPECS = 256
 def spec_of(canonical: str) -> JobSpec:
     """Return the spec that the database holds as canonical JSON."""
     return parse_job_spec(canonical)
+
+
+@lru_cache(maxsize=_CACHED_SPECS)
+def _rate_key_of(canonical: str) -> RateKey:
+    return rate_key(spec_of(canonical))
 
 
 def plan_of(job: JobRow, position: int) -> ShardPlan:
@@ -41,8 +47,8 @@ def heartbeat(store: Store, token: str, beat: Heartbeat, terms: Terms) -> bool:
     return store.leases.heartbeat(job.num, token, beat, terms)
 
 
-def report(store: Store, token: str, made: Report) -> bool:
-    """Accept finished work once.
+def report(store: Store, token: str, made: Report, book: RateBook | None = None) -> bool:
+    """Accept finished work once; note in `book` what a shard cost.
 
     Returns:
         Whether anything changed; a report that comes twice changes nothing.
@@ -58,7 +64,7 @@ def report(store: Store, token: str, made: Report) -> bool:
     if isinstance(made, SummaryReport):
         return store.reports.commit_summary(job.num, token, _checked_files(made))
     _check_record(job, shard, made)
-    return store.reports.commit_shard(
+    is_new = store.reports.commit_shard(
         job.num,
         token,
         CommittedShard(
@@ -71,6 +77,16 @@ def report(store: Store, token: str, made: Report) -> bool:
             generator=made.generator.model_dump_json(exclude={"fingerprints"}),
         ),
     )
+    if is_new and book is not None:
+        record = made.record
+        cost = Rate(
+            num_samples=record.num_samples,
+            num_rejected=sum(record.rejected.values()),
+            num_bytes=record.num_bytes,
+            seconds=book.seconds_since(shard.leased_at),
+        )
+        book.note(_rate_key_of(job.spec), cost)
+    return is_new
 
 
 def give_back(store: Store, token: str, returned: LeaseReturn) -> Verdict | None:

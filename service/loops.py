@@ -14,6 +14,7 @@ from service.store.rows import JobRow
 from synthforge.storage import StorageError
 
 _LOG: Final = logging.getLogger(__name__)
+RATES_KEPT_EVERY_S: Final = 5.0
 _FIRST_BACK_OFF_S: Final = 1.0
 _LONGEST_BACK_OFF_S: Final = 60.0
 _STOP_S: Final = 5.0  # a step on its way gets so long at shutdown
@@ -132,6 +133,22 @@ class Clearer:
         return num_cleared
 
 
+class RateKeeper:
+    """Writes down what shards cost."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def step(self) -> int:
+        """Return how many kinds of job were measured since the last step."""
+        rates, book = self._context.store.rates, self._context.rates
+        book.set_clock(rates.now())
+        noted = book.drain()
+        if noted:
+            rates.add(noted)
+        return len(noted)
+
+
 def make_loops(context: Context) -> tuple[Loop, ...]:
     """Return the service's loops, not yet started."""
     interval_s = context.settings.reap_interval_s
@@ -140,4 +157,5 @@ def make_loops(context: Context) -> tuple[Loop, ...]:
         Loop("reaper", Reaper(context).step, interval_s, failed),
         Loop("committer", Committer(context).step, interval_s, failed, context.manifest_due),
         Loop("clearer", Clearer(context).step, interval_s, failed, context.clearing_due),
+        Loop("rates", RateKeeper(context).step, RATES_KEPT_EVERY_S, failed),
     )

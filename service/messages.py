@@ -38,6 +38,38 @@ class JobPage(BaseModel):
     next: Annotated[str | None, Field(description="cursor of the next page; null on the last")]
 
 
+class EstimateFigure(BaseModel):
+    """A number a sample, and what it rests on."""
+
+    model_config = STRICT
+    value: float
+    basis: Annotated[
+        Literal["measured", "scaled", "built-in"],
+        Field(
+            description="measured: by this service, of such jobs; scaled: of other jobs of the "
+            "generator; built-in: not measured here, a documented figure"
+        ),
+    ]
+    num_samples: Annotated[int, Field(ge=0, description="that were measured")]
+
+
+class EstimateAnswer(BaseModel):
+    """What a job would cost."""
+
+    model_config = STRICT
+    num_samples: int
+    num_shards: int
+    num_bytes: Annotated[int, Field(description="of all shards")]
+    num_refusals: Annotated[int, Field(description="draws that the quality gate will refuse")]
+    workers: int
+    worker_seconds: float
+    gpu_seconds: Annotated[float, Field(description="of workers that hold one GPU each")]
+    wall_s: Annotated[float, Field(description="from the first lease on, with these workers")]
+    seconds_per_sample: EstimateFigure
+    bytes_per_sample: EstimateFigure
+    refusals_per_sample: EstimateFigure
+
+
 class ReportAnswer(BaseModel):
     """A report that was accepted, now or when it came before."""
 

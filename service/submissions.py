@@ -56,7 +56,7 @@ def submit(
     """
     if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
         raise invalid("Idempotency-Key", idempotency_key, "1 to 255 printable ASCII would do")
-    spec = _parsed(document)
+    spec = parsed_spec(document)
     _check_generator(spec, settings)
     new = replace(_new_job(spec, settings, idempotency_key), owner=owner)
     if spec.output.url is not None:
@@ -67,7 +67,12 @@ def submit(
     return store.jobs.submit(new, settings.idempotency_kept_s)
 
 
-def _parsed(document: bytes) -> JobSpec:
+def parsed_spec(document: bytes) -> JobSpec:
+    """Read a job spec as it came over the wire.
+
+    Raises:
+        InvalidRequestError: naming each field at fault.
+    """
     try:
         return parse_job_spec(document)
     except SpecError as error:

@@ -174,6 +174,19 @@ fingerprints = Table(
     Column("generator", Text, nullable=False),
 )
 
+rates = Table(
+    "rates",
+    metadata,
+    Column("generator", String(32), primary_key=True),
+    Column("image_size", Integer, primary_key=True, autoincrement=False),
+    Column("members", String(128), primary_key=True),
+    Column("ranges", String(16), primary_key=True),
+    Column("num_samples", BigInteger, nullable=False),
+    Column("num_rejected", BigInteger, nullable=False),
+    Column("num_bytes", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),  # of workers, from lease to report
+)
+
 pools = Table(
     "pools",
     metadata,

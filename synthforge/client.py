@@ -193,6 +193,21 @@ class Client:
         answer = self._call("POST", "/v1/jobs", content=_spec_json(spec), headers=headers)
         return JobStatus.model_validate_json(answer.content)
 
+    def estimate(
+        self, spec: JobSpec | Mapping[str, Any] | str | bytes, workers: int | None = None
+    ) -> dict[str, Any]:
+        """Return what a job would cost: the service's `EstimateAnswer`, as an object.
+
+        Args:
+            spec: as of `submit`.
+            workers: that make it; by default as many as work now.
+        """
+        query = {} if workers is None else {"workers": workers}
+        content = _spec_json(spec)
+        answer = self._call("POST", "/v1/estimates", content=content, params=query, headers=_JSON)
+        found: dict[str, Any] = json.loads(answer.content)
+        return found
+
     def get(self, job_id: str) -> JobStatus:
         """Return how a job stands."""
         return JobStatus.model_validate_json(self._call("GET", f"/v1/jobs/{job_id}").content)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -94,3 +94,22 @@ def manifest_lines(manifest: Manifest, url: str) -> Iterator[str]:
     yield f"refused      {', '.join(f'{n} {reason}' for reason, n in refused.items()) or 'none'}"
     for name, licence in manifest.generator.licences.items():
         yield f"licence      {name}: {licence}"
+
+
+def estimate_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what an estimate says, a line a figure, with what it rests on."""
+
+    def rests_on(name: str) -> str:
+        figure = found[name]
+        if figure["basis"] == "built-in":
+            return "a built-in figure, not measured here"
+        return f"{figure['basis']}, {figure['num_samples']:,} samples"
+
+    yield f"samples   {found['num_samples']:,} in {found['num_shards']:,} shards"
+    yield (
+        f"time      {found['wall_s']:,.0f} s on {found['workers']} workers, "
+        f"{found['worker_seconds']:,.0f} s of one ({rests_on('seconds_per_sample')})"
+    )
+    yield f"GPU       {found['gpu_seconds']:,.0f} s"
+    yield f"bytes     {found['num_bytes']:,} ({rests_on('bytes_per_sample')})"
+    yield f"refusals  {found['num_refusals']:,} ({rests_on('refusals_per_sample')})"

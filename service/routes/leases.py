@@ -74,7 +74,7 @@ def heartbeat(context: InContext, token: Token, body: JsonBody) -> Response:
 def report(context: InContext, token: Token, body: JsonBody) -> Response:
     """Accept finished work, once."""
     made = parsed(_REPORT, body)
-    is_new = execution.report(context.store, token, made)
+    is_new = execution.report(context.store, token, made, context.rates)
     if is_new:
         context.metrics.count_report(made)
         context.manifest_due.set()

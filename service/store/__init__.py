@@ -9,6 +9,7 @@ from service.store.job_verbs import JobVerbs
 from service.store.key_verbs import KeyVerbs
 from service.store.lease_verbs import LeaseVerbs
 from service.store.pool_verbs import PoolVerbs
+from service.store.rate_verbs import RateVerbs
 from service.store.report_verbs import ReportVerbs
 
 
@@ -22,5 +23,6 @@ class Store:
         self.leases = LeaseVerbs(database)
         self.reports = ReportVerbs(database)
         self.datasets = DatasetVerbs(database)
+        self.rates = RateVerbs(database)
         self.pools = PoolVerbs(database)
         self.keys = KeyVerbs(database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from synthforge.commands.inputs import (
     connect,
     read_spec,
 )
-from synthforge.console import note, progress, say
+from synthforge.console import estimate_lines, note, progress, say
 from synthforge.jobs import JobState, JobStatus
 
 app = typer.Typer()
@@ -35,6 +36,26 @@ def submit(
         say(job.id)
         if wait:
             succeeded(followed(client, job.id))
+
+
+@app.command(epilog="Example: synthforge estimate faces.json --workers 8")
+def estimate(
+    spec: SpecArgument,
+    service: ServiceOption = DEFAULT_SERVICE,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="That make it; by default as many as work now.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a job would cost: time, bytes, shards, refusals. Nothing is run."""
+    parsed = read_spec(spec)
+    with connect(service) as client:
+        found = client.estimate(parsed, workers)
+    if as_json:
+        say(json.dumps(found))
+        return
+    for line in estimate_lines(found):
+        say(line)
 
 
 @app.command(epilog="Example: synthforge watch 01J9Z6")

@@ -48,6 +48,7 @@ OPERATIONS = [
     "cancel_job",
     "retry_job",
     "extend_job",
+    "estimate_job",
     "delete_dataset",
     "get_manifest",
     "watch_job",
