@@ -108,9 +108,9 @@ def open_next3d(generator: Generator, registry: AssetRegistry) -> Next3DGenerato
     layout = heads.checkpoint_layout(weights.tensors, model)
     own_map = assets.paths.get("semantic_map")
     topology = heads.flame_topology(model, embedding, layout, own_map=own_map)
-    alignment = PUBLISHED
+    placement = Placement(PUBLISHED)
     if "calibration" in assets.paths:
-        alignment = read_calibration(
+        placement = read_calibration(
             assets.path("calibration"), assets.entries["next3d_checkpoint"].sha256
         )
     entries = tuple(assets.entries.values())
@@ -124,7 +124,7 @@ def open_next3d(generator: Generator, registry: AssetRegistry) -> Next3DGenerato
         assets=asset_hashes(entries),
         licences=asset_licences(entries),
     )
-    return _built(generator, weights, Head(model, topology), Placement(alignment), info)
+    return _built(generator, weights, Head(model, topology), placement, info)
 
 
 def _open_untrained(generator: Generator, registry: AssetRegistry) -> Next3DGenerator:

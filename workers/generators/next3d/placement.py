@@ -100,6 +100,12 @@ class VolumeCamera:
     ray_shift: float
 
 
+def volume_alignment(in_metres: AffineMap) -> AffineMap:
+    """Return the map of volume units whose `Placement.in_metres` this is."""
+    offset = to_volume(in_metres.offset) - in_metres.matrix @ _ORIGIN
+    return AffineMap(in_metres.matrix, offset)
+
+
 def look_at_m(config: Next3DConfig) -> Float64Array:
     """(3,) the world point that cameras look at: the pivot of the network's training."""
     return to_world(np.array(config.orbit_pivot))
