@@ -160,7 +160,7 @@ def agreement(ours: UInt8Array, published: UInt8Array) -> dict[str, float]:
     inside = theirs != IGNORE_CLASS
     found = {"all": float((ours == theirs)[inside].mean())}
     for class_id in np.unique(ids[:-1]):
-        one, other = ours == class_id, theirs == class_id
+        one, other = (ours == class_id) & inside, theirs == class_id
         found[CLASSES[int(class_id)]] = float((one & other).sum() / (one | other).sum())
     return found
 
