@@ -12,7 +12,7 @@ from pathlib import Path
 from service.server import serving
 from service.settings import Settings
 from synthforge.client import Client
-from synthforge.jobs import JobSpec, JobState, parse_job_spec
+from synthforge.jobs import GENERATOR_KINDS, JobSpec, JobState, parse_job_spec
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import open_storage
 from workers.shard_worker import WorkerSettings
@@ -47,10 +47,20 @@ class Made:
 
 
 class Engine:
-    """Runs jobs through POST, leases, actors, store and manifest."""
+    """Runs jobs through POST, leases, actors, store and manifest.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for databases, scratch and, without a prefix, datasets.
+        prefix: URL under which datasets lie.
+        assets_url: registry of licensed files.
+    """
+
+    def __init__(
+        self, folder: Path, prefix: str | None = None, assets_url: str | None = None
+    ) -> None:
         self._folder = folder
+        self._prefix = prefix
+        self._assets_url = assets_url
         self._jobs = 0
 
     def run(
@@ -79,7 +89,8 @@ class Engine:
         folder.mkdir(exist_ok=True)
         settings = Settings(
             database_url=f"sqlite:///{folder}/jobs.db",
-            output_prefixes=(str(folder / "datasets"),),
+            output_prefixes=(self._prefix or str(folder / "datasets"),),
+            generators=GENERATOR_KINDS,
             port=0,
             auth="off",
             heartbeat_s=0.5,
@@ -99,6 +110,7 @@ class Engine:
             output_prefixes=settings.output_prefixes,
             scratch=self._folder / "scratch",
             chunks_in_flight=chunks_in_flight,
+            assets_url=self._assets_url,
         )
         stop = threading.Event()
         with Client(url, retry_for_s=0) as client:

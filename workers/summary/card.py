@@ -83,9 +83,20 @@ def _description(spec: JobSpec, info: GeneratorInfo, num_samples: int) -> list[s
         f"pixels, made by the `{info.kind}` generator of SynthForge. No picture shows a real "
         "person. Every label is derived from the 3D head that made the picture.",
         "",
+        *_warning(spec),
         "Licences that the dataset inherits from what made it:",
         "",
         *licences,
+        "",
+    ]
+
+
+def _warning(spec: JobSpec) -> list[str]:
+    if not spec.generator.untrained:
+        return []
+    return [
+        "**Untrained**: the generator ran with random weights. The pictures are noise, the labels "
+        "are those of the head: good for tests and capacity planning, not for training.",
         "",
     ]
 

@@ -185,9 +185,9 @@ def _pixels(
     """Columns and rows that (P, 3) points in camera axes fall on, and whether inside."""
     pixels = np.floor(project(at, camera.intrinsics_px)).astype(np.int64)
     size = np.array([camera.width_px, camera.height_px])
-    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
-    columns, rows = np.clip(pixels, 0, size - 1).T
-    return columns, rows, inside
+    inside = np.asarray(((pixels >= 0) & (pixels < size)).all(axis=1))
+    held = np.clip(pixels, 0, size - 1)
+    return held[:, 0], held[:, 1], inside
 
 
 def _surface(

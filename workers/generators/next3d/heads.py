@@ -81,7 +81,7 @@ def checkpoint_layout(tensors: Mapping[str, Array], assets: FlameAssets) -> UvLa
 def read_layout(path: Path) -> UvLayout:
     """Read a converted `flame_texture_uv`: arrays `vt` (T, 2) and `ft` (F, 3)."""
     arrays = read_arrays(path, ("vt", "ft"))
-    return UvLayout(arrays["vt"].astype(np.float32), arrays["ft"].astype(np.int32))
+    return UvLayout(np.array(arrays["vt"], np.float32), np.array(arrays["ft"], np.int32))
 
 
 def projected_layout(assets: FlameAssets) -> UvLayout:
@@ -180,10 +180,10 @@ def _mirror(assets: FlameAssets) -> Int32Array:
 
 
 def read_flame(path: Path) -> FlameAssets:
-    """Read a converted `flame_model`; float32, as workers compute."""
+    """Read a converted `flame_model`: float32, as workers compute, and our own to write."""
     held = load_npz(path)
     arrays = {
-        name: array.astype(np.float32) if array.dtype == np.float64 else array
+        name: np.array(array, np.float32 if array.dtype.kind == "f" else array.dtype)
         for name, array in held.to_arrays().items()
     }
     return FlameAssets.from_arrays(arrays)
