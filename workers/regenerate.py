@@ -6,11 +6,12 @@ from pathlib import Path
 
 from synthforge.samples import members_of
 from synthforge.shards import IndexRange, Manifest, ShardPlan, ShardRecord
+from workers.assets.snapshot import AssetSnapshot
 from workers.encoding import EncodedSample, encode_face
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream
 from workers.fingerprint import cpu_model, fingerprint
-from workers.generators.registry import asset_hashes, open_generator
+from workers.generators.registry import open_generator, read_hashes
 from workers.one_thread import one_thread
 from workers.raster.select import Backend
 from workers.timing import Stages
@@ -35,8 +36,9 @@ def regenerate(
     """
     shard = shard_of(manifest, index)
     spec = manifest.job
+    assets = AssetSnapshot.of(None)
     with one_thread():
-        generator = open_generator(spec.generator)
+        generator = open_generator(spec.generator, assets)
         plan = ShardPlan(
             split=shard.split,
             number=shard.number,
@@ -45,7 +47,7 @@ def regenerate(
         maker = FaceMaker(spec, generator, backend, Stages())
         faces = [face for chunk in FaceStream(maker, spec, plan, _go_on).chunks() for face in chunk]
         sample = encode_face(faces[0], members_of(spec), jpeg_quality=spec.image.quality)
-    own = fingerprint(asset_hashes(), backend, cpu_model())
+    own = fingerprint(read_hashes(assets), backend, cpu_model())
     return sample, own.id == shard.fingerprint
 
 

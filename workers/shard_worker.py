@@ -15,15 +15,24 @@ from typing import Final
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
 from synthforge.samples import Member, members_of
-from synthforge.shards import Fingerprint, ShardPlan, ShardRecord, StoredFile, shard_key, tally_key
+from synthforge.shards import (
+    Fingerprint,
+    GeneratorInfo,
+    ShardPlan,
+    ShardRecord,
+    StoredFile,
+    shard_key,
+    tally_key,
+)
 from synthforge.storage import Storage, open_storage
 from synthforge.urls import is_under
+from workers.assets.snapshot import AssetSnapshot
 from workers.encoding import EncodedSample, LabelledFace, encode_face
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream, PlanError
 from workers.fingerprint import cpu_model, fingerprint
 from workers.generators.protocol import FaceGenerator
-from workers.generators.registry import asset_hashes, open_generator
+from workers.generators.registry import open_generator, read_hashes
 from workers.one_thread import one_thread
 from workers.raster.select import Backend
 from workers.shard_writer import ShardFile, ShardWriter
@@ -85,6 +94,8 @@ class _Made:
     lease: Lease
     file: ShardFile
     tally: Tally
+    fingerprint: Fingerprint
+    generator: GeneratorInfo
 
 
 class ShardWorker:
@@ -104,9 +115,9 @@ class ShardWorker:
 
     def fingerprint(self, generator: Generator) -> Fingerprint:
         """Return what this worker's bytes depend on; the generator is loaded on the way."""
-        self._opened(generator)
-        assets = asset_hashes(self._settings.assets_url)
-        return fingerprint(assets, self._settings.backend, cpu_model())
+        assets = AssetSnapshot.of(self._settings.assets_url)
+        open_generator(generator, assets)
+        return fingerprint(read_hashes(assets), self._settings.backend, cpu_model())
 
     def make(self, lease: Lease) -> Progress:
         """Render, label, judge, encode and write the shard of a lease to a local tar.
@@ -157,7 +168,7 @@ class ShardWorker:
             StorageError: it never will.
         """
         self._check_fence(lease)
-        generator = self._opened(lease.spec.generator)
+        generator, _ = self._opened(lease.spec.generator)
         execution = self._begin(lease.token)
 
         def count(shard: ShardRecord) -> None:
@@ -213,7 +224,7 @@ class ShardWorker:
             )
 
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
-        generator = self._opened(lease.spec.generator)
+        generator, own = self._opened(lease.spec.generator)
         maker = FaceMaker(lease.spec, generator, self._settings.backend, self.stages)
         stream = FaceStream(maker, lease.spec, plan, execution.check)
         path = self._settings.scratch / f"{lease.token}.tar"
@@ -226,7 +237,7 @@ class ShardWorker:
             file = writer.close()
         if file.num_samples != plan.num_samples:
             raise PlanError(f"{file.num_samples} samples were made of {plan.num_samples} planned")
-        return _Made(lease, file, stream.tally)
+        return _Made(lease, file, stream.tally, own, generator.info())
 
     def _encoded(self, lease: Lease, stream: FaceStream) -> Iterator[EncodedSample]:
         """Encode on a second thread while the first renders, a bounded number of chunks behind."""
@@ -250,8 +261,6 @@ class ShardWorker:
     def _deliver(self, made: _Made) -> ShardReport:
         lease, plan = made.lease, _plan_of(made.lease)
         storage = self._storage(lease)
-        info = self._opened(lease.spec.generator).info()
-        own = self.fingerprint(lease.spec.generator)
         name = shard_key(plan.split, plan.number, made.file.sha256)
         storage.put_bytes(tally_key(name), made.tally.to_json())
         uploaded = upload_shard(storage, made.file, plan.split, plan.number)
@@ -264,15 +273,23 @@ class ShardWorker:
             sha256=uploaded.tar.sha256,
             indices=plan.indices,
             rejected=dict(sorted(made.tally.rejected.items())),
-            fingerprint=own.id,
+            fingerprint=made.fingerprint.id,
         )
-        return ShardReport(record=record, fingerprint=own, generator=info)
+        return ShardReport(record=record, fingerprint=made.fingerprint, generator=made.generator)
 
-    def _opened(self, generator: Generator) -> FaceGenerator:
+    def _opened(self, generator: Generator) -> tuple[FaceGenerator, Fingerprint]:
+        """Open a job's generator, with the registry as it is now, and say what bytes depend on.
+
+        Raises:
+            PlanError: assets are missing, or do not fit each other.
+            StorageUnavailable: the registry does not answer.
+        """
         try:
-            return open_generator(generator, self._settings.assets_url)
-        except ValueError as error:  # assets are missing, or do not fit each other
+            own = self.fingerprint(generator)
+            opened = open_generator(generator, AssetSnapshot.of(self._settings.assets_url))
+        except ValueError as error:
             raise PlanError(str(error)) from error
+        return opened, own
 
     def _storage(self, lease: Lease) -> Storage:
         prefix = self._check_fence(lease)

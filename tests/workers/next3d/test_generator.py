@@ -12,6 +12,7 @@ from synthforge.jobs import ANNOTATIONS, JobSpec, parse_job_spec
 from synthforge.samples import members_of
 from workers.encoding import LabelledFace, encode_face
 from workers.face_maker import Candidate, Draw, FaceMaker
+from workers.generators import registry
 from workers.generators.next3d.opening import SMALL
 from workers.generators.next3d.placement import (
     METRES_PER_UNIT,
@@ -60,7 +61,7 @@ def test_every_annotation_is_there(faces: list[LabelledFace]) -> None:
 
 
 def test_a_face_does_not_depend_on_what_was_drawn_before_it(faces: list[LabelledFace]) -> None:
-    open_generator.cache_clear()
+    registry._next3d.cache_clear()
     (alone,) = made(spec_of(), 2)
     assert alone.meta.to_json() == faces[2].meta.to_json()
     for name in PICTURES:

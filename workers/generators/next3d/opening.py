@@ -20,7 +20,7 @@ from synthforge.assets import (
 )
 from synthforge.jobs import Generator
 from synthforge.shards import GeneratorInfo
-from workers.assets import AssetRegistry
+from workers.assets.snapshot import AssetSnapshot
 from workers.generators.next3d import heads
 from workers.generators.next3d.calibration import read_calibration
 from workers.generators.next3d.checkpoint import Next3DWeights, build_network, untrained_weights
@@ -57,14 +57,12 @@ class _Assets:
     paths: Mapping[AssetKind, Path]
 
     @classmethod
-    def fetched(cls, registry: AssetRegistry, kinds: tuple[AssetKind, ...]) -> _Assets:
+    def fetched(cls, held: AssetSnapshot, kinds: tuple[AssetKind, ...]) -> _Assets:
         """Fetch those of some kinds that the registry has."""
         folder = Path(tempfile.gettempdir()) / _CACHE_FOLDER
-        found = {kind: registry.find(kind) for kind in kinds}
-        entries = {kind: entry for kind, entry in found.items() if entry is not None}
-        return cls(
-            entries, {kind: registry.fetch(entry, folder) for kind, entry in entries.items()}
-        )
+        found = {kind: held.fetch(kind, folder) for kind in kinds}
+        paths = {kind: path for kind, path in found.items() if path is not None}
+        return cls({kind: held.entries[kind] for kind in paths}, paths)
 
     def path(self, kind: AssetKind) -> Path:
         """Return an asset that cannot be done without.
@@ -90,7 +88,7 @@ _TRAINED_KINDS: Final[tuple[AssetKind, ...]] = (
 )
 
 
-def open_next3d(generator: Generator, registry: AssetRegistry) -> Next3DGenerator:
+def open_next3d(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
     """Open the generator that a job names.
 
     Raises:
@@ -98,8 +96,8 @@ def open_next3d(generator: Generator, registry: AssetRegistry) -> Next3DGenerato
         ValueError: an asset does not fit another.
     """
     if generator.untrained:
-        return _open_untrained(generator, registry)
-    assets = _Assets.fetched(registry, _TRAINED_KINDS)
+        return _open_untrained(generator, held)
+    assets = _Assets.fetched(held, _TRAINED_KINDS)
     weights = Next3DWeights.load(assets.path("next3d_checkpoint"))
     model = heads.read_flame(assets.path("flame_model"))
     embedding = heads.read_embedding(
@@ -127,9 +125,9 @@ def open_next3d(generator: Generator, registry: AssetRegistry) -> Next3DGenerato
     return _built(generator, weights, Head(model, topology), placement, info)
 
 
-def _open_untrained(generator: Generator, registry: AssetRegistry) -> Next3DGenerator:
+def _open_untrained(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
     config = SMALL if generator.network == "small" else Next3DConfig()
-    head, info = _untrained_head(registry)
+    head, info = _untrained_head(held)
     weights = untrained_weights(config, heads.network_topology(head.topology), seed=UNTRAINED_SEED)
     marked = info.model_copy(
         update={"versions": info.versions | {"weights": f"untrained {generator.network}"}}
@@ -137,9 +135,9 @@ def _open_untrained(generator: Generator, registry: AssetRegistry) -> Next3DGene
     return _built(generator, weights, head, Placement(PUBLISHED), marked)
 
 
-def _untrained_head(registry: AssetRegistry) -> tuple[Head, GeneratorInfo]:
+def _untrained_head(held: AssetSnapshot) -> tuple[Head, GeneratorInfo]:
     """The registry's FLAME where it has one with its landmarks, else our own head."""
-    assets = _Assets.fetched(registry, (*_FLAME_KINDS, *_LAYOUT_KINDS))
+    assets = _Assets.fetched(held, (*_FLAME_KINDS, *_LAYOUT_KINDS))
     if any(kind not in assets.paths for kind in _FLAME_KINDS):
         own, topology, sha256 = own_head()
         return Head(own, topology), GeneratorInfo(

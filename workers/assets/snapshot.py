@@ -1,0 +1,49 @@
+"""What a registry held at one moment: generator and fingerprint are made of the same files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from synthforge.assets import AssetEntry, AssetKind, asset_hashes
+from workers.assets.registry import AssetRegistry, open_assets
+
+
+@dataclass(frozen=True)
+class AssetSnapshot:
+    """The entries of a registry when they were read; equal hashes are equal snapshots.
+
+    Attributes:
+        hashes: kind and sha256 of each, in the order of the kinds.
+        registry: to fetch them from.
+        entries: by kind.
+    """
+
+    hashes: tuple[tuple[str, str], ...]
+    registry: AssetRegistry = field(compare=False)
+    entries: dict[AssetKind, AssetEntry] = field(compare=False)
+
+    @classmethod
+    def of(cls, url: str | None) -> Self:
+        """Read a registry; None takes what SYNTHFORGE_ASSETS says, and nothing where it says none.
+
+        Raises:
+            AssetError: a description is malformed.
+            StorageError: the store does not answer.
+        """
+        registry = open_assets(url)
+        entries = registry.entries()
+        return cls(
+            hashes=tuple(asset_hashes(entries).items()),
+            registry=registry,
+            entries={entry.kind: entry for entry in entries},
+        )
+
+    def fetch(self, kind: AssetKind, cache_folder: Path) -> Path | None:
+        """Return a local copy of the asset of a kind, or None where there was none.
+
+        Errors as `AssetRegistry.fetch`.
+        """
+        entry = self.entries.get(kind)
+        return None if entry is None else self.registry.fetch(entry, cache_folder)
