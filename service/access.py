@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
-from starlette.concurrency import run_in_threadpool
 
+from service.dispatch import call
 from service.errors import ForbiddenError, RateLimitedError, UnauthorizedError
 from service.limits import RateLimit
 from service.settings import Settings
@@ -136,7 +136,7 @@ class Gate:
             digest = hash_key(key.strip())
             known, principal = self._look_up(digest)
             if not known:
-                row = await run_in_threadpool(self._store.keys.by_hash, digest)
+                row = await call(self._store.database, self._store.keys.by_hash, digest)
                 principal = self._remember(digest, row)
         if principal is None:
             self._check_rate(self._failures, peer)
@@ -180,7 +180,7 @@ async def authorize(request: Request) -> Principal:
     request.scope["key_id"] = principal.owner
     job_id = request.path_params.get("job_id")
     if scope == "submit" and job_id is not None and "admin" not in principal.scopes:
-        owner = await run_in_threadpool(context.store.jobs.owner_of, job_id)
+        owner = await call(context.store.database, context.store.jobs.owner_of, job_id)
         if owner not in {None, principal.owner}:
             raise ForbiddenError(
                 f"job {job_id} is of another key: its own, or an admin's, would do"

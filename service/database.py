@@ -81,6 +81,11 @@ class Database:
         # SQLite's own wait for the writer sleeps in growing steps; threads queue here instead.
         self._writer = threading.Lock() if self._is_sqlite else nullcontext()
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether it is a file here, and not a server at the other end of a wire."""
+        return self._is_sqlite
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Read one consistent state."""

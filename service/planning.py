@@ -62,6 +62,11 @@ def split_of(spec: JobSpec, identity: int) -> str:
     raise AssertionError(f"identity {identity} is in no split")
 
 
+def deal_period(spec: JobSpec) -> int:
+    """Return after how many identities the deal to splits repeats: what planning takes."""
+    return SPLIT_UNIT // math.gcd(*spec.output.split_units().values())
+
+
 def num_split_identities(spec: JobSpec, split: str) -> int:
     """Return how many identities of a job are in a split."""
     deal = _deal_of(spec)

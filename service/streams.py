@@ -7,9 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
-
 from service.context import Context
+from service.dispatch import call
 from service.store.rows import EventRow, JobRow
 
 EVENTS_AT_ONCE: Final = 500
@@ -20,12 +19,13 @@ async def job_events(context: Context, job: JobRow, after: int) -> AsyncIterator
 
     That the job has ended is read before its last events are, so that none is missed.
     """
+    database = context.store.database
     silent_since = time.monotonic()
     while True:
-        current = await run_in_threadpool(context.store.jobs.get, job.id)
+        current = await call(database, context.store.jobs.get, job.id)
         while current.num_events > after:
-            found = await run_in_threadpool(
-                context.store.jobs.events, current.num, after, EVENTS_AT_ONCE
+            found = await call(
+                database, context.store.jobs.events, current.num, after, EVENTS_AT_ONCE
             )
             for event in found:
                 yield event_text(event)

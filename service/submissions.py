@@ -23,40 +23,55 @@ from service.store.rows import JobRow
 from synthforge.assets import AssetError, AssetKind, missing_assets, needed_assets
 from synthforge.jobs import JobSpec, SpecError, parse_job_spec
 from synthforge.shards import MANIFEST_NAME
-from synthforge.storage import StorageError, open_storage
-from synthforge.urls import UrlError, canonical_url, is_under, join_url
+from synthforge.storage import StorageError, StorageRefused, open_storage
+from synthforge.urls import UrlError, canonical_url, is_under, join_url, without_credentials
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
+_QUICK_PERIOD: Final = 1000  # identities: dealing them takes below a millisecond
 _MISSING: Final = {
     "next3d": "SYNTHFORGE_GENERATORS of the service does not list it; 'builtin' needs no assets",
     "builtin": "SYNTHFORGE_GENERATORS of the service does not list it",
 }
 
 
+def parse(document: bytes, idempotency_key: str | None) -> JobSpec:
+    """Read a job spec as it came over the wire.
+
+    Raises:
+        InvalidRequestError: the spec or the Idempotency-Key cannot be.
+    """
+    if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise invalid("Idempotency-Key", idempotency_key, "1 to 255 printable ASCII would do")
+    return parsed_spec(document)
+
+
+def is_quick(spec: JobSpec) -> bool:
+    """Tell whether accepting a job takes a moment, and asks nobody but the database."""
+    asks_a_store = spec.output.url is not None or needed_assets(spec.generator)
+    return not asks_a_store and planning.deal_period(spec) <= _QUICK_PERIOD
+
+
 def submit(
     settings: Settings,
     store: Store,
     open_storage: StorageFactory,
-    document: bytes,
+    spec: JobSpec,
     idempotency_key: str | None,
     owner: str = "",
 ) -> tuple[JobRow, bool]:
-    """Accept a job spec as it came over the wire, for the key whose id is `owner`.
+    """Accept a job for the key whose id is `owner`.
 
     Returns:
         The job, and whether it is new; the same key and spec give the same job again.
 
     Raises:
-        InvalidRequestError: the spec, its generator, its URL or the key cannot be.
+        InvalidRequestError: its generator or its URL cannot be.
         KeyReusedError: the key came with another spec before.
         OutputTakenError: a job or a dataset has the prefix.
         QuotaExceededError: a limit of the owner's is used up.
         StorageUnavailableError: the store at the prefix does not answer.
     """
-    if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-        raise invalid("Idempotency-Key", idempotency_key, "1 to 255 printable ASCII would do")
-    spec = parsed_spec(document)
     _check_generator(spec, settings)
     new = replace(_new_job(spec, settings, idempotency_key), owner=owner)
     if spec.output.url is not None:
@@ -130,7 +145,7 @@ def output_url_of(spec: JobSpec, settings: Settings, job_id: str) -> str:
     try:
         url = canonical_url(spec.output.url)
     except UrlError as error:
-        fault = field_error("output.url", spec.output.url, str(error))
+        fault = field_error("output.url", without_credentials(spec.output.url), str(error))
         raise InvalidRequestError(f"output.url: {error}", [fault]) from None
     if not any(is_under(url, prefix) for prefix in settings.output_prefixes):
         allowed = ", ".join(settings.output_prefixes)
@@ -141,6 +156,8 @@ def output_url_of(spec: JobSpec, settings: Settings, job_id: str) -> str:
 def _check_no_dataset(url: str, open_storage: StorageFactory) -> None:
     try:
         num_bytes = open_storage(url).head(MANIFEST_NAME)
+    except StorageRefused as error:
+        raise invalid("output.url", url, f"it cannot be written to: {error}") from None
     except StorageError as error:
         raise StorageUnavailableError(f"output.url {url}: {error}") from None
     if num_bytes is not None:

@@ -228,8 +228,13 @@ def _check_length(url: str, segments: tuple[str, ...], most_bytes: int) -> None:
         raise UrlError(f"URL {_shown(url)}: the path is longer than {most_bytes} bytes")
 
 
+def without_credentials(url: str) -> str:
+    """Return a URL for an error's line or a log: user and password left out."""
+    return re.sub(r"//[^/@]*@", "//...@", url)
+
+
 def _shown(text: str) -> str:
     """Return a text for an error's line: quoted, short, credentials left out."""
-    hidden = re.sub(r"//[^/@]*@", "//...@", text)
+    hidden = without_credentials(text)
     cut = hidden if len(hidden) <= _SHOWN_CHARACTERS else hidden[: _SHOWN_CHARACTERS - 3] + "..."
     return repr(cut)

@@ -25,7 +25,7 @@ from synthforge.shards import (
     tally_key,
 )
 from synthforge.storage import Storage, open_storage
-from synthforge.urls import is_under
+from synthforge.urls import UrlError, canonical_url, is_under
 from workers.assets.snapshot import AssetSnapshot
 from workers.encoding import EncodedSample, LabelledFace, encode_face
 from workers.face_maker import FaceMaker
@@ -297,11 +297,15 @@ class ShardWorker:
 
     def _check_fence(self, lease: Lease) -> str:
         """Hold the lease's output under this worker's own prefixes, whatever the service says."""
+        try:
+            url = canonical_url(lease.output_url)
+        except UrlError as error:
+            raise PlanError(f"output_url: {error}") from None
         for prefix in self._settings.output_prefixes:
-            if is_under(lease.output_url, prefix):
+            if is_under(url, prefix):
                 return prefix
         raise PlanError(
-            f"output_url {lease.output_url} lies under none of this worker's output prefixes "
+            f"output_url {url} lies under none of this worker's output prefixes "
             f"({', '.join(self._settings.output_prefixes)}): add one, or ask for another URL"
         )
 

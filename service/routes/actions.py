@@ -12,6 +12,7 @@ from service import answers, extensions, retries
 from service.access import InPrincipal
 from service.bodies import JsonBody, parsed
 from service.context import InContext
+from service.dispatch import database_only
 from service.documents import answers as documented
 from service.documents import json_body
 from service.messages import JobChange, JobExtension
@@ -35,6 +36,7 @@ def _job(job: JobRow) -> Response:
     openapi_extra=json_body(JobChange),
     responses=documented(JobStatus, 404, 409, 413, 415, 422),
 )
+@database_only
 def change_job(context: InContext, job_id: JobId, body: JsonBody) -> Response:
     """Move a job before or behind others."""
     change = parsed(_CHANGE, body)
@@ -42,18 +44,21 @@ def change_job(context: InContext, job_id: JobId, body: JsonBody) -> Response:
 
 
 @router.post("/{job_id}/pause", operation_id="pause_job", responses=_ANSWERS)
+@database_only
 def pause_job(context: InContext, job_id: JobId) -> Response:
     """Lease no more of a job; what runs of it goes on to its end."""
     return _job(context.store.actions.pause(job_id))
 
 
 @router.post("/{job_id}/resume", operation_id="resume_job", responses=_ANSWERS)
+@database_only
 def resume_job(context: InContext, job_id: JobId) -> Response:
     """Go on with a paused job."""
     return _job(context.store.actions.resume(job_id))
 
 
 @router.post("/{job_id}/cancel", operation_id="cancel_job", responses=_ANSWERS)
+@database_only
 def cancel_job(
     context: InContext,
     job_id: JobId,

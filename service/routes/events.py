@@ -6,11 +6,11 @@ import re
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from service import streams
 from service.context import InContext
+from service.dispatch import call
 from service.documents import problem_answers
 from service.errors import invalid
 from service.routes.jobs import JobId
@@ -50,7 +50,7 @@ async def watch_job(
     """Tell a job's events as they happen; the stream ends when the job does."""
     if last_event_id and not _SEQUENCE.fullmatch(last_event_id):
         raise invalid("Last-Event-ID", last_event_id, "the id of an event would do")
-    job = await run_in_threadpool(context.store.jobs.get, job_id)
+    job = await call(context.store.database, context.store.jobs.get, job_id)
     stream = streams.job_events(context, job, after=int(last_event_id or 0))
     return StreamingResponse(
         stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"}

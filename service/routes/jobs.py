@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service import answers, submissions
 from service.access import InPrincipal
 from service.bodies import JsonBody
 from service.context import InContext
+from service.dispatch import call, database_only
 from service.documents import answers as documented
 from service.documents import json_body
 from service.messages import JobPage
@@ -39,7 +42,7 @@ def json_response(content: str, status: int = 200, location: str | None = None) 
     openapi_extra=json_body(JobSpec),
     responses=documented(JobStatus, 409, 413, 415, 422, status=202, what="Accepted"),
 )
-def submit_job(
+async def submit_job(
     context: InContext,
     principal: InPrincipal,
     body: JsonBody,
@@ -49,20 +52,27 @@ def submit_job(
     ] = None,
 ) -> Response:
     """Accept a dataset to be made."""
-    job, is_new = submissions.submit(
+    spec = submissions.parse(body, idempotency_key)
+    submit = partial(
+        submissions.submit,
         context.settings,
         context.store,
         context.open_storage,
-        body,
+        spec,
         idempotency_key,
         principal.owner,
     )
+    if submissions.is_quick(spec):
+        job, is_new = await call(context.store.database, submit)
+    else:
+        job, is_new = await run_in_threadpool(submit)
     if is_new:
         context.metrics.jobs_submitted.inc()
     return json_response(answers.job_json(job), 202, location=f"/v1/jobs/{job.id}")
 
 
 @router.get("", operation_id="list_jobs", responses=documented(JobPage, 422))
+@database_only
 def list_jobs(
     context: InContext,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
@@ -78,6 +88,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}", operation_id="get_job", responses=documented(JobStatus, 404, 422))
+@database_only
 def get_job(context: InContext, job_id: JobId) -> Response:
     """Tell how a job stands."""
     return json_response(answers.job_json(context.store.jobs.get(job_id)))

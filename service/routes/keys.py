@@ -12,6 +12,7 @@ from service import keys
 from service.answers import key_info
 from service.bodies import JsonBody, parsed
 from service.context import InContext
+from service.dispatch import database_only
 from service.documents import answers as documented
 from service.documents import json_body
 from service.routes.jobs import VISIBLE_ASCII, json_response
@@ -32,6 +33,7 @@ _REQUEST = TypeAdapter(KeyRequest)
     openapi_extra=json_body(KeyRequest),
     responses=documented(CreatedKey, 413, 415, 422, status=201, what="Made"),
 )
+@database_only
 def create_key(context: InContext, body: JsonBody) -> Response:
     """Make a key; this answer alone holds it."""
     row, key = keys.issue(context.store, parsed(_REQUEST, body))
@@ -40,6 +42,7 @@ def create_key(context: InContext, body: JsonBody) -> Response:
 
 
 @router.get("", operation_id="list_keys", responses=documented(KeyList))
+@database_only
 def list_keys(context: InContext) -> Response:
     """List every key, and what of its limits is in use."""
     listed = KeyList(keys=[key_info(row) for row in context.store.keys.all()])
@@ -47,6 +50,7 @@ def list_keys(context: InContext) -> Response:
 
 
 @router.delete("/{key_id}", operation_id="revoke_key", responses=documented(KeyInfo, 404, 422))
+@database_only
 def revoke_key(context: InContext, key_id: KeyId) -> Response:
     """Let a key do nothing more, here at once and on other replicas within a second."""
     row = context.store.keys.revoke(key_id)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from service import answers, execution
 from service.bodies import JsonBody, parsed
 from service.context import InContext
+from service.dispatch import database_only
 from service.documents import answers as documented
 from service.documents import json_body
 from service.messages import PoolList, ReportAnswer, ReturnAnswer
@@ -42,6 +43,7 @@ _RETURN = TypeAdapter(LeaseReturn)
     openapi_extra=json_body(LeaseRequest),
     responses=documented(LeaseGrant, 413, 415, 422),
 )
+@database_only
 def lease(context: InContext, body: JsonBody) -> Response:
     """Hand out work to a pool."""
     request = parsed(_REQUEST, body)
@@ -57,6 +59,7 @@ def lease(context: InContext, body: JsonBody) -> Response:
     openapi_extra=json_body(Heartbeat),
     responses=documented(HeartbeatAnswer, 409, 413, 415, 422),
 )
+@database_only
 def heartbeat(context: InContext, token: Token, body: JsonBody) -> Response:
     """Let a lease live on."""
     beat = parsed(_HEARTBEAT, body)
@@ -71,6 +74,7 @@ def heartbeat(context: InContext, token: Token, body: JsonBody) -> Response:
     openapi_extra=json_body(ShardReport, SummaryReport),
     responses=documented(ReportAnswer, 409, 413, 415, 422),
 )
+@database_only
 def report(context: InContext, token: Token, body: JsonBody) -> Response:
     """Accept finished work, once."""
     made = parsed(_REPORT, body)
@@ -88,6 +92,7 @@ def report(context: InContext, token: Token, body: JsonBody) -> Response:
     openapi_extra=json_body(LeaseReturn),
     responses=documented(ReturnAnswer, 409, 413, 415, 422),
 )
+@database_only
 def return_lease(context: InContext, token: Token, body: JsonBody) -> Response:
     """Take work back undone."""
     returned = parsed(_RETURN, body)
@@ -114,6 +119,7 @@ def list_committed_shards(
 
 
 @router.get("/pools", operation_id="list_pools", responses=documented(PoolList))
+@database_only
 def list_pools(context: InContext) -> Response:
     """List the pools that asked for work within a day."""
     return json_response(answers.pools_json(context.store.pools.all()))

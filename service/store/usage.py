@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, or_, select, update
 
 from service.database import Transaction
 from service.errors import QuotaExceededError
-from service.store.rows import JobRow, key_row
+from service.store.rows import JobRow, KeyRow, key_row
 from service.tables import api_keys
 
 _OWNER = api_keys.c.id == bindparam("owner")
@@ -51,7 +51,9 @@ def take_place(tx: Transaction, owner: str, num_samples: int) -> None:
         return
     asked = {"owner": owner, "samples": num_samples}
     if tx.connection.execute(_TAKE, asked).rowcount == 0:
-        raise QuotaExceededError(_why_full(tx, owner, num_samples))
+        row = tx.connection.execute(_BY_ID, {"owner": owner}).first()
+        if row is not None:  # None: an owner that is no key has no limits
+            raise QuotaExceededError(_why_full(key_row(row), num_samples))
 
 
 def note_ended(tx: Transaction, job: JobRow) -> None:
@@ -79,11 +81,7 @@ def add_bytes(tx: Transaction, owner: str, num_bytes: int) -> str | None:
     )
 
 
-def _why_full(tx: Transaction, owner: str, num_samples: int) -> str:
-    row = tx.connection.execute(_BY_ID, {"owner": owner}).first()
-    if row is None:
-        return f"the key {owner} is gone"
-    key = key_row(row)
+def _why_full(key: KeyRow, num_samples: int) -> str:
     if key.max_jobs is not None and key.num_jobs >= key.max_jobs:
         return (
             f"the key {key.name} has {key.num_jobs} jobs that have not ended, and {key.max_jobs} "

@@ -1,0 +1,1 @@
+"""How fast the control plane is: see `__main__`."""
