@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.decoding import Sample
-from trainer.warp import Warp, warp_sample, whole_picture
+from trainer.warp import OUR_SIDES, Sides, Warp, flipped, warp_sample, whole_picture
 
 UInt8Array = NDArray[np.uint8]
 _JPEG_QUALITY: Final = (30, 95)
@@ -73,7 +73,13 @@ class Augment:
     def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
         """Return the sample warped to `size_px`, labels alike, and its picture spoilt."""
         height, width = sample.image.shape[:2]
-        moved = warp_sample(sample, draw_warp(self.config, random, height, width))
+        return self.around(whole_picture(height, width, self.config.size_px), sample, random)
+
+    def around(
+        self, base: Warp, sample: Sample, random: np.random.Generator, sides: Sides = OUR_SIDES
+    ) -> Sample:
+        """Return the sample varied around a warp, as that of a crop."""
+        moved = warp_sample(sample, draw_warp(self.config, random, base), sides)
         return replace(moved, image=spoil(moved.image, self.config, random))
 
 
@@ -92,10 +98,10 @@ class Fit:
         return warp_sample(sample, whole_picture(height, width, self.size_px))
 
 
-def draw_warp(config: AugmentConfig, random: np.random.Generator, height: int, width: int) -> Warp:
-    """Draw a flip, shift, rotation, zoom and perspective about the picture's centre."""
+def draw_warp(config: AugmentConfig, random: np.random.Generator, base: Warp) -> Warp:
+    """Draw a flip, shift, rotation, zoom and perspective about the centre of a warp's result."""
     size = config.size_px
-    base = whole_picture(height, width, size, flip=bool(random.random() < config.flip))
+    base = flipped(base) if random.random() < config.flip else base
     angle = np.deg2rad(config.rotation_deg) * random.standard_normal()
     zoom = np.exp(config.scale * random.standard_normal())
     shift_x, shift_y = config.shift * size * random.standard_normal(2)

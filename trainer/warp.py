@@ -20,13 +20,32 @@ from trainer.decoding import Sample
 Float64Array = NDArray[np.float64]
 UInt8Array = NDArray[np.uint8]
 Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.uint16])
-_TWIN_POINT: Final = np.array(landmark_mirror())
-_TWIN_CLASS: Final = np.arange(256, dtype=np.uint8)
-for _class_id, _twin in class_mirror().items():
-    _TWIN_CLASS[_class_id] = _twin
 _OUTSIDE: Final = 0  # visibility
 _CLASS_BEYOND: Final = 255  # beyond the source's edge nobody knows: ignore
-_HALF: Final = np.array([[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # OpenCV counts pixel centres
+HALF_PIXEL: Final = np.array([[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # OpenCV counts pixel centres
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What changes its name when a picture is flipped.
+
+    Attributes:
+        point_twin: (N,) for each landmark its twin on the other side.
+        class_twin: (256,) uint8, for each class id its twin.
+    """
+
+    point_twin: NDArray[np.int64]
+    class_twin: UInt8Array
+
+
+def _our_sides() -> Sides:
+    class_twin = np.arange(256, dtype=np.uint8)
+    for class_id, twin in class_mirror().items():
+        class_twin[class_id] = twin
+    return Sides(np.array(landmark_mirror()), class_twin)
+
+
+OUR_SIDES: Final = _our_sides()
 
 
 @dataclass(frozen=True)
@@ -44,17 +63,21 @@ class Warp:
     size_px: int
 
 
-def whole_picture(height: int, width: int, size_px: int, *, flip: bool = False) -> Warp:
+def whole_picture(height: int, width: int, size_px: int) -> Warp:
     """Return the warp that fits a whole picture into a square, centred."""
     scale = size_px / max(height, width)
     offset_x, offset_y = (size_px - scale * width) / 2, (size_px - scale * height) / 2
     matrix = np.array([[scale, 0, offset_x], [0, scale, offset_y], [0, 0, 1.0]])
-    if flip:
-        matrix = np.array([[-1.0, 0, size_px], [0, 1, 0], [0, 0, 1]]) @ matrix
-    return Warp(matrix, flip, size_px)
+    return Warp(matrix, False, size_px)
 
 
-def warp_sample(sample: Sample, warp: Warp) -> Sample:
+def flipped(warp: Warp) -> Warp:
+    """Return the warp to the mirrored result."""
+    mirror = np.array([[-1.0, 0, warp.size_px], [0, 1, 0], [0, 0, 1]])
+    return replace(warp, matrix=mirror @ warp.matrix, is_flipped=not warp.is_flipped)
+
+
+def warp_sample(sample: Sample, warp: Warp, sides: Sides = OUR_SIDES) -> Sample:
     """Move a picture and every label it has.
 
     The picture is averaged over the pixels that one of the result covers; labels are picked, never
@@ -74,7 +97,7 @@ def warp_sample(sample: Sample, warp: Warp) -> Sample:
         u=_pick(sample.u, warp, 0),
         v=_pick(sample.v, warp, 0),
     )
-    return _swap_sides(moved) if warp.is_flipped else moved
+    return _swap_sides(moved, sides) if warp.is_flipped else moved
 
 
 def move_points(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> Float64Array:
@@ -117,7 +140,7 @@ def _resample(
 ) -> Pixels:
     moved = cv2.warpPerspective(
         array,
-        np.linalg.inv(_HALF) @ matrix @ _HALF,
+        np.linalg.inv(HALF_PIXEL) @ matrix @ HALF_PIXEL,
         (size_px, size_px),
         flags=interpolation,
         borderMode=border,
@@ -162,16 +185,16 @@ def _in_plane_turn(warp: Warp) -> Float64Array:
     return np.asarray(left @ right)
 
 
-def _swap_sides(sample: Sample) -> Sample:
+def _swap_sides(sample: Sample, sides: Sides) -> Sample:
     """Give each label of a flipped picture the name of the side it is on now."""
-    u = sample.u
+    u, classes, twin = sample.u, sample.segmentation, sides.point_twin
     if u is not None:
         # Codes are 1 + round(u * UV_STEPS): u becomes 1 - u, in a chart whose halves mirror.
         u = np.where(u > 0, UV_STEPS + 2 - u.astype(np.int32), 0).astype(np.uint16)
     return replace(
         sample,
-        segmentation=None if sample.segmentation is None else _TWIN_CLASS[sample.segmentation],
-        landmarks_px=None if sample.landmarks_px is None else sample.landmarks_px[_TWIN_POINT],
-        visibility=None if sample.visibility is None else sample.visibility[_TWIN_POINT],
+        segmentation=None if classes is None else sides.class_twin[classes],
+        landmarks_px=None if sample.landmarks_px is None else sample.landmarks_px[twin],
+        visibility=None if sample.visibility is None else sample.visibility[twin],
         u=u,
     )

@@ -13,7 +13,7 @@ from synthforge.conventions import CLASS_IDS, landmark_mirror
 from trainer.augment import Augment, AugmentConfig, Fit, draw_warp, spoil
 from trainer.decoding import Sample
 from trainer.keyed_random import keyed_generator
-from trainer.warp import Warp, mean_zoom, move_points, warp_sample, whole_picture
+from trainer.warp import Warp, flipped, mean_zoom, move_points, warp_sample, whole_picture
 
 SIZE = 64
 PLAIN = AugmentConfig(size_px=SIZE)
@@ -53,7 +53,7 @@ def centre_of(weights: np.ndarray) -> np.ndarray:
 def test_picture_and_labels_move_as_one(seed: int) -> None:
     config = replace(PLAIN, perspective=0.02, shift=0.03)
     sample = dotted_sample(seed)
-    warp = draw_warp(config, np.random.default_rng(seed), SIZE, SIZE)
+    warp = draw_warp(config, np.random.default_rng(seed), whole_picture(SIZE, SIZE, SIZE))
     moved = warp_sample(sample, warp)
     assert moved.landmarks_px is not None
     number = landmark_mirror()[0] if warp.is_flipped else 0
@@ -73,7 +73,7 @@ def test_picture_and_labels_move_as_one(seed: int) -> None:
 
 def test_a_flip_twice_is_the_picture_itself() -> None:
     sample = dotted_sample(3)
-    flip = whole_picture(SIZE, SIZE, SIZE, flip=True)
+    flip = flipped(whole_picture(SIZE, SIZE, SIZE))
     once = warp_sample(sample, flip)
     twice = warp_sample(once, flip)
     for name in ("image", "segmentation", "depth", "normal", "u", "v", "visibility"):
@@ -84,19 +84,19 @@ def test_a_flip_twice_is_the_picture_itself() -> None:
 
 def test_a_flip_swaps_sides_of_every_label() -> None:
     sample = dotted_sample(3)
-    flipped = warp_sample(sample, whole_picture(SIZE, SIZE, SIZE, flip=True))
-    np.testing.assert_array_equal(flipped.image, sample.image[:, ::-1])
+    mirrored = warp_sample(sample, flipped(whole_picture(SIZE, SIZE, SIZE)))
+    np.testing.assert_array_equal(mirrored.image, sample.image[:, ::-1])
     assert sample.landmarks_px is not None
-    assert flipped.landmarks_px is not None
-    right_outer, left_outer = sample.landmarks_px[36], flipped.landmarks_px[45]
+    assert mirrored.landmarks_px is not None
+    right_outer, left_outer = sample.landmarks_px[36], mirrored.landmarks_px[45]
     np.testing.assert_allclose(left_outer, [SIZE - right_outer[0], right_outer[1]], atol=1e-4)
-    assert flipped.normal is not None
-    assert flipped.normal[0, 0].tolist() == [0, 128, 0]
+    assert mirrored.normal is not None
+    assert mirrored.normal[0, 0].tolist() == [0, 128, 0]
     assert sample.u is not None
-    assert flipped.u is not None
-    np.testing.assert_array_equal(flipped.u.astype(int), 65536 - sample.u[:, ::-1].astype(int))
+    assert mirrored.u is not None
+    np.testing.assert_array_equal(mirrored.u.astype(int), 65536 - sample.u[:, ::-1].astype(int))
     assert sample.v is not None
-    np.testing.assert_array_equal(flipped.v, sample.v[:, ::-1])
+    np.testing.assert_array_equal(mirrored.v, sample.v[:, ::-1])
 
 
 def test_a_quarter_turn_turns_normals() -> None:
