@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trainer.augment import AugmentConfig
 from trainer.loop import LoopConfig
@@ -10,6 +10,7 @@ from trainer.losses import LossConfig
 from trainer.model.backbone import BackboneConfig
 from trainer.model.network import ModelConfig
 from trainer.order import OrderConfig
+from trainer.real_batches import LoadConfig
 from trainer.stream import StreamConfig
 
 
@@ -105,4 +106,53 @@ def stage1_synthetic(seed: int = 0) -> Stage1Recipe:
         augment=AugmentConfig(size_px=256, perspective=0.02),
         loop=LoopConfig(steps=60_000, learning_rate=1e-3, warmup_steps=450, bf16=True),
         checkpoint_steps=450,
+    )
+
+
+@dataclass(frozen=True)
+class Stage2Recipe:
+    """All that stage II is made of; the pictures' size is that of stage I.
+
+    Attributes:
+        augment: of the training pictures; its `size_px` gives way to the model's.
+        load: batches, their order and threads.
+        loss: weights of the terms; those that set or model lack are left out.
+        loop: of the fit.
+        use_features: whether the adaptation networks see f_s.
+        adapter_width: channels inside them.
+        checkpoint_steps: steps between two checkpoints.
+    """
+
+    augment: AugmentConfig
+    load: LoadConfig = field(default_factory=LoadConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    use_features: bool = True
+    adapter_width: int = 48
+    checkpoint_steps: int = 500
+
+
+def stage2_quick(seed: int = 0) -> Stage2Recipe:
+    """Return what adapts a small model to a few hundred pictures in a minute of CPU."""
+    return Stage2Recipe(
+        augment=replace(stage1_quick().augment, shift=0.03, rotation_deg=8.0, scale=0.08),
+        load=LoadConfig(batch_size=16, seed=seed),
+        loop=LoopConfig(
+            steps=300,
+            learning_rate=4e-3,
+            warmup_steps=20,
+            second_beta=0.98,
+            ema_decay=0.98,
+            bf16=True,
+        ),
+    )
+
+
+def stage2_real(seed: int = 0) -> Stage2Recipe:
+    """Return the recipe for a real set of thousands of pictures, on a GPU."""
+    return Stage2Recipe(
+        augment=AugmentConfig(size_px=256, perspective=0.02),
+        load=LoadConfig(batch_size=32, seed=seed, threads=12, keep_bytes=8 << 30),
+        loop=LoopConfig(steps=12_000, learning_rate=1e-3, warmup_steps=300, bf16=True),
+        adapter_width=96,
     )

@@ -16,17 +16,18 @@ from trainer.baseline import mean_shape
 from trainer.batches import Batch
 from trainer.checkpoint import load_checkpoint, restore_random_states, save_checkpoint
 from trainer.evaluate import Figures, evaluate
+from trainer.history import HISTORY_NAME, forget_after
 from trainer.loop import StepReport, Terms, Training
 from trainer.losses import compute_losses
 from trainer.model.network import FaceModel
 from trainer.recipes import Stage1Recipe, stage1_quick
 from trainer.report import figures_table
+from trainer.saved import describe_model
 from trainer.stream import Stream, StreamConfig, open_stream
 from trainer.targets import targets_of
 
 METRICS_NAME: Final = "metrics.json"
 TABLE_NAME: Final = "metrics.txt"
-HISTORY_NAME: Final = "history.jsonl"
 CHECKPOINT_NAME: Final = "stage1.pt"
 _MOST_SHAPES: Final = 2000  # samples whose mean shape is the baseline
 
@@ -166,7 +167,7 @@ def _fit(
     on_progress: Callable[[StepReport], None] | None,
 ) -> None:
     """Take the steps that are left, keeping a history and checkpoints."""
-    _forget_after(out_dir / HISTORY_NAME, training.step)
+    forget_after(out_dir / HISTORY_NAME, training.step)
     with (out_dir / HISTORY_NAME).open("a", buffering=1) as history:
 
         def on_step(report: StepReport) -> None:
@@ -175,9 +176,7 @@ def _fit(
                 save_checkpoint(
                     out_dir / CHECKPOINT_NAME,
                     {
-                        "stage": 1,
-                        "size_px": recipe.size_px,
-                        "model_config": json.dumps(asdict(recipe.model)),
+                        **describe_model(1, recipe.size_px, recipe.model),
                         "training": training.state_dict(),
                         "stream": stream.state_dict(),
                     },
@@ -186,13 +185,6 @@ def _fit(
                 on_progress(report)
 
         training.run(_endless(stream, device), on_step)
-
-
-def _forget_after(history: Path, step: int) -> None:
-    """Drop the steps that a stopped run took after its last checkpoint: they are taken again."""
-    lines = history.read_text().splitlines() if step and history.exists() else []
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
-    history.write_text("".join(f"{line}\n" for line in kept))
 
 
 def _endless(stream: Stream, device: torch.device) -> Iterator[Batch]:

@@ -58,8 +58,8 @@ class LandmarkHead(nn.Module):
         guess = self.coarse(_moments(coarse)).float().unflatten(1, (-1, 2))
         # The softmax and its moments in full precision: bf16 keeps 8 bits of a coordinate.
         logits = self.heatmaps(features).float()
-        grid = _cell_centres(logits)  # (h * w, 2)
-        logits = logits + _nearness(guess.detach(), logits)
+        grid = cell_centres(logits)  # (h * w, 2)
+        logits = logits + nearness(guess.detach(), logits, _GUESS_SPREAD)
         weights = logits.flatten(2).softmax(-1)
         doubt = self.doubt(features).float().flatten(2)
         log_spread = (weights.detach() * doubt).sum(-1) - 3.0  # exp(-3): 5 % of the side, at first
@@ -74,17 +74,18 @@ def _cell_axes(maps: Tensor) -> tuple[Tensor, Tensor]:
     return columns, (torch.arange(height, device=maps.device) + 0.5) / height
 
 
-def _cell_centres(maps: Tensor) -> Tensor:
+def cell_centres(maps: Tensor) -> Tensor:
+    """Return (h * w, 2) centres of the cells of (..., h, w), in shares of the side."""
     columns, rows = _cell_axes(maps)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).reshape(-1, 2)
 
 
-def _nearness(guess: Tensor, maps: Tensor) -> Tensor:
-    """Return the log of a Gaussian around each guess, (B, N, h, w)."""
+def nearness(guess: Tensor, maps: Tensor, spread: float | Tensor) -> Tensor:
+    """Return the log of a Gaussian around each guess, (B, N, h, w), less a constant."""
     columns, rows = _cell_axes(maps)
     across = (columns - guess[..., :1]).square()[..., None, :]
     down = (rows - guess[..., 1:]).square()[..., :, None]
-    return (across + down) * (-0.5 / _GUESS_SPREAD**2)
+    return (across + down) * (-0.5 / spread**2)
 
 
 def _moments(coarse: Tensor) -> Tensor:

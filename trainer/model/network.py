@@ -7,6 +7,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from synthforge.conventions import NUM_LANDMARKS
 from trainer.model.backbone import BackboneConfig, CompactBackbone, normalised
 from trainer.model.heads import NUM_CLASSES, DenseHead, LandmarkHead, LandmarkPrediction
 
@@ -26,6 +27,8 @@ class ModelConfig:
         depth: z along the optical axis.
         landmarks: the 68 points.
         normals: of the surface, camera axes.
+        num_classes: of the segmentation, if another table than ours is fitted from the start.
+        num_points: of the landmarks; so too.
     """
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -33,6 +36,8 @@ class ModelConfig:
     depth: bool = True
     landmarks: bool = True
     normals: bool = False
+    num_classes: int = NUM_CLASSES
+    num_points: int = NUM_LANDMARKS
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,11 @@ class FaceModel(nn.Module):
         self.config = config
         self.backbone = CompactBackbone(config.backbone)
         width, coarse = config.backbone.features, config.backbone.channels[-1]
-        self.segmentation = DenseHead(width, NUM_CLASSES) if config.segmentation else None
+        self.segmentation = DenseHead(width, config.num_classes) if config.segmentation else None
         self.depth = DenseHead(width, 1, _START_LOG_DEPTH) if config.depth else None
-        self.landmarks = LandmarkHead(width, coarse) if config.landmarks else None
+        self.landmarks = (
+            LandmarkHead(width, coarse, config.num_points) if config.landmarks else None
+        )
         self.normals = DenseHead(width, 3) if config.normals else None
 
     def forward(self, image: Tensor) -> Predictions:

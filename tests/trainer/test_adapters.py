@@ -1,0 +1,156 @@
+"""Label adaptation: where it begins, what it leaves alone, and the trivial adapter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.trainer.small_models import CONFIG, tiny_model
+from trainer.batches import Batch
+from trainer.datasets.classes import LAPA_11, OURS
+from trainer.datasets.points import IBUG_68, LAPA_106
+from trainer.loop import LoopConfig
+from trainer.losses import LossConfig
+from trainer.model.adapters import AdaptedModel, AdapterConfig, eye_axes
+from trainer.model.network import FaceModel
+from trainer.recipes import stage2_quick
+from trainer.stage2 import open_stage2
+from trainer.trivial import best_relabelling, constant_offsets, linear_mix
+
+EVERYTHING = AdapterConfig(num_classes=11, num_points=106, depth=True, width=16)
+
+
+def adapted(config: AdapterConfig = EVERYTHING) -> AdaptedModel:
+    torch.manual_seed(1)
+    model = AdaptedModel(tiny_model(), config)
+    assert model.segmentation is not None
+    assert model.landmarks is not None
+    table = LAPA_11.relabelling()[: OURS.num_classes]
+    model.segmentation.names.copy_(torch.eye(11)[torch.from_numpy(table).long()].T)
+    mix = constant_offsets(np.random.rand(3, 68, 2), np.random.rand(3, 106, 2), LAPA_106)
+    model.landmarks.mix.data.copy_(torch.from_numpy(mix.mix))
+    return model
+
+
+def pictures(count: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8)
+
+
+def test_adaptation_begins_at_names_and_mixes() -> None:
+    model, image = adapted().eval(), pictures()
+    with torch.inference_mode():
+        old, new = model.base(image), model(image)
+    assert new.segmentation.shape == (3, 11, 8, 8)
+    table = torch.from_numpy(LAPA_11.relabelling()).long()
+    shares = old.segmentation.softmax(1)
+    summed = torch.zeros(3, 11, 8, 8).index_add_(1, table[:20], shares)
+    assert torch.equal(new.segmentation.argmax(1), summed.argmax(1))
+    expected = model.landmarks.mix @ old.landmarks.xy  # type: ignore[union-attr]
+    torch.testing.assert_close(new.landmarks.xy, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(new.log_depth, old.log_depth)
+
+
+def test_a_constant_moves_with_the_eyes() -> None:
+    model = adapted()
+    assert model.landmarks is not None
+    model.landmarks.shift.data.fill_(0.1)
+    xy = torch.rand(1, 68, 2)
+    angle = torch.tensor(0.7)
+    turn = 1.5 * torch.tensor([[angle.cos(), -angle.sin()], [angle.sin(), angle.cos()]])
+    moved = model.landmarks.guess(xy @ turn.T + 2.0)
+    torch.testing.assert_close(moved, model.landmarks.guess(xy) @ turn.T + 2.0)
+    axes = eye_axes(xy)
+    assert axes[0, 0] @ axes[0, 1] == pytest.approx(0, abs=1e-6)
+
+
+def some_batch() -> Batch:
+    random = torch.Generator().manual_seed(3)
+    return Batch(
+        keys=("a", "b", "c"),
+        weight=torch.ones(3),
+        image=torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8, generator=random),
+        segmentation=torch.randint(0, 11, (3, 16, 16), generator=random).to(torch.uint8),
+        depth=torch.randint(9_000, 11_000, (3, 16, 16), generator=random).to(torch.uint16),
+        landmarks_px=16 * torch.rand(3, 106, 2, generator=random),
+        focal_px=torch.full((3,), 60.0),
+    )
+
+
+@pytest.mark.parametrize(
+    "term", ["segmentation", "landmarks", "heatmaps", "doubt", "depth_metric", "depth_relative"]
+)
+def test_each_term_falls_when_only_it_is_trained(term: str) -> None:
+    recipe = replace(
+        stage2_quick(),
+        loss=LossConfig({term: 1.0}),
+        loop=LoopConfig(steps=25, learning_rate=5e-3, warmup_steps=2, channels_last=False),
+    )
+    training = open_stage2(adapted(), recipe)
+    reports: list[Any] = []
+    training.run(iter([some_batch()] * 25), reports.append)
+    first, last = reports[0].terms[term], reports[-1].terms[term]
+    assert last < first - 0.02 * abs(first), (first, last)
+
+
+def test_what_is_frozen_stays_to_the_bit_also_running_statistics() -> None:
+    class Counted(FaceModel):
+        """A model with batch normalisation, as some backbones have."""
+
+        def __init__(self) -> None:
+            super().__init__(CONFIG)
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, image: torch.Tensor) -> Any:
+            return super().forward(self.norm(image.float()).clamp(0, 255).to(torch.uint8))
+
+    torch.manual_seed(0)
+    base = Counted()
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    model = AdaptedModel(base, replace(EVERYTHING, depth=False))
+    recipe = replace(
+        stage2_quick(),
+        loss=LossConfig({"segmentation": 1.0, "landmarks": 1.0}),
+        loop=LoopConfig(steps=3, warmup_steps=1, channels_last=False),
+    )
+    training = open_stage2(model, recipe)
+    training.run(iter([some_batch()] * 3), lambda _: None)
+    assert training.model.training
+    assert not base.training
+    for name, tensor in base.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_without_f_s_nothing_of_it_is_seen() -> None:
+    model = adapted(replace(EVERYTHING, use_features=False)).eval()
+    image = pictures()
+    with torch.inference_mode():
+        old = model.base(image)
+        one = model.adapted(old, None)
+        blind = model.adapted(replace(old, features=torch.zeros_like(old.features)), None)
+    assert torch.equal(one.segmentation, blind.segmentation)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no classes, points or depth to adapt to"):
+        AdapterConfig()
+
+
+def test_the_trivial_adapter_finds_constants_and_the_mix_finds_mixes() -> None:
+    random = np.random.default_rng(0)
+    found = np.linspace(0, 1, 136).reshape(1, 68, 2)[:, random.permutation(68)]
+    found = found + 0.1 * random.standard_normal((60, 68, 2))
+    moved = constant_offsets(found, found + 0.05, IBUG_68)
+    np.testing.assert_allclose(moved.mix, np.eye(68))
+    true_mix = np.eye(68)
+    true_mix[5] = 0.5 * (true_mix[6] + true_mix[7])
+    truth = true_mix @ found
+    fitted = linear_mix(found[:50], truth[:50], IBUG_68)
+    np.testing.assert_allclose(fitted.mix.sum(1), 1, atol=1e-9)
+    error = np.abs(fitted.apply(found[50:]) - truth[50:])[:, 5].mean()
+    trivial = constant_offsets(found[:50], truth[:50], IBUG_68)
+    assert error < 0.2 * np.abs(trivial.apply(found[50:]) - truth[50:])[:, 5].mean()
+    few = linear_mix(found[:4], truth[:4], IBUG_68)
+    np.testing.assert_array_equal(few.mix, np.eye(68))
+    assert best_relabelling(np.array([[1, 5], [4, 2]])).tolist() == [1, 0]

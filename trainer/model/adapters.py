@@ -1,0 +1,210 @@
+"""Label adaptation: a frozen model's answers and features to another set's labels.
+
+Each network begins as the best that can be said without it: classes by name, points as fixed mixes
+of the 68 with a constant offset in the frame of the eyes. What it learns is only the rest, so that
+a few labelled pictures suffice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synthforge.conventions import LANDMARK_GROUPS
+from trainer.model.backbone import ConvNorm, ResidualBlock
+from trainer.model.heads import LandmarkPrediction, cell_centres, nearness
+from trainer.model.network import FaceModel, Predictions
+
+_FLOOR: Final = 0.02  # probability that no class falls below before its log is taken
+_START_SPREAD: Final = 0.05  # of the picture's side: how far a point is looked for, at first
+_RIGHT_EYE: Final = list(LANDMARK_GROUPS["right_eye"])
+_LEFT_EYE: Final = list(LANDMARK_GROUPS["left_eye"])
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Shape of the adaptation networks.
+
+    Attributes:
+        num_classes: of the new table; 0 for none.
+        num_points: of the new order; 0 for none.
+        depth: whether depth is adapted.
+        use_features: whether they see f_s beside the frozen answers.
+        width: channels inside.
+    """
+
+    num_classes: int = 0
+    num_points: int = 0
+    depth: bool = False
+    use_features: bool = True
+    width: int = 48
+
+    def __post_init__(self) -> None:
+        if not (self.num_classes or self.num_points or self.depth):
+            raise ValueError("adapter: no classes, points or depth to adapt to")
+
+
+class AdapterTrunk(nn.Module):
+    """A few convolutions at full and at a quarter of the resolution."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.enter = ConvNorm(inputs, width)
+        self.fine = ResidualBlock(width)
+        self.wide = ResidualBlock(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, width, h, w) of (B, inputs, h, w)."""
+        x = functional.relu(self.enter(x))
+        around = self.wide(functional.avg_pool2d(x, 4, ceil_mode=True))
+        spread = functional.interpolate(around, x.shape[-2:], mode="bilinear", align_corners=False)
+        inner: Tensor = self.fine(x) + spread
+        return inner
+
+
+def _from_zero(width: int, outputs: int) -> nn.Conv2d:
+    layer = nn.Conv2d(width, outputs, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+class SegmentationAdapter(nn.Module):
+    """Logits of one class table to those of another."""
+
+    names: Tensor
+
+    def __init__(self, old: int, config: AdapterConfig, features: int) -> None:
+        super().__init__()
+        self.register_buffer("names", torch.zeros(config.num_classes, old))
+        self.trunk = AdapterTrunk(old + features, config.width)
+        self.out = _from_zero(config.width, config.num_classes)
+
+    def forward(self, logits: Tensor, features: Tensor | None) -> Tensor:
+        """Return (B, K, h, w) logits; `names` (K, old) tells where each old class falls."""
+        shares = logits.softmax(1)
+        renamed = torch.einsum("kc,bchw->bkhw", self.names, shares)
+        inner = self.trunk(_joined(shares, features))
+        out: Tensor = (renamed + _FLOOR).log() + self.out(inner).float()
+        return out
+
+
+class LandmarkAdapter(nn.Module):
+    """68 points to N others.
+
+    A point begins at its mix of the 68, moved by a constant in the frame of the eyes; a heatmap
+    around there, from the old heatmaps and f_s, then says how far off that is.
+    """
+
+    def __init__(self, config: AdapterConfig, features: int) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.zeros(config.num_points, 68))
+        self.shift = nn.Parameter(torch.zeros(config.num_points, 2))
+        self.log_reach = nn.Parameter(torch.full((config.num_points,), _START_SPREAD).log())
+        self.trunk = AdapterTrunk(68 + features, config.width)
+        self.out = _from_zero(config.width, config.num_points)
+        self.doubt = _from_zero(config.width, config.num_points)
+
+    def forward(self, found: LandmarkPrediction, features: Tensor | None) -> LandmarkPrediction:
+        """Return the new points of the old ones and of f_s."""
+        guess = self.guess(found.xy)
+        old = found.logits.flatten(2).softmax(-1)
+        peaks = (old / old.amax(-1, keepdim=True)).view_as(found.logits)
+        inner = self.trunk(_joined(peaks, features))
+        residual = self.out(inner).float()
+        prior = nearness(guess, residual, self.log_reach.exp()[:, None, None])
+        grid = cell_centres(residual)
+        logits = prior + residual
+        weights = logits.flatten(2).softmax(-1)
+        # Near the edge the prior's own centre lies off the guess: what the heatmap adds counts.
+        moved = weights @ grid - prior.flatten(2).softmax(-1) @ grid
+        doubt = (weights.detach() * self.doubt(inner).float().flatten(2)).sum(-1) - 4.0
+        return LandmarkPrediction(guess + moved, doubt.clamp(-7.0, 2.0), logits, guess)
+
+    def guess(self, xy: Tensor) -> Tensor:
+        """Return (B, N, 2) points that follow from the old (B, 68, 2) alone."""
+        return self.mix @ xy + self.shift @ eye_axes(xy)
+
+
+def eye_axes(xy: Tensor) -> Tensor:
+    """Return (B, 2, 2): the row from right to left eye, and the row at right angles downwards."""
+    across = xy[:, _LEFT_EYE].mean(1) - xy[:, _RIGHT_EYE].mean(1)
+    down = torch.stack([-across[:, 1], across[:, 0]], -1)
+    return torch.stack([across, down], 1)
+
+
+class DepthAdapter(nn.Module):
+    """Log depth to that of another convention: a scale, a shift, and what f_s tells."""
+
+    def __init__(self, config: AdapterConfig, features: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.shift = nn.Parameter(torch.zeros(()))
+        self.trunk = AdapterTrunk(1 + features, config.width)
+        self.out = _from_zero(config.width, 1)
+
+    def forward(self, log_depth: Tensor, features: Tensor | None) -> Tensor:
+        """Return (B, h, w) of the same."""
+        centred = log_depth - log_depth.mean((1, 2), keepdim=True)
+        inner = self.trunk(_joined(centred[:, None], features))
+        rest: Tensor = self.out(inner).float().squeeze(1)
+        return log_depth * self.scale + self.shift + rest
+
+
+def _joined(answers: Tensor, features: Tensor | None) -> Tensor:
+    return answers if features is None else torch.cat([answers, features.to(answers.dtype)], 1)
+
+
+class AdaptedModel(nn.Module):
+    """A frozen model of stage I under adaptation networks.
+
+    The frozen part stays in evaluation mode whatever is asked: running statistics do not move.
+    """
+
+    def __init__(self, base: FaceModel, config: AdapterConfig) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False).eval()
+        self.config = config
+        features = base.config.backbone.features if config.use_features else 0
+        self.segmentation, self.landmarks, self.depth = None, None, None
+        if config.num_classes:
+            _need(base.segmentation, "segmentation")
+            self.segmentation = SegmentationAdapter(base.config.num_classes, config, features)
+        if config.num_points:
+            _need(base.landmarks, "landmarks")
+            self.landmarks = LandmarkAdapter(config, features)
+        if config.depth:
+            _need(base.depth, "depth")
+            self.depth = DepthAdapter(config, features)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the adaptation networks alone."""
+        super().train(mode)
+        self.base.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Predictions:
+        """Predict the new labels of uint8 RGB pictures, (B, 3, H, W)."""
+        with torch.no_grad():
+            old = self.base(image)
+        return self.adapted(old, old.features if self.config.use_features else None)
+
+    def adapted(self, old: Predictions, features: Tensor | None) -> Predictions:
+        """Return the new labels of the frozen model's answers and features."""
+        new = old
+        if self.segmentation is not None and old.segmentation is not None:
+            new = replace(new, segmentation=self.segmentation(old.segmentation, features))
+        if self.landmarks is not None and old.landmarks is not None:
+            new = replace(new, landmarks=self.landmarks(old.landmarks, features))
+        if self.depth is not None and old.log_depth is not None:
+            new = replace(new, log_depth=self.depth(old.log_depth, features))
+        return new
+
+
+def _need(head: nn.Module | None, task: str) -> None:
+    if head is None:
+        raise ValueError(f"adapter: the model of stage I has no {task} head to adapt")
