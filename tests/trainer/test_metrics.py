@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from trainer import metrics
 
@@ -28,6 +29,18 @@ def test_f1_equals_precision_and_recall_class_by_class() -> None:
         recall = hit / (truth == number).sum()
         assert scores[number] == pytest.approx(2 * precision * recall / (precision + recall))
     assert np.isnan(scores[5])
+
+
+def test_f1_equals_scikit_learn_s() -> None:
+    random = np.random.default_rng(5)
+    for num_classes in (2, 11, 19):
+        truth = random.integers(0, num_classes, (40, 50))
+        found = np.where(random.random((40, 50)) < 0.6, truth, random.integers(0, num_classes))
+        scores = metrics.f1_scores(metrics.confusion(found, truth, num_classes))
+        theirs = f1_score(
+            truth.ravel(), found.ravel(), average=None, labels=range(num_classes), zero_division=0
+        )
+        np.testing.assert_allclose(scores, theirs, rtol=1e-12)
 
 
 def test_the_area_under_the_curve_equals_its_integral() -> None:
