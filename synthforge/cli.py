@@ -11,7 +11,7 @@ import typer
 
 from synthforge import __version__
 from synthforge.client import ApiError
-from synthforge.commands import assets, datasets, engine, jobs, keys, training
+from synthforge.commands import assets, datasets, engine, jobs, keys, models, training
 from synthforge.commands.inputs import FAILED, USAGE, CommandError
 from synthforge.console import note, say
 from synthforge.storage import StorageError
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (engine, jobs, keys, datasets, assets, training):
+for group in (engine, jobs, keys, datasets, assets, training, models):
     app.add_typer(group.app)
 
 
