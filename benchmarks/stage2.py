@@ -1,0 +1,477 @@
+"""python -m benchmarks.stage2 --ict FILE: what label fine-tuning is worth, on a stand-in.
+
+Stage I learns from built-in shards in which hair is not labelled. The stand-in for a real set is
+another head under another renderer (benchmarks/standin), written in the forms of 300-W and LaPa,
+with labels in the old and in another convention on the same pictures. Fitted to 50, 200 and 1000 of
+its pictures, three seeds each: the frozen model under adaptation networks with f_s, without, and
+with f_s of another picture; the same model fine-tuned whole; and from random weights. Every fit
+takes the same number of steps. What is done is kept under --out: a run that was stopped goes on.
+
+FILE is the compact export of ICT-FaceKit's Light model (MIT), `ict_facekit_small.npz`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.labels.make import make_dataset
+from benchmarks.standin.forms import BOXES_NAME, StandIn, make_stand_in
+from synthforge.conventions import CLASS_IDS
+from synthforge.jobs import parse_job_spec
+from trainer import metrics
+from trainer.augment import Augment
+from trainer.batches import Batch
+from trainer.checkpoint import save_checkpoint
+from trainer.datasets.classes import LAPA_11, OURS
+from trainer.datasets.frames import Framing, measured_framing, train_framing
+from trainer.datasets.lapa import open_lapa
+from trainer.datasets.points import LAPA_106
+from trainer.datasets.real_set import RealSet
+from trainer.datasets.w300 import open_300w
+from trainer.decoding import Sample
+from trainer.evaluation.figures import mean_f1
+from trainer.evaluation.records import ImageRecord, measure
+from trainer.model.adapters import AdaptedModel
+from trainer.model.network import FaceModel, Predictions
+from trainer.predicting import FacePrediction, predict_pictures
+from trainer.real_batches import RealBatches
+from trainer.recipes import Stage2Recipe, stage1_quick, stage2_quick
+from trainer.saved import describe_model, load_model
+from trainer.stage2 import adapted_model, chosen_keys, open_stage2, relabelled_model
+from trainer.stages import open_training
+from trainer.stream import open_stream
+from trainer.trivial import PointMix, best_relabelling, constant_offsets, linear_mix
+
+METHODS: Final = ("adapt", "without f_s", "shuffled f_s", "finetune", "scratch")
+_SYNTHETIC_PX: Final = 96
+_PUPILS: Final = [104, 105]
+_LIMIT_RATIO: Final = 1.15
+_LEAST_GAIN: Final = 0.10
+_BATCH: Final = 50  # pictures predicted at a time; more than one, so that f_s can be shuffled
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the experiment is."""
+
+    num_synthetic: int = 1200
+    stage1_steps: int = 500
+    num_labelled: tuple[int, ...] = (50, 200, 1000)
+    num_test: int = 120
+    picture_px: int = 128
+    input_px: int = 64
+    stage2_steps: int = 80
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+SMALL: Final = Scale(64, 6, (16,), 8, stage2_steps=3, seeds=(0,))  # fits nothing
+
+
+class ShuffledFeatures(AdaptedModel):
+    """The control: f_s of the next picture of the batch, the answers of this one."""
+
+    def adapted(self, old: Predictions, features: Tensor | None) -> Predictions:
+        """Return new labels from features that tell nothing of the picture."""
+        return super().adapted(old, None if features is None else features.roll(1, 0))
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of the stand-in, ready to fit and to measure."""
+
+    real: RealSet
+    train: Framing
+    test: Framing
+    test_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the frozen model says of the training pictures of one form.
+
+    Attributes:
+        row: of each key.
+        found: (M, 68, 2) points.
+        truth: (M, N, 2) labels.
+        counts: (M, old, new) pixels by class; None without classes.
+    """
+
+    row: dict[str, int]
+    found: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    counts: NDArray[np.int64] | None
+
+
+def main() -> int:
+    """Run the experiment; 0 if every statement of the table holds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ict", type=Path, required=True, help="ict_facekit_small.npz")
+    parser.add_argument("--out", type=Path, default=Path("out/stage2"), help="folder to keep")
+    parser.add_argument("--part", default="0/1", help="I/N: every Nth fit from I on, no table")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--small", action="store_true", help="a smoke test: figures mean nothing")
+    options = parser.parse_args()
+    scale = SMALL if options.small else Scale()
+    torch.set_num_threads(options.threads)
+    begun = time.process_time()
+    experiment = Experiment(options.out, options.ict, scale)
+    part, parts = map(int, options.part.split("/"))
+    results = experiment.run(part, parts)
+    if parts > 1:
+        return 0
+    lines, verdicts = tables(results, scale)
+    report = "\n".join(lines)
+    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (options.out / "results.txt").write_text(report + "\n")
+    print(report)
+    print(f"CPU time of this run {time.process_time() - begun:.0f} s")
+    return 0 if all(verdicts) or options.small else 1
+
+
+class Experiment:
+    """The runs, one after another; each result is kept as soon as it is there."""
+
+    def __init__(self, folder: Path, head_file: Path, scale: Scale) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._scale = folder, scale
+        most = max(scale.num_labelled)
+        stand_in = make_stand_in(
+            head_file, folder / "standin", most, scale.num_test, scale.picture_px
+        )
+        self._truth = stand_in.truth
+        self._forms = forms_of(stand_in)
+        self._checkpoint = folder / "stage1.pt"
+        if not self._checkpoint.exists():
+            train_stage1(folder, self._checkpoint, scale)
+        self._saved = load_model(self._checkpoint)
+        self._kept = {
+            path.stem: json.loads(path.read_text()) for path in folder.glob("runs/*.json")
+        }
+        self._answers: dict[str, Answers] = {}
+
+    def run(self, part: int = 0, parts: int = 1) -> dict[str, Any]:
+        """Make the fits of a part that are not there yet; return every figure by its name."""
+        for name, make in self._fits()[part::parts]:
+            self._keep(name, make)
+        return self._kept
+
+    def _fits(self) -> list[tuple[str, Callable[[], dict[str, float]]]]:
+        found: list[tuple[str, Callable[[], dict[str, float]]]] = [("frozen", self._frozen)]
+        for seed, count in product(self._scale.seeds, self._scale.num_labelled):
+            for name, form in self._forms.items():
+                tag = f"{name} {count} {seed}"
+                found.append((f"{tag} trivial", partial(self._trivial, form, count, seed)))
+                # What f_s is worth is asked where classes are.
+                methods = [m for m in METHODS if form.real.classes or "f_s" not in m]
+                found += [(f"{tag} {m}", partial(self._fit, form, count, seed, m)) for m in methods]
+        return found
+
+    def _keep(self, name: str, make: Callable[[], dict[str, float]]) -> None:
+        if name not in self._kept:
+            begun = time.process_time()
+            self._kept[name] = make() | {"cpu_s": round(time.process_time() - begun, 1)}
+            path = self._folder / "runs" / f"{name}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(self._kept[name]) + "\n")
+            print(name, json.dumps(self._kept[name]), flush=True)
+
+    def _frozen(self) -> dict[str, float]:
+        """Measure the frozen model on the test pictures under the old convention."""
+        errors, counts = [], np.zeros((OURS.num_classes,) * 2, np.int64)
+        form = self._forms["300w"]
+        table = np.arange(256, dtype=np.uint8)
+        table[CLASS_IDS["hair"]] = 0  # as stage I was taught
+        with np.load(self._truth) as truth:
+            for key in form.test_keys:
+                found = self._predict(form.real.read(key).sample, form.test)
+                points = truth[f"{Path(key).stem}_points"]
+                assert found.landmarks_px is not None
+                errors.append(float(metrics.nme(found.landmarks_px, points)))
+                assert found.segmentation is not None
+                classes = table[truth[f"{Path(key).stem}_classes"]]
+                counts += metrics.confusion(found.segmentation, classes, OURS.num_classes)
+        parts = [CLASS_IDS[n] for n in LAPA_11.names[1:] if n != "hair"]
+        return {"nme_old": float(np.mean(errors)), "f1_old": mean_f1(counts, parts)}
+
+    def _recipe(self, seed: int, method: str) -> Stage2Recipe:
+        recipe = stage2_quick(seed)
+        return replace(
+            recipe,
+            loop=replace(recipe.loop, steps=self._scale.stage2_steps),
+            augment=replace(recipe.augment, size_px=self._saved.size_px),
+            use_features=method != "without f_s",
+            adapter_width=32,
+        )
+
+    def _fit(self, form: Form, count: int, seed: int, method: str) -> dict[str, float]:
+        real, recipe = form.real, self._recipe(seed, method)
+        terms = dict(recipe.loss.weights)
+        dropped = [
+            t for t in terms if t.startswith("depth") or (not real.classes and t == "segmentation")
+        ]
+        weights = {name: value for name, value in terms.items() if name not in dropped}
+        recipe = replace(recipe, loss=type(recipe.loss)(weights))
+        base = load_model(self._checkpoint).model
+        assert isinstance(base, FaceModel)
+        keys = chosen_keys(real, "train", count, seed)
+        torch.manual_seed(seed)
+        model: torch.nn.Module
+        if method in {"finetune", "scratch"}:
+            model = relabelled_model(base, real, keep=method == "finetune")
+        else:
+            model = adapted_model(base, real, recipe, self._mix(form, keys))
+            if method == "shuffled f_s":
+                model.__class__ = ShuffledFeatures
+        batches = RealBatches(real, keys, form.train, Augment(recipe.augment), recipe.load)
+        training = open_stage2(model, recipe)
+        training.run(batches.from_step(0), lambda _: None)
+        fitted = replace(
+            self._saved,
+            model=training.average.eval(),
+            points=real.points,
+            classes=real.classes or self._saved.classes,
+        )
+        return scores(measure(fitted, real, form.test_keys, form.test, batch_size=_BATCH), real)
+
+    def _mix(self, form: Form, keys: tuple[str, ...]) -> PointMix:
+        assert form.real.points is not None
+        held = self._answers_to(form)
+        rows = [held.row[key] for key in keys]
+        return linear_mix(held.found[rows], held.truth[rows], form.real.points)
+
+    def _answers_to(self, form: Form) -> Answers:
+        """Return what the frozen model says of all training pictures; asked once a form."""
+        name = form.real.name
+        if name not in self._answers:
+            found, truth, counts = [], [], []
+            keys = form.real.keys("train")
+            for key in keys:
+                sample = form.real.read(key).sample
+                answer = self._predict(sample, form.train)
+                found.append(answer.landmarks_px)
+                truth.append(sample.landmarks_px)
+                if sample.segmentation is not None:
+                    counts.append(_counted(answer, sample))
+            self._answers[name] = Answers(
+                {key: row for row, key in enumerate(keys)},
+                np.stack(found),  # type: ignore[arg-type]
+                np.stack(truth).astype(np.float64),  # type: ignore[arg-type]
+                np.stack(counts) if counts else None,
+            )
+        return self._answers[name]
+
+    def _predict(self, sample: Sample, framing: Framing) -> FacePrediction:
+        size_px = self._saved.size_px
+        warps = [framing.warp(sample, size_px)]
+        return predict_pictures(self._saved.model, [sample.image], [None], size_px, warps=warps)[0]
+
+    def _trivial(self, form: Form, count: int, seed: int) -> dict[str, float]:
+        """Fit and measure a constant a point and a new name a class."""
+        assert form.real.points is not None
+        held = self._answers_to(form)
+        rows = [held.row[key] for key in chosen_keys(form.real, "train", count, seed)]
+        mix = constant_offsets(held.found[rows], held.truth[rows], form.real.points)
+        table = np.arange(256, dtype=np.uint8)
+        if held.counts is not None:
+            table[: OURS.num_classes] = best_relabelling(held.counts[rows].sum(0))
+        return scores(self._renamed(form, mix, table), form.real)
+
+    def _renamed(self, form: Form, mix: PointMix, table: NDArray[np.uint8]) -> list[ImageRecord]:
+        records = []
+        for key in form.test_keys:
+            sample = form.real.read(key).sample
+            found = self._predict(sample, form.test)
+            assert found.landmarks_px is not None
+            points = mix.apply(found.landmarks_px[None])[0]
+            truth = np.asarray(sample.landmarks_px, np.float64)
+            assert form.real.points is not None
+            right, left = form.real.points.outer_eye_corners
+            counts = None
+            if sample.segmentation is not None and found.segmentation is not None:
+                counts = metrics.confusion(
+                    table[found.segmentation], sample.segmentation, LAPA_11.num_classes
+                )
+            records.append(
+                ImageRecord(
+                    key,
+                    errors_px=metrics.point_errors(points, truth),
+                    interocular_px=float(np.linalg.norm(truth[right] - truth[left])),
+                    counts=counts,
+                )
+            )
+        return records
+
+
+def _counted(answer: FacePrediction, sample: Sample) -> NDArray[np.int64]:
+    """Return (old, new) pixels of one picture by the frozen model's class and the label's."""
+    assert answer.segmentation is not None
+    assert sample.segmentation is not None
+    size = OURS.num_classes  # a square table: the new ids are fewer
+    counts = metrics.confusion(sample.segmentation, answer.segmentation, size)
+    return counts[:, : LAPA_11.num_classes]
+
+
+def scores(records: list[ImageRecord], real: RealSet) -> dict[str, float]:
+    """Return the figures of one fit."""
+    errors = np.stack([np.asarray(r.errors_px) / r.interocular_px for r in records])
+    found = {"nme": float(errors.mean())}
+    if real.points is LAPA_106:
+        found["nme_pupils"] = float(errors[:, _PUPILS].mean())
+    counts = [record.counts for record in records if record.counts is not None]
+    if counts and real.classes is not None:
+        total = np.sum(counts, axis=0)
+        hair = real.classes.names.index("hair")
+        found["f1_hair"] = mean_f1(total, [hair])
+        found["f1_parts"] = mean_f1(total, [i for i in range(1, len(total)) if i != hair])
+        found["f1"] = mean_f1(total, range(1, len(total)))
+    return found
+
+
+def forms_of(stand_in: StandIn) -> dict[str, Form]:
+    """Open both forms by their readers, as a user does."""
+    w300, lapa = open_300w(stand_in.w300), open_lapa(stand_in.lapa)
+    boxes = stand_in.w300 / BOXES_NAME
+    return {
+        "300w": Form(
+            w300, train_framing(w300, boxes), measured_framing(w300, boxes), w300.keys("full")
+        ),
+        "lapa": Form(lapa, train_framing(lapa), measured_framing(lapa), lapa.keys("test")),
+    }
+
+
+def train_stage1(folder: Path, checkpoint: Path, scale: Scale) -> None:
+    """Make built-in shards and fit stage I to them; hair is background in its labels."""
+    recipe = stage1_quick()
+    recipe = replace(
+        recipe,
+        size_px=scale.input_px,
+        augment=replace(recipe.augment, size_px=scale.input_px),
+        loop=replace(recipe.loop, steps=scale.stage1_steps),
+    )
+    made = folder / "builtin"
+    if not (made / "dataset" / "manifest.json").exists():
+        document = {
+            "count": scale.num_synthetic,
+            "seed": 11,
+            "image": {"size": _SYNTHETIC_PX},
+            "pose": {"yaw": [-40, 40], "pitch": [-20, 20], "roll": [-15, 15]},
+            "annotations": ["landmarks68", "segmentation", "depth", "camera", "head"],
+        }
+        make_dataset(parse_job_spec(json.dumps(document)), made)
+    stream = open_stream(
+        str(made / "dataset"), recipe.stream, transform=WithoutHair(Augment(recipe.augment))
+    )
+    training = open_training(recipe, torch.device("cpu"))
+    training.run(_endless(stream), lambda _: None)
+    content = {**describe_model(1, recipe.size_px, recipe.model), "training": training.state_dict()}
+    save_checkpoint(checkpoint, content)
+
+
+@dataclass(frozen=True)
+class WithoutHair:
+    """Varies a sample, then calls its hair background: a class that stage I is not to know."""
+
+    augment: Augment
+
+    def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
+        """Return the sample without that class."""
+        moved = self.augment(sample, random)
+        assert moved.segmentation is not None
+        classes = np.where(moved.segmentation == CLASS_IDS["hair"], 0, moved.segmentation)
+        return replace(moved, segmentation=classes.astype(np.uint8))
+
+
+def _endless(stream: Any) -> Iterator[Batch]:
+    while True:
+        yield from stream
+
+
+def tables(results: dict[str, Any], scale: Scale) -> tuple[list[str], list[bool]]:
+    """Return the report's lines, and for each statement whether it holds."""
+    frozen = results["frozen"]
+    lines = [
+        f"frozen model, old convention: NME {_percent(frozen['nme_old'])}, "
+        f"mean F1 of its parts {_percent(frozen['f1_old'])}",
+    ]
+    for form, names in (
+        ("300w", ("nme",)),
+        ("lapa", ("nme", "nme_pupils", "f1_parts", "f1_hair")),
+    ):
+        for figure in names:
+            lines += [
+                "",
+                f"{form}: {figure}, mean of {len(scale.seeds)} seeds [lowest, highest], %",
+            ]
+            lines.append(f"{'labelled':>14}" + "".join(f"{n:>24}" for n in scale.num_labelled))
+            for method in ("trivial", *METHODS):
+                rows = [_seeds(results, form, n, method, figure, scale) for n in scale.num_labelled]
+                if rows[0]:
+                    cells = "".join(
+                        f"{100 * np.mean(r):10.2f} [{100 * min(r):5.2f}, {100 * max(r):5.2f}]"
+                        for r in rows
+                    )
+                    lines.append(f"{method:>14}{cells}")
+    statements = _statements(results, scale)
+    lines += ["", *(f"{'holds ' if true else 'FAILS '} {text}" for text, true in statements)]
+    return lines, [true for _, true in statements]
+
+
+def _statements(results: dict[str, Any], scale: Scale) -> list[tuple[str, bool]]:
+    found = []
+    old = results["frozen"]["nme_old"]
+    for form in ("300w", "lapa"):
+        for count in scale.num_labelled:
+            values = {
+                method: _seeds(results, form, count, method, "nme", scale)
+                for method in ("trivial", *METHODS)
+            }
+            mean = {method: float(np.mean(v)) for method, v in values.items() if v}
+            ratio = mean["adapt"] / old
+            text = f"{form}, {count} labelled: NME {ratio:.2f} of the frozen model's old one"
+            found.append((f"{text} (limit {_LIMIT_RATIO})", ratio <= _LIMIT_RATIO))
+            for rival in ("trivial", "finetune", "scratch"):
+                better = mean["adapt"] < mean[rival]
+                text = f"{form}, {count} labelled: NME below {rival}'s"
+                found.append(
+                    (f"{text}: {_percent(mean['adapt'])}, {_percent(mean[rival])}", better)
+                )
+    for count in scale.num_labelled:
+        of = {
+            method: float(np.mean(_seeds(results, "lapa", count, method, "f1_hair", scale)))
+            for method in METHODS
+        }
+        gain = of["adapt"] - of["without f_s"]
+        text = f"hair, {count} labelled: f_s adds {100 * gain:.1f} points of F1"
+        found.append((f"{text} (at least {100 * _LEAST_GAIN:.0f})", gain >= _LEAST_GAIN))
+        helped = of["shuffled f_s"] - of["without f_s"]
+        text = f"hair, {count} labelled: shuffled f_s adds {100 * helped:.1f} points (at most 1)"
+        found.append((text, helped <= 0.01))
+    return found
+
+
+def _seeds(
+    results: dict[str, Any], form: str, count: int, method: str, figure: str, scale: Scale
+) -> list[float]:
+    runs = [results.get(f"{form} {count} {seed} {method}") for seed in scale.seeds]
+    return [run[figure] for run in runs if run and figure in run]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
