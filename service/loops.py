@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Final
 
 from service import clearing, manifests
 from service.context import Context
+from service.launcher import Launcher
 from service.store.rows import JobRow
 from synthforge.storage import StorageError
 
@@ -151,11 +153,21 @@ class RateKeeper:
 
 def make_loops(context: Context) -> tuple[Loop, ...]:
     """Return the service's loops, not yet started."""
-    interval_s = context.settings.reap_interval_s
+    settings = context.settings
+    interval_s = settings.reap_interval_s
     failed = context.metrics.count_failed_step
-    return (
+    loops = (
         Loop("reaper", Reaper(context).step, interval_s, failed),
         Loop("committer", Committer(context).step, interval_s, failed, context.manifest_due),
         Loop("clearer", Clearer(context).step, interval_s, failed, context.clearing_due),
         Loop("rates", RateKeeper(context).step, RATES_KEPT_EVERY_S, failed),
     )
+    if not settings.ray_jobs_url:
+        return loops
+    launcher = Launcher(
+        settings.ray_jobs_url,
+        settings.public_url,
+        settings.pool_arguments,
+        token=os.environ.get("RAY_AUTH_TOKEN"),
+    )
+    return (*loops, Loop("launcher", launcher.step, settings.launch_interval_s, failed))

@@ -56,6 +56,12 @@ class Settings:
     lease_s: float = _setting(30.0, "a lease lapses when its pool is silent for so long")
     heartbeat_s: float = _setting(5.0, "a pool reports progress this often")
     stall_s: float = _setting(300.0, "a lease lapses when its progress stands still for so long")
+    ray_jobs_url: str = _setting(
+        "", "Ray's dashboard, as http://HEAD:8265: the service keeps a pool running there"
+    )
+    pool_arguments: str = _setting("--workers 1", "of that pool, as `synthforge work` takes them")
+    public_url: str = _setting("http://127.0.0.1:8000", "by which that pool reaches the service")
+    launch_interval_s: float = _setting(15.0, "how often it is looked whether that pool runs")
     retry_after_s: float = _setting(1.0, "a pool that found no work asks again after this")
     reap_interval_s: float = _setting(1.0, "how often lapsed leases are looked for")
     idempotency_kept_s: float = _setting(86_400.0, "how long an Idempotency-Key is remembered")
