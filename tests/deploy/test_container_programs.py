@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import boto3
+import httpx
 import pytest
 
 from service.server import serving
@@ -26,6 +30,13 @@ case "$2" in delete) exit 1;; esac
 FAKE_SYNTHFORGE = """#!/bin/sh
 echo "synthforge $*" >> "$CALLS"
 """
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        return port
 
 
 def run_python(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -122,3 +133,41 @@ def test_a_submitted_pool_is_stopped_with_its_submitter(
         "ray job submit --submission-id synthforge-pool -- synthforge work --workers 3",
         "ray job stop synthforge-pool --no-wait",
     ]
+
+
+def test_the_service_of_compose_runs_on_postgresql_and_knows_the_keys_of_its_secrets(
+    postgres_url: str, tmp_path: Path, compose: dict[str, Any]
+) -> None:
+    keys = {name: secrets.token_hex(32) for name in compose["secrets"]}
+    for name, key in keys.items():
+        (tmp_path / name).write_text(key)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SYNTHFORGE_DATABASE_URL": postgres_url,
+        "SYNTHFORGE_OUTPUT_PREFIXES": str(tmp_path / "out"),
+        "SYNTHFORGE_PORT": str(free_port()),
+    }
+    for _ in range(2):  # the container runs again at every start
+        subprocess.run([PROGRAMS / "make_keys.sh", tmp_path], env=environment, check=True)
+    command = compose["services"]["service"]["command"].split()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{environment['SYNTHFORGE_PORT']}"
+    try:
+        while run_python("healthcheck.py", f"{url}/readyz").returncode != 0:
+            assert process.poll() is None
+        with httpx.Client(base_url=url) as http:
+            assert http.get("/metrics").status_code == 401
+            expected = {
+                "metrics_key": (200, 403),
+                "worker_key": (403, 200),
+                "admin_key": (200, 200),
+            }
+            for name, statuses in expected.items():
+                bearer = {"Authorization": f"Bearer {keys[name]}"}
+                asking = {"pool": "pool", "generators": ["builtin"]}
+                seen = http.get("/metrics", headers=bearer).status_code
+                leased = http.post("/v1/leases", json=asking, headers=bearer).status_code
+                assert (seen, leased) == statuses, name
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

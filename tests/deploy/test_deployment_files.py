@@ -23,9 +23,16 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = sorted((ROOT / "deploy").glob("Dockerfile.*"))
 SCRIPTS = "/opt/synthforge/"
 # Read by commands rather than by the service; `docs/settings.md` and the trainer name them.
-OTHER_VARIABLES = {"SYNTHFORGE_KEY_FILE", "SYNTHFORGE_SERVICE", "SYNTHFORGE_CACHE"}
+OTHER_VARIABLES = {
+    "SYNTHFORGE_KEY",
+    "SYNTHFORGE_KEY_FILE",
+    "SYNTHFORGE_SERVICE",
+    "SYNTHFORGE_CACHE",
+}
 # Their images bring an entry point; the words are its arguments.
-FOREIGN = {"s3", "prometheus", "grafana"}
+FOREIGN = {"s3", "postgres", "prometheus", "grafana"}
+# They run to their end, and the service waits for it.
+ONCE = {"bucket", "keys"}
 
 
 def words(command: str | list[str]) -> list[str]:
@@ -64,7 +71,7 @@ def commands(compose: dict[str, Any], manifests: list[dict[str, Any]]) -> Iterat
         if name not in FOREIGN:
             yield words(service["command"])
     for manifest in manifests:
-        if manifest["kind"] == "Deployment":
+        if manifest["kind"] in {"Deployment", "Job"}:
             for container in manifest["spec"]["template"]["spec"]["containers"]:
                 yield container["args"]
     for path in DOCKERFILES:
@@ -209,7 +216,7 @@ def test_every_service_restarts_is_healthy_and_listens_on_loopback_alone(
     compose: dict[str, Any],
 ) -> None:
     for name, service in compose["services"].items():
-        assert service["restart"] == ("no" if name == "bucket" else "unless-stopped"), name
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         for port in service.get("ports", ()):
@@ -234,7 +241,7 @@ def test_no_file_holds_a_secret(compose: dict[str, Any], manifests: list[dict[st
     assert "Secret" not in {item["kind"] for item in manifests}
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"TOKEN|SECRET|PASSWORD|KEY", variable):
+            if re.search(r"TOKEN|SECRET|PASSWORD|KEY(?!_FILE)", variable):
                 assert re.fullmatch(rf"\$\{{{'.*'}:\?.+\}}", value), f"{name}: {variable}"
     for line in (ROOT / "deploy/compose.env.example").read_text().splitlines():
         assert line.startswith("#") or not line or line.endswith("="), line
@@ -245,6 +252,8 @@ def test_no_file_holds_a_secret(compose: dict[str, Any], manifests: list[dict[st
 def test_every_secret_of_compose_is_in_the_example(compose: dict[str, Any]) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     example = (ROOT / "deploy/compose.env.example").read_text()
-    for variable in re.findall(r"\$\{(\w+):", text):
+    wanted = re.findall(r"\$\{(\w+):", text) + re.findall(r"\{environment: (\w+)\}", text)
+    assert len(wanted) > 8
+    for variable in wanted:
         assert re.search(rf"^{variable}=$", example, re.MULTILINE), variable
     assert (ROOT / ".gitignore").read_text().splitlines().count(".env") == 1
