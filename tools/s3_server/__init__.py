@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import boto3
 from botocore.config import Config
@@ -95,25 +95,51 @@ def serve_s3(parent_folder: Path | None = None) -> Iterator[S3Server]:
         S3ServerError: Swift is not installed, no folder has extended attributes, or it did not
             start.
     """
-    if not _SWIFT_PYTHON.exists():
-        raise S3ServerError("the S3 server is not installed: `make setup` does that")
-    folder = _make_folder(parent_folder)
-    secret_key = secrets.token_hex(16)
-    log_path = folder / "server.log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            [str(_SWIFT_PYTHON), "-I", str(_SERVER), str(folder), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,  # Ctrl-C on the terminal is for the parent, who stops it
-        )
-    try:
-        yield _await_start(process, secret_key, log_path)
-    finally:
-        _stop(process)
-        shutil.rmtree(folder, ignore_errors=True)
+    with RestartableS3(parent_folder) as held:
+        yield held.start()
+
+
+class RestartableS3:
+    """A server that can be killed and started again: same port, same keys, same objects."""
+
+    def __init__(self, parent_folder: Path | None = None) -> None:
+        """Make its folder, and start nothing yet; see `serve_s3`."""
+        if not _SWIFT_PYTHON.exists():
+            raise S3ServerError("the S3 server is not installed: `make setup` does that")
+        self._folder = _make_folder(parent_folder)
+        self._secret_key = secrets.token_hex(16)
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        """Return the server, not yet started."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, and remove what it holds."""
+        if self._process is not None:
+            _stop(self._process)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> S3Server:
+        """Start it, or start it again after `kill`; returns when it answers."""
+        log_path = self._folder / "server.log"
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                [str(_SWIFT_PYTHON), "-I", str(_SERVER), str(self._folder), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C on the terminal is for the parent, who stops it
+            )
+        return _await_start(self._process, self._secret_key, log_path)
+
+    def kill(self) -> None:
+        """SIGKILL it; what it has acknowledged stays on the disk."""
+        assert self._process is not None  # noqa: S101 - it was started
+        self._process.kill()
+        self._process.wait()
+        _close_pipes(self._process)
 
 
 def _await_start(process: subprocess.Popen[str], secret_key: str, log_path: Path) -> S3Server:
@@ -148,6 +174,10 @@ def _stop(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    _close_pipes(process)
+
+
+def _close_pipes(process: subprocess.Popen[str]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()

@@ -112,6 +112,18 @@ def write_settings(folder: Path, ports: dict[str, int], secret: str) -> None:
         builder.get_ring().save(str(folder / f"{name}.ring.gz"))
 
 
+def listen(folder: Path, secret: str) -> dict[str, Any]:
+    """Open the sockets; a server that was killed comes back on its old ports, with its objects."""
+    kept = folder / "ports.json"
+    known: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
+    listeners = {name: eventlet.listen((HOST, known.get(name, 0))) for name in ("proxy", *BACKENDS)}
+    if not known:
+        ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+        write_settings(folder, ports, secret)
+        kept.write_text(json.dumps(ports))
+    return listeners
+
+
 def serve(listener: Any, conf_path: Path) -> None:
     """Serve one application on one socket, with the settings of Swift's own `run_server`."""
     app = loadapp(str(conf_path), global_conf={"log_name": conf_path.stem})
@@ -142,14 +154,15 @@ def main(folder: Path, parent_id: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     secret = sys.stdin.readline().strip()
     get_swift_logger.console_handler4logger = {}  # errors to standard error, not to syslog
-    listeners = {name: eventlet.listen((HOST, 0)) for name in ("proxy", *BACKENDS)}
-    ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
-    write_settings(folder, ports, secret)
+    listeners = listen(folder, secret)
     utils.set_swift_dir(str(folder))
     utils.disable_fallocate()
     for name, listener in listeners.items():
         serve(listener, folder / f"{name}.conf")
-    ready = {"endpoint": f"http://{HOST}:{ports['proxy']}", "access_key": USER}
+    ready = {
+        "endpoint": f"http://{HOST}:{listeners['proxy'].getsockname()[1]}",
+        "access_key": USER,
+    }
     print(json.dumps(ready), flush=True)
     end_with_parent(folder, parent_id)
 

@@ -1,0 +1,100 @@
+"""When to strike and what: at random moments of a job at work, as often as was asked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from benchmarks.chaos.world import Part
+from synthforge.jobs import JobStatus
+
+WEIGHTS: Final = {"actor": 9, "service": 5, "pool": 3, "node": 3, "store": 4}
+LONGEST_GAP_S: Final = 1.5
+BURST_SHARE: Final = 0.25  # of the faults come right after the one before, while that still hurts
+PATIENCE_S: Final = 8.0  # without a commit for so long, the next fault comes all the same
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A part that was killed: when, and how many shards were in the store then."""
+
+    at_s: float
+    part: str
+    num_done: int
+    state: str
+
+
+@dataclass
+class Striker:
+    """Kills parts while a job is made."""
+
+    parts: Sequence[Part]
+    num_faults: int
+    random: Random
+    history: list[Strike] = field(default_factory=list)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each part was killed."""
+        return Counter(strike.part for strike in self.history)
+
+    def run(self, look: Callable[[], JobStatus | None], started_s: float, limit_s: float) -> None:
+        """Strike until enough was struck, or the job has ended.
+
+        Most faults wait for a shard to be committed after the one before: they are to hit parts at
+        work, not parts that are only coming back. As the job runs out of shards they come faster.
+
+        Args:
+            look: returns how the job stands; None while nobody can say.
+            started_s: of the monotonic clock; the history counts from it.
+            limit_s: how long it may take.
+        """
+        status = _seen(look, None)
+        while status is None or not status.state.is_final:
+            if len(self.history) >= self.num_faults:
+                return
+            self._wait_for_work(look, status, limit_s)
+            status = _seen(look, status)
+            if status is not None and status.state.is_final:
+                return
+            self._strike(status, started_s)
+
+    def _wait_for_work(
+        self, look: Callable[[], JobStatus | None], status: JobStatus | None, limit_s: float
+    ) -> None:
+        if self.history and self.random.random() < BURST_SHARE:
+            time.sleep(self.random.uniform(0, 0.3))
+            return
+        num_before = status.shards.done if status is not None else 0
+        num_left = status.shards.total - num_before if status is not None else 1
+        haste = min(1.0, 2 * num_left / max(1, self.num_faults - len(self.history)))
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < min(end, limit_s):
+            now = look()
+            if now is not None and (now.shards.done > num_before or now.state.is_final):
+                break
+            time.sleep(0.05)
+        time.sleep(self.random.uniform(0, LONGEST_GAP_S * haste))
+
+    def _strike(self, status: JobStatus | None, started_s: float) -> None:
+        for part in self.parts:
+            if part.failure is not None:
+                raise RuntimeError(f"{part.name} did not come back") from part.failure
+        weights = [WEIGHTS[part.name] for part in self.parts]
+        while True:
+            (part,) = self.random.choices(self.parts, weights)
+            if part.strike():
+                break
+            time.sleep(0.02)
+        num_done = status.shards.done if status is not None else 0
+        state = status.state.value if status is not None else "?"
+        self.history.append(Strike(time.monotonic() - started_s, part.name, num_done, state))
+
+
+def _seen(look: Callable[[], JobStatus | None], before: JobStatus | None) -> JobStatus | None:
+    """Return how the job stands; where nobody can say, how it stood."""
+    return look() or before
