@@ -57,7 +57,7 @@ def make_faces(spec: JobSpec) -> list[LabelledFace]:
     """Draw the faces of a job."""
     plan = ShardPlan(split="train", number=0, indices=(IndexRange(start=0, stop=spec.count),))
     maker = FaceMaker(spec, open_generator(spec.generator), "numba", Stages())
-    stream = FaceStream(maker, spec, plan, lambda: None)
+    stream = FaceStream(maker, spec, plan, lambda _: None)
     return [face for chunk in stream.chunks() for face in chunk]
 
 

@@ -230,7 +230,7 @@ def _faces(spec: JobSpec) -> list[EncodedSample]:
     maker = FaceMaker(spec, BuiltinGenerator(), "numba", Stages())
     indices = (IndexRange(start=0, stop=min(NUM_FACES, spec.count)),)
     plan = ShardPlan(split="train", number=0, indices=indices)
-    stream = FaceStream(maker, spec, plan, lambda: None)
+    stream = FaceStream(maker, spec, plan, lambda _: None)
     return [encode_face(face, members_of(spec)) for chunk in stream.chunks() for face in chunk]
 
 

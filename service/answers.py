@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from service.bases import base_dataset
@@ -41,10 +41,16 @@ def jobs_json(jobs: Sequence[JobRow], next_cursor: str | None) -> str:
     return f'{{"jobs": [{listed}], "next": {json.dumps(next_cursor)}}}'
 
 
-def grant_json(granted: Sequence[Granted], terms: Terms, retry_after_s: float) -> str:
+def grant_json(
+    granted: Sequence[Granted],
+    terms: Terms,
+    retry_after_s: float,
+    waiting: Mapping[str, int],
+) -> str:
     """Return leases as a `LeaseGrant`."""
     leases = ", ".join(_lease_json(lease, terms) for lease in granted)
-    return f'{{"leases": [{leases}], "retry_after_s": {json.dumps(retry_after_s)}}}'
+    after = json.dumps({"retry_after_s": retry_after_s, "waiting": dict(waiting)})
+    return f'{{"leases": [{leases}], {after[1:]}'
 
 
 def shard_page_json(records: Sequence[tuple[int, str]], page_size: int) -> str:
@@ -60,7 +66,7 @@ def pools_json(pools: Sequence[PoolRow]) -> str:
         {
             "name": pool.name,
             "generators": pool.generators,
-            "fingerprint": pool.fingerprint,
+            "fingerprint": pool.fingerprint or None,
             "num_leased": pool.num_leased,
             "seen_at": _time(pool.seen_at),
         }

@@ -88,6 +88,8 @@ def may_work_on(generator: str, fingerprint: str | None, request: LeaseRequest) 
         fingerprint: None where any will do; '' where the first lease decides it.
         request: of the pool.
     """
+    if request.fingerprint is None:
+        return False
     return generator in request.generators and fingerprint in {None, "", request.fingerprint.id}
 
 
@@ -112,8 +114,8 @@ def judge_return(
 ) -> Verdict:
     """Decide about a shard whose pool gave it back.
 
-    Only a `lost` execution counts as a death, and three in a row at one sample count set the
-    shard aside: whatever kills there would kill again.
+    Only a `lost` execution counts as a death, and three in a row at one sample set the shard
+    aside: whatever kills there would kill again.
     """
     match returned.reason:
         case "failed":
@@ -124,7 +126,7 @@ def judge_return(
         case "store":
             wait_s = min(FIRST_BACK_OFF_S * 2.0 ** min(executions - 1, 30), LONGEST_BACK_OFF_S)
             return Verdict("open", deaths, now + wait_s)
-        case "stopping" | "cancelled":
+        case "interrupted" | "stopping" | "cancelled":
             return Verdict("open", deaths, now)
 
 

@@ -94,7 +94,9 @@ class PoolInfo(BaseModel):
     model_config = STRICT
     name: PoolName
     generators: list[GeneratorKind]
-    fingerprint: FingerprintId
+    fingerprint: Annotated[
+        FingerprintId | None, Field(description="of its last lease; null before it had an actor")
+    ]
     num_leased: Annotated[int, Field(ge=0)]
     seen_at: datetime
 

@@ -23,12 +23,15 @@ MAX_LEASES_PER_REQUEST = 256
 
 
 class LeaseRequest(BaseModel):
-    """A pool asks for work: what it can do, and how much at once."""
+    """A pool asks for work: what it can do, and how much at once.
+
+    A pool without actors has no fingerprint yet: it is given no lease, and told what waits.
+    """
 
     model_config = STRICT
     pool: PoolName
     generators: Annotated[tuple[GeneratorKind, ...], Field(strict=False, min_length=1)]
-    fingerprint: Fingerprint
+    fingerprint: Fingerprint | None = None
     max_leases: int = Field(default=1, ge=1, le=MAX_LEASES_PER_REQUEST)
 
 
@@ -59,6 +62,10 @@ class LeaseGrant(BaseModel):
     model_config = STRICT
     leases: Annotated[tuple[Lease, ...], Field(strict=False)]
     retry_after_s: float = Field(default=1.0, ge=0, description="ask again after, when empty")
+    waiting: dict[GeneratorKind, Count] = Field(
+        default_factory=dict,
+        description="pieces of work that nobody holds, by generator; told where no fingerprint is",
+    )
 
 
 class Heartbeat(BaseModel):
@@ -101,15 +108,18 @@ Report = Annotated[ShardReport | SummaryReport, Field(discriminator="kind")]
 class LeaseReturn(BaseModel):
     """The work comes back undone.
 
-    Reasons: `lost` the actor or its node died; `stopping` the pool leaves; `cancelled` the service
-    said so; `failed` it cannot be done (the message says why), trying again would not help;
-    `store` the object store did not take it, try again later.
+    Reasons: `lost` the actor died over it; `interrupted` the actor ended for another reason: its
+    node was lost, it was told to leave, it was at other work; `stopping` the pool leaves;
+    `cancelled` the service said so; `failed` it cannot be done (the message says why), trying again
+    would not help; `store` the object store did not take it, try again later.
     """
 
     model_config = STRICT
-    reason: Literal["lost", "stopping", "cancelled", "failed", "store"]
+    reason: Literal["lost", "interrupted", "stopping", "cancelled", "failed", "store"]
     message: str = Field(default="", max_length=2000)
-    num_samples: Count = Field(default=0, description="samples done when it ended")
+    num_samples: Count = Field(
+        default=0, description="samples before the one at work when it ended"
+    )
 
 
 class ShardPage(BaseModel):

@@ -69,6 +69,19 @@ class ShardPlan(BaseModel):
         for piece in self.indices:
             yield from range(piece.start, piece.stop)
 
+    def position_of(self, index: int) -> int:
+        """Return how many samples of the shard come before the one of an index.
+
+        Raises:
+            ValueError: the shard holds no such sample.
+        """
+        before = 0
+        for piece in self.indices:
+            if piece.start <= index < piece.stop:
+                return before + index - piece.start
+            before += piece.stop - piece.start
+        raise ValueError(f"sample {index} is not in shard {self.split}-{self.number:06d}")
+
 
 class Fingerprint(BaseModel):
     """All that a shard's bytes depend on besides its job and its plan."""

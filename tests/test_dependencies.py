@@ -16,7 +16,7 @@ COMPOSITION_ROOT = "synthforge/cli.py"
 
 # Who may import what, by the path's beginning.
 DOORS = {
-    "ray": ("workers/pool.py", "workers/ray_runtime.py", "trainer/ray_"),
+    "ray": ("workers/pool.py", "workers/actors.py", "workers/ray_runtime.py", "trainer/ray_"),
     "boto3": ("synthforge/storage/",),
     "botocore": ("synthforge/storage/",),
     "sqlalchemy": ("service/",),

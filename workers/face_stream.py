@@ -28,15 +28,15 @@ class FaceStream:
     """
 
     def __init__(
-        self, maker: FaceMaker, spec: JobSpec, plan: ShardPlan, check: Callable[[], None]
+        self, maker: FaceMaker, spec: JobSpec, plan: ShardPlan, before_chunk: Callable[[int], None]
     ) -> None:
-        """Prepare; `check` is called before every chunk and may raise to stop."""
+        """Prepare; `before_chunk` is told the first sample's index and may raise to stop."""
         self.tally = Tally()
         self._maker = maker
         self._plan = plan
         self._max_attempts = spec.quality.max_attempts
         self._axes = scalar_axes(spec)
-        self._check = check
+        self._before_chunk = before_chunk
         self._waiting: dict[int, Candidate] = {}  # accepted, while an earlier sample is not yet
 
     def chunks(self) -> Iterator[list[LabelledFace]]:
@@ -56,6 +56,7 @@ class FaceStream:
                 ready.append(accepted.pop(wanted))
                 wanted = next(order, None)
             while len(ready) >= size or (wanted is None and ready):
+                self._before_chunk(ready[0].face.index)
                 yield self._maker.finish([ready.popleft() for _ in range(min(size, len(ready)))])
 
     def _accepted_chunks(self) -> Iterator[list[Candidate]]:
@@ -69,12 +70,12 @@ class FaceStream:
         first = (Draw(index, 0, split) for index in self._plan.sample_indices())
         retries: deque[Draw] = deque()
         while True:
-            self._check()
             again = [retries.popleft() for _ in range(min(size, len(retries)))]
             room = max(0, MAX_WAITING_CHUNKS * size - len(self._waiting))
             draws = again + list(islice(first, min(size - len(again), room)))
             if not draws:
                 return
+            self._before_chunk(draws[0].index)
             results = self._maker.propose(draws)
             candidates = []
             for result in results:

@@ -1,10 +1,11 @@
 """The worker pool, a Ray driver: leases work, gives it to actors, reports what becomes of it.
 
-Placement, GPU fractions and autoscaling are Ray's. One token is one execution: Ray retries
-nothing. When an actor or its node dies the pool gives its leases back as `lost` and starts
-another actor. Each actor leases under its own fingerprint, since nodes of a cluster may differ.
-The loop waits for Ray alone: the service is talked to on threads (`workers/messenger.py`).
-The only file that imports Ray besides `workers/ray_runtime.py`.
+Placement, GPU fractions and autoscaling are Ray's: the pool asks for as many actors as there is
+work, up to its limit, and gives them back when they have been idle. One token is one execution: Ray
+retries nothing. When an actor or its node dies the pool gives its leases back, with what the dead
+was doing (`workers/actors.py`). Each actor leases under its own fingerprint, since nodes of a
+cluster may differ. The loop waits for Ray alone: the service is talked to on threads
+(`workers/messenger.py`).
 """
 
 from __future__ import annotations
@@ -13,37 +14,41 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from synthforge.client import ApiError, Client
-from synthforge.jobs import GENERATOR_KINDS, Generator, GeneratorKind
+from synthforge.jobs import GENERATOR_KINDS, GeneratorKind
 from synthforge.leases import (
     MAX_LEASES_PER_REQUEST,
-    Heartbeat,
-    HeartbeatAnswer,
     Lease,
     LeaseGrant,
     LeaseRequest,
     LeaseReturn,
     Report,
 )
-from synthforge.shards import Fingerprint, ShardRecord
-from synthforge.storage import StorageError, StorageUnavailable
-from workers.face_stream import PlanError
-from workers.messenger import Messenger, is_gone, is_passing
-from workers.shard_worker import Cancelled, Progress, ShardWorker, WorkerSettings
+from synthforge.shards import ShardRecord
+from workers import undone
+from workers.actors import Actor, ask_last_words, call, start_actor
+from workers.flight_recorder import LastWords
+from workers.heartbeats import Heartbeats
+from workers.messenger import Messenger, is_passing
+from workers.scaling import Bounds, Held, wanted_change
+from workers.shard_worker import Progress, WorkerSettings
+from workers.slots import Awake, Dead, Slot, Work
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 0.2
 LOOK_SOON_S: Final = 0.02  # while the service owes an answer that an actor waits for
 WATCH_EVERY_S: Final = 0.5
-LEAVE_S: Final = 5.0  # to tell the service what a pool that leaves gives back
-_THREADS: Final = {"make": 1, "deliver": 1, "watch": 1}
+LAST_WORDS_S: Final = 10.0  # a node that does not answer for so long is lost
+LEAVE_S: Final = 3.0  # twice: to take in what is granted at the end, and to give it back
+
+_Key = tuple[GeneratorKind, str]  # of actors that may have each other's work: kind, fingerprint
 
 
 @dataclass(frozen=True)
@@ -52,62 +57,19 @@ class PoolSettings:
 
     Attributes:
         name: of the pool, unique on the service.
-        num_workers: actors.
+        worker: settings of each actor; its scratch folders are made under `worker.scratch`.
+        bounds: how many actors, and how long they are kept warm.
         cpus_per_worker: of Ray's count; fractions are allowed, so too of GPUs.
         gpus_per_worker: of Ray's count.
-        generators: kinds that the actors can run.
-        worker: settings of each actor.
+        generators: kinds that the actors can run; each actor keeps one of them warm.
     """
 
     name: str
-    num_workers: int
     worker: WorkerSettings
+    bounds: Bounds
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
     generators: tuple[GeneratorKind, ...] = GENERATOR_KINDS
-
-
-@dataclass
-class _Work:
-    """A lease that an actor holds."""
-
-    lease: Lease
-    answered_at: float
-    beat_at: float
-    beating: Future[HeartbeatAnswer] | None = None
-    progress: Progress = field(default_factory=lambda: Progress(0, 0))
-    cancelled_by_service: bool = False
-
-
-@dataclass(eq=False)
-class _Slot:
-    """An actor, what it makes and what it delivers.
-
-    `waking` is its answer to what its fingerprint is, `reading` what the service has of the job
-    that it is to summarise.
-    """
-
-    number: int
-    actor: Any
-    waking: Any = None
-    fingerprint: Fingerprint | None = None
-    reading: Future[tuple[ShardRecord, ...]] | None = None
-    works: dict[str, _Work] = field(default_factory=dict)
-    making: Any = None
-    making_token: str = ""
-    delivering: dict[Any, str] = field(default_factory=dict)
-    watching: Any = None
-    watched_at: float = 0.0
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it can begin with another lease."""
-        return self.fingerprint is not None and not self.making_token
-
-    def refs(self) -> list[Any]:
-        """Return everything that Ray is still to answer."""
-        held = [ref for ref in (self.waking, self.making, self.watching) if ref is not None]
-        return held + list(self.delivering)
 
 
 class Pool:
@@ -116,93 +78,133 @@ class Pool:
     The client must not wait by itself (`retry_for_s=0`): the pool has heartbeats to send.
     """
 
-    def __init__(self, settings: PoolSettings, client: Client) -> None:
-        """Start the actors; Ray must be connected."""
+    def __init__(
+        self, settings: PoolSettings, client: Client, actor_class: type[Actor] = Actor
+    ) -> None:
+        """Start nothing yet; Ray must be connected."""
         self._settings = settings
+        self._actor_class = actor_class
         self._client = client
         self._messenger = Messenger()
-        self._asked: dict[str, Future[LeaseGrant]] = {}  # by the fingerprint asked for
-        self._ask_again_at: dict[str, float] = {}
-        self._slots = [self._started(number) for number in range(settings.num_workers)]
+        self._heartbeats = Heartbeats(client, self._messenger, time.monotonic)
+        self._slots: list[Slot] = []
+        self._dead: list[Dead] = []
+        self._asked: dict[_Key, Future[LeaseGrant]] = {}
+        self._ask_again_at: dict[_Key, float] = {}
+        self._waiting: dict[GeneratorKind, int] = dict.fromkeys(settings.generators, 0)
+        self._looking: Future[LeaseGrant] | None = None
+        self._look_again_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then give back what is not finished."""
         try:
             while not stop.is_set():
+                self._look_for_work()
+                self._scale()
                 self._top_up()
                 self._read_summaries()
                 self._collect()
+                self._bury()
                 self._watch()
                 self._beat()
                 self._messenger.tend()
         finally:
             self._leave()
 
-    def _started(self, number: int) -> _Slot:
-        settings = self._settings
-        scratch = settings.worker.scratch / f"actor-{number}-{time.monotonic_ns()}"
-        actor_class = ray.remote(
-            num_cpus=settings.cpus_per_worker,
-            num_gpus=settings.gpus_per_worker,
-            max_restarts=0,
-            max_task_retries=0,
-            concurrency_groups=_THREADS,
-        )(ShardWorker)
-        actor = actor_class.remote(replace(settings.worker, scratch=scratch))
-        # The question also loads the generator before the first lease's clock runs.
-        generator = Generator(kind=settings.generators[0])
-        return _Slot(number, actor, waking=_call(actor, "fingerprint", "make", generator))
+    # As many actors as there is work
+
+    def _look_for_work(self) -> None:
+        """Ask how much waits, while there may be more or other actors."""
+        if self._looking is not None and self._looking.done():
+            answer, self._looking = self._looking, None
+            grant = self._granted(answer)
+            if grant is not None:
+                self._waiting = {kind: grant.waiting.get(kind, 0) for kind in self._waiting}
+            self._look_again_at = time.monotonic() + (
+                WATCH_EVERY_S if grant is None else grant.retry_after_s
+            )
+        has_choice = len(self._slots) < self._settings.bounds.most or len(self._waiting) > 1
+        if has_choice and self._looking is None and time.monotonic() >= self._look_again_at:
+            request = LeaseRequest(
+                pool=self._settings.name, generators=self._settings.generators, fingerprint=None
+            )
+            self._looking = self._messenger.ask(lambda: self._client.lease(request))
+
+    def _scale(self) -> None:
+        settings, now = self._settings, time.monotonic()
+        held = [Held(slot.kind, slot.is_busy, now - slot.idle_since) for slot in self._slots]
+        change = wanted_change(self._waiting, held, settings.bounds)
+        for slot in [self._slots[number] for number in change.stop]:
+            self._slots.remove(slot)
+            ray.kill(slot.actor)
+        for kind in change.start:
+            actor = start_actor(
+                self._actor_class,
+                settings.worker,
+                num_cpus=settings.cpus_per_worker,
+                num_gpus=settings.gpus_per_worker,
+            )
+            waking = call(actor, "wake", "make")
+            self._slots.append(Slot(kind, actor, waking, idle_since=now))
+
+    # Leases
 
     def _top_up(self) -> None:
         """Lease as much as there are free actors, under the fingerprint of each."""
-        free: dict[str, list[_Slot]] = {}
+        free: dict[_Key, list[Slot]] = {}
         for slot in self._slots:
-            if slot.is_free and slot.fingerprint is not None:
-                free.setdefault(slot.fingerprint.id, []).append(slot)
+            if slot.is_free and slot.awake is not None:
+                free.setdefault((slot.kind, slot.awake.fingerprint.id), []).append(slot)
         for key, slots in free.items():
             due = time.monotonic() >= self._ask_again_at.get(key, 0.0)
-            if due and key not in self._asked:
-                self._ask(key, slots)
+            if due and key not in self._asked and slots[0].awake is not None:
+                self._asked[key] = self._ask(key, len(slots), slots[0].awake)
         for key, answer in list(self._asked.items()):
             if answer.done():
                 del self._asked[key]
                 self._begin_granted(key, answer)
 
-    def _ask(self, key: str, free: list[_Slot]) -> None:
-        assert free[0].fingerprint is not None  # noqa: S101 - it is free
+    def _ask(self, key: _Key, num_free: int, awake: Awake) -> Future[LeaseGrant]:
         request = LeaseRequest(
             pool=self._settings.name,
-            generators=self._settings.generators,
-            fingerprint=free[0].fingerprint,
-            max_leases=min(len(free), MAX_LEASES_PER_REQUEST),
+            generators=(key[0],),
+            fingerprint=awake.fingerprint,
+            max_leases=min(num_free, MAX_LEASES_PER_REQUEST),
         )
-        self._asked[key] = self._messenger.ask(lambda: self._client.lease(request))
+        return self._messenger.ask(lambda: self._client.lease(request))
 
-    def _begin_granted(self, key: str, answer: Future[LeaseGrant]) -> None:
+    def _granted(self, answer: Future[LeaseGrant]) -> LeaseGrant | None:
+        """Return what the service answered; None where it may answer later."""
         try:
-            grant = answer.result()
+            return answer.result()
         except ApiError as error:
             if not is_passing(error):
                 raise
             log.warning("no answer from the service: %s", error)
+            return None
+
+    def _begin_granted(self, key: _Key, answer: Future[LeaseGrant]) -> None:
+        grant = self._granted(answer)
+        if grant is None:
             self._ask_again_at[key] = time.monotonic() + WATCH_EVERY_S
             return
         leases = list(grant.leases)
+        self._waiting[key[0]] = max(0, self._waiting[key[0]] - len(leases)) if leases else 0
         for slot in self._slots:
-            if leases and slot.is_free and slot.fingerprint and slot.fingerprint.id == key:
+            if leases and slot.is_free and _key_of(slot) == key:
                 self._begin(slot, leases.pop(0))
-        for lease in leases:  # their actors died since they were asked for
+        for lease in leases:  # their actors are gone since they were asked for
             self._return(lease, LeaseReturn(reason="stopping"))
         if not grant.leases:
             self._ask_again_at[key] = time.monotonic() + grant.retry_after_s
 
-    def _begin(self, slot: _Slot, lease: Lease) -> None:
+    def _begin(self, slot: Slot, lease: Lease) -> None:
         now = time.monotonic()
         token = lease.token
-        slot.works[token] = _Work(lease, answered_at=now, beat_at=now)
+        slot.works[token] = Work(lease, answered_at=now, beat_at=now)
         slot.making_token = token
         if lease.kind == "shard":
-            slot.making = _call(slot.actor, "make", "make", lease)
+            slot.making = call(slot.actor, "make", "make", lease)
         else:
             slot.reading = self._messenger.ask(lambda: tuple(self._client.committed_shards(token)))
 
@@ -213,24 +215,30 @@ class Pool:
                 answer, slot.reading = slot.reading, None
                 self._begin_summary(slot, answer)
 
-    def _begin_summary(self, slot: _Slot, answer: Future[tuple[ShardRecord, ...]]) -> None:
+    def _begin_summary(self, slot: Slot, answer: Future[tuple[ShardRecord, ...]]) -> None:
         token = slot.making_token
         try:
             shards = answer.result()
         except ApiError as error:
             self._give_back(slot, token, LeaseReturn(reason="store", message=str(error)[:2000]))
-            slot.making_token = ""
+            _end_making(slot)
             return
         work = slot.works.get(token)
         if work is None:  # the lease was lost on the way
-            slot.making_token = ""
+            _end_making(slot)
         else:
-            slot.making = _call(slot.actor, "summarise", "make", work.lease, shards)
+            slot.making = call(slot.actor, "summarise", "make", work.lease, shards)
+
+    # What actors answer
 
     def _collect(self) -> None:
         """Take in what actors have finished; waits a moment when there is nothing."""
         owners = {ref: slot for slot in self._slots for ref in slot.refs()}
-        is_awaited = self._asked or any(slot.reading is not None for slot in self._slots)
+        is_awaited = (
+            self._asked
+            or self._looking is not None
+            or any(slot.reading is not None for slot in self._slots)
+        )
         timeout_s = LOOK_SOON_S if is_awaited else LOOK_EVERY_S
         if not owners:
             time.sleep(timeout_s)
@@ -240,55 +248,57 @@ class Pool:
         for ref in ready:
             slot = owners[ref]
             if slot not in self._slots:
-                continue  # it died a moment ago; what it held was given back
+                continue  # it died a moment ago; what it held is given back
             try:
                 self._settle(slot, ref)
-            except (RayActorError, ObjectLostError) as error:
-                self._replace_dead(slot, error)
+            except RayTaskError:
+                raise  # of `wake`: the generator cannot be loaded
+            except RayError as error:
+                self._note_dead(slot, error)
 
-    def _settle(self, slot: _Slot, ref: Any) -> None:
+    def _settle(self, slot: Slot, ref: Any) -> None:
         if ref == slot.watching:
             slot.watching = None
             self._note_progress(slot, ray.get(ref))
         elif ref == slot.waking:
-            slot.fingerprint = ray.get(ref)
-            slot.waking = None
+            slot.awake, slot.waking = ray.get(ref), None
         elif ref == slot.making:
             self._settle_made(slot, ref)
         else:
-            token = slot.delivering[ref]
-            self._finish(slot, token, ref)
+            self._finish(slot.works, slot.delivering[ref], ref)
             del slot.delivering[ref]
+        if not slot.is_busy:
+            slot.idle_since = time.monotonic()
 
-    def _settle_made(self, slot: _Slot, ref: Any) -> None:
+    def _settle_made(self, slot: Slot, ref: Any) -> None:
         token = slot.making_token
         work = slot.works.get(token)
         if work is not None and work.lease.kind == "summary":
-            self._finish(slot, token, ref)
+            self._finish(slot.works, token, ref)
         else:
             try:
                 progress: Progress = ray.get(ref)
             except RayTaskError as error:
-                self._give_back(slot, token, _undone(error))
+                self._give_back_failed(slot.works, token, error)
             else:
                 self._deliver(slot, token, work, progress)
-        slot.making, slot.making_token = None, ""
+        _end_making(slot)
 
-    def _deliver(self, slot: _Slot, token: str, work: _Work | None, progress: Progress) -> None:
+    def _deliver(self, slot: Slot, token: str, work: Work | None, progress: Progress) -> None:
         if work is None:  # the lease was lost on the way: nobody waits for this shard
-            _call(slot.actor, "discard", "deliver", token)
+            call(slot.actor, "discard", "deliver", token)
             return
         work.progress = progress
-        slot.delivering[_call(slot.actor, "deliver", "deliver", token)] = token
+        slot.delivering[call(slot.actor, "deliver", "deliver", token)] = token
 
-    def _finish(self, slot: _Slot, token: str, ref: Any) -> None:
+    def _finish(self, works: dict[str, Work], token: str, ref: Any) -> None:
         """Report what lies in the store, or give back what does not."""
         try:
             report: Report = ray.get(ref)
         except RayTaskError as error:
-            self._give_back(slot, token, _undone(error))
+            self._give_back_failed(works, token, error)
             return
-        work = slot.works.pop(token, None)
+        work = works.pop(token, None)
         if work is None:
             return  # the lease was lost on the way: another execution counts
         lease = work.lease
@@ -299,100 +309,92 @@ class Pool:
 
         self._messenger.tell(lambda: self._client.report(token, report), lease.lease_s, give_up)
 
-    def _note_progress(self, slot: _Slot, seen: dict[str, Progress]) -> None:
+    def _note_progress(self, slot: Slot, seen: dict[str, Progress]) -> None:
         for token, progress in seen.items():
             if token in slot.works:
                 slot.works[token].progress = progress
+
+    # Leases live on
 
     def _watch(self) -> None:
         """Ask each busy actor how far it is, on a thread of its own."""
         now = time.monotonic()
         for slot in self._slots:
             if slot.works and slot.watching is None and now - slot.watched_at >= WATCH_EVERY_S:
-                slot.watching = _call(slot.actor, "watch", "watch")
+                slot.watching = call(slot.actor, "watch", "watch")
                 slot.watched_at = now
 
     def _beat(self) -> None:
         """Send the heartbeats that are due; stop what is not ours any more."""
-        now = time.monotonic()
         for slot in self._slots:
-            for token, work in list(slot.works.items()):
-                if work.beating is not None and work.beating.done():
-                    answer, work.beating = work.beating, None
-                    self._take_answer(slot, token, work, answer)
-                if token not in slot.works:
-                    continue
-                if work.beating is None and now - work.beat_at >= work.lease.heartbeat_s:
-                    work.beat_at = now
-                    work.beating = self._sent_beat(token, work.progress)
-                # Fenced by our own clock: the lease may be another's by now.
-                if now - work.answered_at > work.lease.lease_s:
-                    self._abandon(slot, token)
 
-    def _sent_beat(self, token: str, progress: Progress) -> Future[HeartbeatAnswer]:
-        beat = Heartbeat(num_samples=progress.num_samples, num_rejected=progress.num_rejected)
-        return self._messenger.ask(lambda: self._client.heartbeat(token, beat))
+            def cancel(token: str, actor: Any = slot.actor) -> None:
+                call(actor, "cancel", "watch", token)
 
-    def _take_answer(
-        self, slot: _Slot, token: str, work: _Work, answer: Future[HeartbeatAnswer]
-    ) -> None:
-        try:
-            told = answer.result()
-        except ApiError as error:
-            if is_gone(error):
-                self._abandon(slot, token)
-            else:
-                log.warning("heartbeat of lease %s: %s", token, error)
-            return
-        work.answered_at = work.beat_at  # the service counts from when it was asked, or later
-        if told.cancelled and not work.cancelled_by_service:
-            work.cancelled_by_service = True
-            _call(slot.actor, "cancel", "watch", token)
+            def abandon(token: str, slot: Slot = slot) -> None:
+                """Stop an execution whose lease is gone; nothing of it will be reported."""
+                slot.works.pop(token, None)
+                call(slot.actor, "cancel", "watch", token)
 
-    def _abandon(self, slot: _Slot, token: str) -> None:
-        """Stop an execution whose lease is gone; nothing of it will be reported."""
-        slot.works.pop(token, None)
-        _call(slot.actor, "cancel", "watch", token)
+            self._heartbeats.tend(slot.works, abandon, cancel)
 
-    def _give_back(self, slot: _Slot, token: str, undone: LeaseReturn) -> None:
+    # Work comes back
+
+    def _give_back(self, slot: Slot, token: str, returned: LeaseReturn) -> None:
         work = slot.works.pop(token, None)
-        if work is None:
-            return
-        counted = undone.model_copy(update={"num_samples": work.progress.num_samples})
-        self._return(work.lease, counted)
+        if work is not None:
+            self._return(work.lease, returned)
 
-    def _return(self, lease: Lease, undone: LeaseReturn) -> None:
-        log.info("lease %s comes back: %s %s", lease.token, undone.reason, undone.message)
-        self._messenger.tell(lambda: self._client.return_(lease.token, undone), lease.lease_s)
+    def _give_back_failed(self, works: dict[str, Work], token: str, error: RayTaskError) -> None:
+        work = works.pop(token, None)
+        if work is not None:
+            self._return(work.lease, undone.of_error(error.cause, work.progress.num_samples))
 
-    def _replace_dead(self, slot: _Slot, error: RayActorError | ObjectLostError) -> None:
-        """Return all that a dead actor held as lost, and start another in its place."""
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    def _return(self, lease: Lease, returned: LeaseReturn) -> None:
+        log.info("lease %s comes back: %s %s", lease.token, returned.reason, returned.message)
+        self._messenger.tell(lambda: self._client.return_(lease.token, returned), lease.lease_s)
+
+    def _note_dead(self, slot: Slot, error: RayError) -> None:
+        """Take a dead actor out, and ask its node what it was doing."""
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
         if isinstance(error, RayActorError) and error.actor_init_failed:
             raise RuntimeError(f"a worker cannot start: {reason}") from error
-        log.warning("actor %d died: %s", slot.number, reason)
+        log.warning("an actor died: %s", " ".join(str(error).split())[:1000])
         self._take_delivered(slot)
         ray.kill(slot.actor)  # one that is only out of reach must not go on beside its successor
-        for token in list(slot.works):
-            self._give_back(slot, token, LeaseReturn(reason="lost", message=reason[:500]))
-        self._slots[self._slots.index(slot)] = self._started(slot.number)
+        self._slots.remove(slot)
+        if slot.awake is not None:  # before it woke it held nothing
+            words = ask_last_words(slot.awake)
+            until = time.monotonic() + LAST_WORDS_S
+            self._dead.append(Dead(reason, slot.works, slot.making_token, words, until))
 
-    def _take_delivered(self, slot: _Slot) -> None:
+    def _take_delivered(self, slot: Slot) -> None:
         """Report what an actor delivered before it died."""
         if not slot.delivering:
             return
         ready, _ = ray.wait(list(slot.delivering), num_returns=len(slot.delivering), timeout=0)
         for ref in ready:
             try:
-                self._finish(slot, slot.delivering[ref], ref)
-            except (RayActorError, ObjectLostError):
+                self._finish(slot.works, slot.delivering[ref], ref)
+            except RayError:
                 continue  # its lease comes back with the others
+
+    def _bury(self) -> None:
+        """Give the leases of dead actors back, once it is known what they were doing."""
+        for dead in list(self._dead):
+            if not dead.words.done() and time.monotonic() < dead.until:
+                continue
+            self._dead.remove(dead)
+            words = _words_of(dead)
+            for work in dead.works.values():
+                self._return(work.lease, undone.of_death(dead, work, words))
 
     def _leave(self) -> None:
         """Give everything back, also what the service grants at this moment."""
+        held = [slot.works for slot in self._slots] + [dead.works for dead in self._dead]
+        for work in [work for works in held for work in works.values()]:
+            self._return(work.lease, LeaseReturn(reason="stopping"))
         for slot in self._slots:
-            for token in list(slot.works):
-                self._give_back(slot, token, LeaseReturn(reason="stopping"))
             ray.kill(slot.actor)
         for answer in wait(self._asked.values(), timeout=LEAVE_S).done:
             if answer.exception() is None:
@@ -401,23 +403,16 @@ class Pool:
         self._messenger.close(LEAVE_S)
 
 
-def _call(actor: Any, method: str, group: str, *arguments: object) -> Any:
-    """Call an actor's method on the thread of a concurrency group."""
-    return getattr(actor, method).options(concurrency_group=group).remote(*arguments)
+def _key_of(slot: Slot) -> _Key | None:
+    return None if slot.awake is None else (slot.kind, slot.awake.fingerprint.id)
 
 
-def _undone(error: RayTaskError) -> LeaseReturn:
-    """Tell from an actor's exception what the service should do: try again, or give up."""
-    cause = error.cause
-    message = f"{cause}".strip()[:2000]
-    if isinstance(cause, Cancelled):
-        return LeaseReturn(reason="cancelled")
-    if isinstance(cause, StorageUnavailable):
-        return LeaseReturn(reason="store", message=message)
-    if isinstance(cause, PlanError | StorageError):
-        return LeaseReturn(reason="failed", message=message)
-    if isinstance(cause, OSError | MemoryError):  # this machine's trouble, not the plan's
-        log.warning("a worker lacks something: %s", message)
-        return LeaseReturn(reason="lost", message=f"{type(cause).__name__}: {message}"[:2000])
-    log.error("a worker failed", exc_info=error)
-    return LeaseReturn(reason="failed", message=f"{type(cause).__name__}: {message}"[:2000])
+def _end_making(slot: Slot) -> None:
+    slot.making, slot.making_token = None, ""
+
+
+def _words_of(dead: Dead) -> LastWords | None:
+    """Return what a dead actor's node says; None where the node is gone, or does not answer."""
+    if not dead.words.done() or isinstance(dead.words.exception(), RayError):
+        return None
+    return dead.words.result()

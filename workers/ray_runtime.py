@@ -44,6 +44,7 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[None]:
     with _signals_kept():
         if address is None:
             ray.init(
+                address="local",  # not a cluster that happens to run on this machine
                 num_cpus=num_cpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,

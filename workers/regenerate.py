@@ -74,5 +74,5 @@ def write_sample(sample: EncodedSample, folder: Path) -> list[Path]:
     return paths
 
 
-def _go_on() -> None:
+def _go_on(_index: int) -> None:
     """Never stop."""

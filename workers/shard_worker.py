@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
 from synthforge.samples import Member, members_of
@@ -31,6 +33,7 @@ from workers.encoding import EncodedSample, LabelledFace, encode_face
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream, PlanError
 from workers.fingerprint import cpu_model, fingerprint
+from workers.flight_recorder import FlightRecorder
 from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator, read_hashes
 from workers.one_thread import one_thread
@@ -76,6 +79,22 @@ class Cancelled(Exception):  # noqa: N818 - says what happened
     """The execution was told to stop."""
 
 
+class MachineTrouble(Exception):  # noqa: N818 - says what happened
+    """This machine lacked something (disk, memory); the plan may be carried out elsewhere.
+
+    Attributes:
+        num_samples: of the plan before the one at work.
+    """
+
+    def __init__(self, message: str, num_samples: int) -> None:
+        super().__init__(message, num_samples)
+        self.num_samples = num_samples
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.args[0])
+
+
 @dataclass
 class _Execution:
     """One lease in the works: what the threads of a worker share of it."""
@@ -112,11 +131,18 @@ class ShardWorker:
         self._made: dict[str, _Made] = {}
         self.stages = Stages()
         settings.scratch.mkdir(parents=True, exist_ok=True)
+        self.recorder = FlightRecorder(settings.scratch)
+
+    @property
+    def scratch(self) -> Path:
+        """The local folder for shards on their way."""
+        return self._settings.scratch
 
     def fingerprint(self, generator: Generator) -> Fingerprint:
         """Return what this worker's bytes depend on; the generator is loaded on the way."""
         assets = AssetSnapshot.of(self._settings.assets_url)
-        open_generator(generator, assets)
+        with one_thread():  # its many small tensors only wait for more
+            open_generator(generator, assets)
         return fingerprint(read_hashes(assets), self._settings.backend, cpu_model())
 
     def make(self, lease: Lease) -> Progress:
@@ -125,12 +151,17 @@ class ShardWorker:
         Raises:
             PlanError: no worker could do it.
             Cancelled: `cancel` was called for it.
+            MachineTrouble: another machine may.
         """
         execution = self._begin(lease.token)
         try:
             self._check_fence(lease)
             with one_thread():
                 self._made[lease.token] = self._make(lease, _plan_of(lease), execution)
+        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+            self._executions.pop(lease.token, None)
+            what = f"{type(error).__name__}: {error}"
+            raise MachineTrouble(what, self.recorder.position) from error
         except BaseException:
             self._executions.pop(lease.token, None)
             raise
@@ -173,6 +204,7 @@ class ShardWorker:
 
         def count(shard: ShardRecord) -> None:
             execution.check()
+            self.recorder.at(execution.num_samples)
             execution.num_samples += shard.num_samples
 
         try:
@@ -203,6 +235,7 @@ class ShardWorker:
             if token in self._cancelled_early:
                 execution.cancelled.set()
             self._executions[token] = execution
+        self.recorder.begin(token)
         return execution
 
     def _summarise(
@@ -226,7 +259,12 @@ class ShardWorker:
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
         generator, own = self._opened(lease.spec.generator)
         maker = FaceMaker(lease.spec, generator, self._settings.backend, self.stages)
-        stream = FaceStream(maker, lease.spec, plan, execution.check)
+
+        def before_chunk(index: int) -> None:
+            execution.check()
+            self.recorder.at(plan.position_of(index))
+
+        stream = FaceStream(maker, lease.spec, plan, before_chunk)
         path = self._settings.scratch / f"{lease.token}.tar"
         with ShardWriter(path) as writer:
             for sample in self._encoded(lease, stream):

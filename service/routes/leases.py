@@ -45,12 +45,13 @@ _RETURN = TypeAdapter(LeaseReturn)
 )
 @database_only
 def lease(context: InContext, body: JsonBody) -> Response:
-    """Hand out work to a pool."""
+    """Hand out work to a pool; tell one that has no actor how much waits."""
     request = parsed(_REQUEST, body)
     granted = context.store.leases.lease(request, context.terms)
     context.metrics.count_granted(granted)
     wait_s = 0.0 if granted else context.settings.retry_after_s
-    return json_response(answers.grant_json(granted, context.terms, wait_s))
+    waiting = context.store.leases.waiting() if request.fingerprint is None else {}
+    return json_response(answers.grant_json(granted, context.terms, wait_s, waiting))
 
 
 @router.post(

@@ -11,8 +11,9 @@ from service import leasing
 from service.database import Database, Transaction, database_now
 from service.errors import StaleLeaseError
 from service.leasing import Progress, Terms
+from service.store.backlog import count_waiting
 from service.store.changes import after_release, change_job, change_shard, lock_held, lock_job
-from service.store.pool_verbs import note_pool, pool_is_noted
+from service.store.pool_verbs import fingerprint_id, note_pool, pool_is_noted
 from service.store.rows import Granted, JobRow, LeaseKind, ShardRow, job_row, shard_row
 from service.store.turns import Turn, next_turn
 from service.tables import IS_LEASED, IS_OPEN, LEASABLE_STATES, jobs, shards
@@ -76,8 +77,11 @@ class LeaseVerbs:
         """Hand out work, in the order of `service.store.turns`.
 
         What has lapsed is taken back on the way. One transaction a job: no transaction ever
-        locks two of them.
+        locks two of them. A pool without a fingerprint is given nothing.
         """
+        if request.fingerprint is None:
+            self.note_asking(request)
+            return []
         with self._database.read() as connection:
             has_lapsed = connection.scalar(_JOBS_WITH_LAPSED) is not None
             is_noted = pool_is_noted(connection, request)
@@ -112,6 +116,18 @@ class LeaseVerbs:
                     break
         return granted
 
+    def waiting(self) -> dict[str, int]:
+        """Count the pieces of work that nobody holds, by generator."""
+        with self._database.read() as connection:
+            return count_waiting(connection)
+
+    def note_asking(self, request: LeaseRequest) -> None:
+        """Write down that a pool asks, if it was not just now."""
+        with self._database.read() as connection:
+            is_noted = pool_is_noted(connection, request)
+        if not is_noted:
+            note_pool(self._database, request)
+
     def _take(self, num: int, request: LeaseRequest, limit: int, terms: Terms) -> list[Granted]:
         with self._database.write() as tx:
             job = lock_job(tx, num)
@@ -123,7 +139,7 @@ class LeaseVerbs:
             again = _lease_again(tx, job, limit, row)
             fresh = _lease_fresh(tx, job, limit - len(again), row)
             if again or fresh:
-                job = _note_leased(tx, job, again + fresh, len(fresh), request.fingerprint.id)
+                job = _note_leased(tx, job, again + fresh, len(fresh), fingerprint_id(request))
         return [Granted(job, kind, position, token) for position, kind, token in again + fresh]
 
     def held(self, token: str) -> tuple[JobRow, ShardRow]:
@@ -180,7 +196,7 @@ class LeaseVerbs:
 
 
 def _next_turn(connection: Connection, request: LeaseRequest, limit: int) -> Turn:
-    wanted = {"generators": request.generators, "fingerprint": request.fingerprint.id}
+    wanted = {"generators": request.generators, "fingerprint": fingerprint_id(request)}
     return next_turn(connection, wanted, limit)
 
 
@@ -189,7 +205,7 @@ def _leased_values(request: LeaseRequest, terms: Terms, now: float) -> dict[str,
     return {
         "state": "leased",
         "pool": request.pool,
-        "fingerprint": request.fingerprint.id,
+        "fingerprint": fingerprint_id(request),
         "num_samples": 0,
         "num_rejected": 0,
         "leased_at": now,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Database, Transaction, database_now
@@ -18,7 +18,7 @@ FORGOTTEN_AFTER_S: Final = 86_400.0
 _IS_NOTED: Final = select(pools.c.name).where(
     pools.c.name == bindparam("pool"),
     pools.c.generators == bindparam("generators"),
-    pools.c.fingerprint == bindparam("fingerprint"),
+    or_(pools.c.fingerprint == bindparam("fingerprint"), bindparam("fingerprint") == ""),
     pools.c.seen_at > database_now() - NOTED_EVERY_S,
 )
 _NOTE: Final = update(pools).where(pools.c.name == bindparam("pool"))
@@ -80,20 +80,24 @@ def note_pool(database: Database, request: LeaseRequest) -> None:
         return
 
 
+def fingerprint_id(request: LeaseRequest) -> str:
+    """Return the id of a pool's fingerprint; '' while it has no actor."""
+    return "" if request.fingerprint is None else request.fingerprint.id
+
+
 def _described(request: LeaseRequest) -> dict[str, str]:
     return {
         "pool": request.pool,
         "generators": ",".join(request.generators),
-        "fingerprint": request.fingerprint.id,
+        "fingerprint": fingerprint_id(request),
     }
 
 
 def _write(tx: Transaction, described: dict[str, str]) -> None:
-    seen = {
-        "generators": described["generators"],
-        "fingerprint": described["fingerprint"],
-        "seen_at": tx.now,
-    }
+    """Keep the fingerprint that a pool had, while it has no actor."""
+    seen = {"generators": described["generators"], "seen_at": tx.now}
+    fingerprint = {"fingerprint": described["fingerprint"]}
+    changed = seen | (fingerprint if described["fingerprint"] else {})
     name = described["pool"]
-    if tx.connection.execute(_NOTE, seen | {"pool": name}).rowcount == 0:
-        tx.connection.execute(_FIRST_NOTE, seen | {"name": name})
+    if tx.connection.execute(_NOTE, changed | {"pool": name}).rowcount == 0:
+        tx.connection.execute(_FIRST_NOTE, seen | fingerprint | {"name": name})

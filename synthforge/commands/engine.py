@@ -32,6 +32,7 @@ from synthforge.keys import KeyRequest, take_key
 
 if TYPE_CHECKING:
     from service.settings import Settings
+    from workers.options import PoolOptions
 
 NUM_CORES: Final = os.cpu_count() or 1
 FOLLOW_EVERY_S: Final = 0.25
@@ -45,7 +46,12 @@ RayOption = Annotated[
         "--ray", envvar="RAY_ADDRESS", help="Address of a cluster; by default a local one."
     ),
 ]
+CpusOption = Annotated[float, typer.Option("--cpus", min=0, help="CPUs an actor, as Ray counts.")]
 GpusOption = Annotated[float, typer.Option("--gpus", min=0, help="GPUs an actor, as Ray counts.")]
+IdleOption = Annotated[
+    float,
+    typer.Option("--idle", min=0, help="On a cluster, seconds an actor is kept without work."),
+]
 
 app = typer.Typer()
 
@@ -62,12 +68,14 @@ def up(
 
     On loopback it asks for no keys, unless SYNTHFORGE_AUTH=keys.
     """
+    from workers.options import PoolOptions  # noqa: PLC0415
+
     settings = _settings(output, port)
     if "SYNTHFORGE_AUTH" not in os.environ and settings.is_loopback:
         settings = replace(settings, auth="off")
     with _service(settings) as (url, key), stop_on_signals() as stop:
         say(f"service {url}, {workers} workers, output {settings.output_prefixes[0]}")
-        _run_pool(url, settings.output_prefixes, workers, stop, key=key)
+        _run_pool(PoolOptions(url, settings.output_prefixes, workers, key), stop)
 
 
 @app.command(epilog="Example: SYNTHFORGE_OUTPUT_PREFIXES=s3://faces/sets synthforge serve")
@@ -91,13 +99,30 @@ def work(
     ] = None,
     workers: WorkersOption = NUM_CORES,
     ray: RayOption = None,
+    cpus: CpusOption = 1.0,
     gpus: GpusOption = 0.0,
+    idle: IdleOption = 300.0,
 ) -> None:
-    """Run a pool of workers alone, on this machine or on a Ray cluster."""
+    """Run a pool of workers alone, on this machine or on a Ray cluster.
+
+    On a cluster it asks for as many actors as there is work, --workers at most.
+    """
+    from workers.options import PoolOptions  # noqa: PLC0415
+
     prefixes = _settings(output, None).output_prefixes
     _log_warnings()
     with stop_on_signals() as stop:
-        _run_pool(service, prefixes, workers, stop, key=take_key(), ray_address=ray, gpus=gpus)
+        options = PoolOptions(
+            service_url=service,
+            output_prefixes=prefixes,
+            num_workers=workers,
+            key=take_key(),
+            ray_address=ray,
+            cpus_per_worker=cpus,
+            gpus_per_worker=gpus,
+            idle_s=idle,
+        )
+        _run_pool(options, stop)
 
 
 @app.command(epilog="Example: echo '{\"count\": 100}' | synthforge generate - --output out/faces")
@@ -112,6 +137,8 @@ def generate(
     ] = 2,
 ) -> None:
     """Make a dataset without a service to start: plan, render, commit, verify."""
+    from workers.options import PoolOptions  # noqa: PLC0415
+
     parsed, url = _with_output(read_spec(spec), output)
     with tempfile.TemporaryDirectory(prefix="synthforge-") as folder:
         settings = replace(
@@ -122,17 +149,14 @@ def generate(
             heartbeat_s=1.0,
         )
         with _service(settings) as (service_url, key), stop_on_signals() as stop:
-            pool = Beside(
-                lambda ended: _run_pool(
-                    service_url,
-                    settings.output_prefixes,
-                    workers,
-                    ended,
-                    key=key,
-                    chunks_in_flight=chunks_in_flight,
-                ),
-                stop,
+            options = PoolOptions(
+                service_url,
+                settings.output_prefixes,
+                workers,
+                key,
+                chunks_in_flight=chunks_in_flight,
             )
+            pool = Beside(lambda ended: _run_pool(options, ended), stop)
             with Client(service_url, key=key) as client:
                 job = client.submit(parsed)  # a refusal need not wait for a pool
                 with pool:
@@ -175,30 +199,11 @@ def _settings(output: str | None, port: int | None) -> Settings:
         raise CommandError(str(error), USAGE) from None
 
 
-def _run_pool(
-    service_url: str,
-    prefixes: tuple[str, ...],
-    num_workers: int,
-    stop: threading.Event,
-    *,
-    key: str | None,
-    ray_address: str | None = None,
-    gpus: float = 0.0,
-    chunks_in_flight: int = 2,
-) -> None:
+def _run_pool(options: PoolOptions, stop: threading.Event) -> None:
     from workers.orphans import watch_over_children  # noqa: PLC0415
-    from workers.program import PoolOptions, run_pool  # noqa: PLC0415
+    from workers.program import run_pool  # noqa: PLC0415
 
     watch_over_children()
-    options = PoolOptions(
-        service_url=service_url,
-        output_prefixes=prefixes,
-        num_workers=num_workers,
-        key=key,
-        ray_address=ray_address,
-        gpus_per_worker=gpus,
-        chunks_in_flight=chunks_in_flight,
-    )
     run_pool(options, stop)
 
 

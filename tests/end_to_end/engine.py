@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.server import serving
 from service.settings import Settings
@@ -15,10 +17,15 @@ from synthforge.client import Client
 from synthforge.jobs import GENERATOR_KINDS, JobSpec, JobState, parse_job_spec
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import open_storage
+from workers.orphans import descendants
+from workers.scaling import Bounds
 from workers.shard_worker import WorkerSettings
 
 # Every third draw, about, sees 7 cm of a head at 1.08 m: most landmarks lie outside the picture.
 OFTEN_TOO_NARROW = {"type": "choice", "values": [5, 17], "weights": [1, 2]}
+
+if TYPE_CHECKING:
+    from workers.actors import Actor
 
 
 def small_spec(**changes: object) -> JobSpec:
@@ -70,12 +77,13 @@ class Engine:
         num_workers: int = 1,
         chunks_in_flight: int = 2,
         meanwhile: Callable[[Client, str], None] | None = None,
+        actor_class: type[Actor] | None = None,
     ) -> Made:
         """Make a dataset; `meanwhile` is called with the job's id while it is made."""
         self._jobs += 1
         with self.service() as (url, settings), Client(url) as client:
             job = client.submit(spec)
-            with self.pool(url, settings, num_workers, chunks_in_flight):
+            with self.pool(url, settings, num_workers, chunks_in_flight, actor_class=actor_class):
                 if meanwhile is not None:
                     meanwhile(client, job.id)
                 status = client.wait(job.id)
@@ -102,9 +110,17 @@ class Engine:
 
     @contextmanager
     def pool(
-        self, url: str, settings: Settings, num_workers: int, chunks_in_flight: int = 2
+        self,
+        url: str,
+        settings: Settings,
+        num_workers: int,
+        chunks_in_flight: int = 2,
+        bounds: Bounds | None = None,
+        actor_class: type[Actor] | None = None,
     ) -> Iterator[None]:
-        from workers.pool import Pool, PoolSettings  # noqa: PLC0415 - Ray reads its environment
+        """Run a pool of so many actors, or within bounds."""
+        from workers import actors  # noqa: PLC0415 - Ray reads its environment
+        from workers.pool import Pool, PoolSettings  # noqa: PLC0415
 
         worker = WorkerSettings(
             output_prefixes=settings.output_prefixes,
@@ -114,7 +130,9 @@ class Engine:
         )
         stop = threading.Event()
         with Client(url, retry_for_s=0) as client:
-            pool = Pool(PoolSettings("test-pool", num_workers, worker, cpus_per_worker=0.5), client)
+            fixed = Bounds(least=num_workers, most=num_workers, idle_s=60)
+            wanted = PoolSettings("test-pool", worker, bounds or fixed, cpus_per_worker=0.5)
+            pool = Pool(wanted, client, actor_class or actors.Actor)
             thread = threading.Thread(target=pool.run, args=(stop,))
             thread.start()
             try:
@@ -122,3 +140,16 @@ class Engine:
             finally:
                 stop.set()
                 thread.join()
+
+
+def actors_of_this_process() -> list[int]:
+    """Return the process ids of the shard workers that Ray runs for this process."""
+    found = []
+    for pid in descendants(os.getpid()):
+        try:
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::Actor"):
+            found.append(pid)
+    return found

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-
-import pytest
 
 from synthforge.client import Client
 from synthforge.jobs import Generator, JobState
@@ -57,17 +56,17 @@ def test_a_plan_that_no_worker_can_carry_out_fails_its_job_with_the_reason(
 
 
 def test_actors_of_unlike_machines_lease_each_under_its_own_fingerprint(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
 ) -> None:
-    from workers import pool  # noqa: PLC0415 - Ray reads its environment
+    from workers import actors  # noqa: PLC0415 - Ray reads its environment
 
-    class OnItsOwnMachine(pool.ShardWorker):
+    class OnItsOwnMachine(actors.Actor):
         def fingerprint(self, generator: Generator) -> Fingerprint:
             found = super().fingerprint(generator)
-            actor = self._settings.scratch.name.split("-")[1]
-            return found.model_copy(update={"device": f"{found.device} {actor}"})
+            return found.model_copy(update={"device": f"{found.device} {os.getpid()}"})
 
-    monkeypatch.setattr(pool, "ShardWorker", OnItsOwnMachine)
     exact = {"samples_per_shard": 1, "reproducibility": "exact"}
-    made = engine.run(small_spec(seed=8, count=6, output=exact), num_workers=2)
+    made = engine.run(
+        small_spec(seed=8, count=6, output=exact), num_workers=2, actor_class=OnItsOwnMachine
+    )
     assert len({shard.fingerprint for shard in made.manifest.shards}) == 1

@@ -17,8 +17,7 @@ from synthforge.cli import app
 from synthforge.client import Client
 from synthforge.storage import open_storage
 from synthforge.verification import verify_dataset
-from tests.end_to_end.engine import Engine, Made, small_spec
-from workers.orphans import descendants
+from tests.end_to_end.engine import Engine, Made, actors_of_this_process, small_spec
 from workers.regenerate import regenerate
 
 
@@ -33,19 +32,6 @@ def samples(made: Made) -> dict[str, bytes]:
                 assert file is not None
                 files[info.name] = file.read()
     return files
-
-
-def actors() -> list[int]:
-    """Return the process ids of the shard workers that Ray runs for this process."""
-    found = []
-    for pid in descendants(os.getpid()):
-        try:
-            title = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::ShardWorker"):
-            found.append(pid)
-    return found
 
 
 def test_a_dataset_verifies(undisturbed: Made) -> None:
@@ -72,7 +58,7 @@ def test_two_killed_actors_do_not_change_the_digest(engine: Engine, undisturbed:
 
     def kill_twice(client: Client, job_id: str) -> None:
         while len(killed) < 2:
-            at_work = [pid for pid in actors() if pid not in killed]
+            at_work = [pid for pid in actors_of_this_process() if pid not in killed]
             if at_work and client.get(job_id).shards.leased:
                 os.kill(at_work[0], signal.SIGKILL)
                 killed.append(at_work[0])

@@ -58,7 +58,7 @@ def stream_of(maker: StubbornMaker, count: int, max_attempts: int = 1000) -> Fac
     document = {"count": count, "quality": {"max_attempts": max_attempts}}
     spec = parse_job_spec(json.dumps(document))
     plan = ShardPlan(split="train", number=0, indices=(IndexRange(start=0, stop=count),))
-    return FaceStream(maker, spec, plan, lambda: None)  # type: ignore[arg-type]
+    return FaceStream(maker, spec, plan, lambda _: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from workers.orphans import descendants, end, is_alive
-from workers.program import scratch_folder
+from workers.scratch import scratch_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PARENT = """

@@ -1,0 +1,83 @@
+"""Actors come with work and go without it; their deaths are told apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from synthforge.client import Client
+from synthforge.jobs import JobState
+from tests.end_to_end.engine import Engine, actors_of_this_process, small_spec
+from workers.scaling import Bounds
+from workers.shard_worker import WorkerSettings
+
+POISONED_SAMPLE = 5
+
+
+def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        time.sleep(0.05)
+
+
+def test_a_pool_has_actors_while_there_is_work_and_none_without(engine: Engine) -> None:
+    bounds = Bounds(least=0, most=2, idle_s=0.3)
+    with (
+        engine.service() as (url, settings),
+        Client(url) as client,
+        engine.pool(url, settings, 0, bounds=bounds),
+    ):
+        until(lambda: bool(client.pools()))
+        assert client.pools()[0]["fingerprint"] is None
+        assert actors_of_this_process() == []
+        job = client.submit(small_spec(seed=11, count=1))
+        assert client.wait(job.id).state is JobState.SUCCEEDED
+        assert client.pools()[0]["fingerprint"] is not None
+        until(lambda: not actors_of_this_process())
+
+
+def test_a_shard_whose_sample_kills_three_actors_is_set_aside_and_no_other_shard(
+    engine: Engine,
+) -> None:
+    from workers import actors  # noqa: PLC0415 - Ray reads its environment
+
+    class Poisoned(actors.Actor):
+        def __init__(self, settings: WorkerSettings) -> None:
+            super().__init__(settings)
+            from workers.face_maker import Draw, FaceMaker  # noqa: PLC0415
+
+            propose = FaceMaker.propose
+
+            def die_at_the_sample(maker: FaceMaker, draws: list[Draw]) -> Any:
+                if any(draw.index == POISONED_SAMPLE for draw in draws):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return propose(maker, draws)
+
+            FaceMaker.propose = die_at_the_sample  # type: ignore[assignment]
+
+    with engine.service() as (url, settings), Client(url) as client:
+        job = client.submit(small_spec(seed=12, count=12))
+        with engine.pool(url, settings, 1, actor_class=Poisoned):
+            ended = client.wait(job.id)
+    assert ended.state is JobState.FAILED
+    assert str(ended.reason).startswith("shard train-000001 was set aside: its worker died 3 times")
+    assert ended.shards.set_aside == 1, "a neighbour on its way to the store was blamed"
+
+
+def test_an_actor_that_is_told_to_leave_says_nothing_against_its_shard(engine: Engine) -> None:
+    with engine.service() as (url, settings), Client(url) as client:
+        job = client.submit(small_spec(seed=13, count=600, output={"samples_per_shard": 600}))
+        with engine.pool(url, settings, 1):
+            until(lambda: client.get(job.id).shards.leased > 0)
+            time.sleep(0.2)
+            (actor,) = actors_of_this_process()
+            os.kill(actor, signal.SIGTERM)
+            time.sleep(0.2)  # as a scheduler gives before it kills
+            os.kill(actor, signal.SIGKILL)
+            until(lambda: 'leases_returned_total{reason="interrupted"} 1.0'
+                  in httpx.get(f"{url}/metrics").text)  # fmt: skip
+        client.cancel(job.id)

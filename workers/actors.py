@@ -1,0 +1,96 @@
+"""Actors as Ray has them: started, called, killed, and asked about after their death.
+
+Ray retries nothing. What a dead actor was doing is asked of its node: the node that answers was not
+lost with it, and its scratch folder is swept on the way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from synthforge.jobs import Generator
+from workers.flight_recorder import FlightRecorder, LastWords, read_last_words
+from workers.scratch import make_scratch
+from workers.shard_worker import ShardWorker, WorkerSettings
+from workers.slots import Awake
+
+_THREADS: Final = {"make": 1, "deliver": 1, "watch": 1}
+
+
+class Actor(ShardWorker):
+    """A shard worker in a process of its own, with scratch space of its own."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        """Make the scratch folder, and note it when the process is told to leave."""
+        super().__init__(replace(settings, scratch=make_scratch(settings.scratch)))
+        _note_sigterm(self.recorder)
+
+    def wake(self) -> Awake:
+        """Load head and kernels before the first lease's clock runs; say what this actor is."""
+        return Awake(
+            fingerprint=self.fingerprint(Generator(kind="builtin")),
+            node=ray.get_runtime_context().get_node_id(),
+            folder=self.scratch,
+        )
+
+
+def start_actor(
+    plain_class: type[Actor], settings: WorkerSettings, *, num_cpus: float, num_gpus: float
+) -> Any:
+    """Ask Ray for an actor; its autoscaler sees one that no node has room for."""
+    actor_class = ray.remote(
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        max_restarts=0,
+        max_task_retries=0,
+        concurrency_groups=_THREADS,
+    )(plain_class)
+    return actor_class.remote(settings)
+
+
+def call(actor: Any, method: str, group: str, *arguments: object) -> Any:
+    """Call an actor's method on the thread of a concurrency group."""
+    return getattr(actor, method).options(concurrency_group=group).remote(*arguments)
+
+
+def ask_last_words(awake: Awake) -> Future[LastWords | None]:
+    """Ask the node of a dead actor what it was doing; a RayError where the node is gone too."""
+    if awake.node == ray.get_runtime_context().get_node_id():
+        answer: Future[LastWords | None] = Future()
+        answer.set_result(_take_last_words(awake.folder))
+        return answer
+    there = NodeAffinitySchedulingStrategy(awake.node, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0)(_take_last_words)
+    asked = task.options(scheduling_strategy=there).remote(awake.folder)
+    told: Future[LastWords | None] = asked.future()
+    return told
+
+
+def _take_last_words(folder: Path) -> LastWords | None:
+    words = read_last_words(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return words
+
+
+def _note_sigterm(recorder: FlightRecorder) -> None:
+    """Record a SIGTERM when it comes: Ray's own handler waits until Python's main thread runs."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while numbers := os.read(reader, 64):
+            if signal.SIGTERM in numbers:
+                recorder.told_to_leave()
+
+    threading.Thread(target=watch, name="sigterm", daemon=True).start()

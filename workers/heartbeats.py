@@ -1,0 +1,69 @@
+"""The heartbeats of leases: sent when due, and the pool's own clock when nobody answers them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from synthforge.client import ApiError, Client
+from synthforge.leases import Heartbeat, HeartbeatAnswer
+from workers.messenger import Messenger, is_gone
+from workers.slots import Work
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeats:
+    """Keeps leases alive; tells which are gone and which are for nothing."""
+
+    def __init__(self, client: Client, messenger: Messenger, clock: Callable[[], float]) -> None:
+        """Send nothing yet; `clock` gives seconds that only rise."""
+        self._client = client
+        self._messenger = messenger
+        self._clock = clock
+
+    def tend(
+        self,
+        works: dict[str, Work],
+        abandon: Callable[[str], None],
+        cancel: Callable[[str], None],
+    ) -> None:
+        """Take in answers, and send what is due.
+
+        Args:
+            works: of one actor, by token.
+            abandon: called where the lease is another's, or may be by our own clock.
+            cancel: called once where the service says that the work is for nothing.
+        """
+        for token, work in list(works.items()):
+            if not self._is_answered_well(token, work, cancel):
+                abandon(token)
+                continue
+            now = self._clock()
+            if work.beating is None and now - work.beat_at >= work.lease.heartbeat_s:
+                work.beat_at = now
+                work.beating = self._sent(token, work)
+            if now - work.answered_at > work.lease.lease_s:  # it may be another's by now
+                log.warning("lease %s: no heartbeat was answered in its time", token)
+                abandon(token)
+
+    def _is_answered_well(self, token: str, work: Work, cancel: Callable[[str], None]) -> bool:
+        if work.beating is None or not work.beating.done():
+            return True
+        answer, work.beating = work.beating, None
+        try:
+            told = answer.result()
+        except ApiError as error:
+            log.warning("heartbeat of lease %s: %s", token, error)
+            return not is_gone(error)
+        work.answered_at = work.beat_at  # the service counts from when it was asked, or later
+        if told.cancelled and not work.cancelled_by_service:
+            work.cancelled_by_service = True
+            cancel(token)
+        return True
+
+    def _sent(self, token: str, work: Work) -> Future[HeartbeatAnswer]:
+        done = work.progress
+        beat = Heartbeat(num_samples=done.num_samples, num_rejected=done.num_rejected)
+        return self._messenger.ask(lambda: self._client.heartbeat(token, beat))
