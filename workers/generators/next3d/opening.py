@@ -25,9 +25,10 @@ from workers.generators.next3d import heads
 from workers.generators.next3d.calibration import read_calibration
 from workers.generators.next3d.checkpoint import Next3DWeights, build_network, untrained_weights
 from workers.generators.next3d.config import Next3DConfig, RenderingConfig
-from workers.generators.next3d.generator import Head, Next3DGenerator
+from workers.generators.next3d.generator import Conditioning, Head, Next3DGenerator
+from workers.generators.next3d.network import Next3DNetwork
 from workers.generators.next3d.own_head import own_head
-from workers.generators.next3d.placement import PUBLISHED, Placement
+from workers.generators.next3d.placement import IDENTITY, PUBLISHED, Placement
 
 UNTRAINED_SEED: Final = 20240611
 """Of the random weights: one untrained network for everybody. The day of the SynthForge paper."""
@@ -98,6 +99,28 @@ def open_next3d(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
     if generator.untrained:
         return _open_untrained(generator, held)
     assets = _Assets.fetched(held, _TRAINED_KINDS)
+    assert generator.conditioning is not None  # noqa: S101 - filled in
+    if "calibration" not in assets.paths:
+        return _open_trained(assets, Placement(PUBLISHED), generator.conditioning, "published")
+    assets.path("next3d_checkpoint")  # or say that it is missing
+    checkpoint = assets.entries["next3d_checkpoint"]
+    placement = read_calibration(assets.paths["calibration"], checkpoint.sha256)
+    return _open_trained(assets, placement, generator.conditioning, "fitted")
+
+
+def open_unaligned(held: AssetSnapshot) -> Next3DGenerator:
+    """Open the trained generator with the mesh placed the nominal way: what calibration starts from.
+
+    Errors as `open_next3d`.
+    """
+    return _open_trained(
+        _Assets.fetched(held, _TRAINED_KINDS), Placement(IDENTITY), "fixed", "none"
+    )
+
+
+def _open_trained(
+    assets: _Assets, placement: Placement, conditioning: Conditioning, calibration: str
+) -> Next3DGenerator:
     weights = Next3DWeights.load(assets.path("next3d_checkpoint"))
     model = heads.read_flame(assets.path("flame_model"))
     embedding = heads.read_embedding(
@@ -106,23 +129,22 @@ def open_next3d(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
     layout = heads.checkpoint_layout(weights.tensors, model)
     own_map = assets.paths.get("semantic_map")
     topology = heads.flame_topology(model, embedding, layout, own_map=own_map)
-    placement = Placement(PUBLISHED)
-    if "calibration" in assets.paths:
-        placement = read_calibration(
-            assets.path("calibration"), assets.entries["next3d_checkpoint"].sha256
-        )
     entries = tuple(assets.entries.values())
     info = GeneratorInfo(
         kind="next3d",
         versions=asset_versions(entries)
-        | {
-            "wiring": weights.config.wiring,
-            "calibration": "fitted" if "calibration" in assets.paths else "published",
-        },
+        | {"wiring": weights.config.wiring, "calibration": calibration},
         assets=asset_hashes(entries),
         licences=asset_licences(entries),
     )
-    return _built(generator, weights, Head(model, topology), placement, info)
+    return Next3DGenerator(
+        _network(weights),
+        Head(model, topology),
+        placement=placement,
+        conditioning=conditioning,
+        info=info,
+        is_learnt=True,
+    )
 
 
 def _open_untrained(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
@@ -132,7 +154,15 @@ def _open_untrained(generator: Generator, held: AssetSnapshot) -> Next3DGenerato
     marked = info.model_copy(
         update={"versions": info.versions | {"weights": f"untrained {generator.network}"}}
     )
-    return _built(generator, weights, head, Placement(PUBLISHED), marked)
+    assert generator.conditioning is not None  # noqa: S101 - filled in
+    return Next3DGenerator(
+        _network(weights),
+        head,
+        placement=Placement(PUBLISHED),
+        conditioning=generator.conditioning,
+        info=marked,
+        is_learnt=False,
+    )
 
 
 def _untrained_head(held: AssetSnapshot) -> tuple[Head, GeneratorInfo]:
@@ -165,21 +195,6 @@ def _untrained_head(held: AssetSnapshot) -> tuple[Head, GeneratorInfo]:
     )
 
 
-def _built(
-    generator: Generator,
-    weights: Next3DWeights,
-    head: Head,
-    placement: Placement,
-    info: GeneratorInfo,
-) -> Next3DGenerator:
+def _network(weights: Next3DWeights) -> Next3DNetwork:
     with torch.inference_mode():
-        network = build_network(weights)
-    assert generator.conditioning is not None  # noqa: S101 - filled in
-    return Next3DGenerator(
-        network,
-        head,
-        placement=placement,
-        conditioning=generator.conditioning,
-        info=info,
-        is_learnt=not generator.untrained,
-    )
+        return build_network(weights)
