@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self, get_type_hints
 
-from synthforge.jobs import GeneratorKind
+from synthforge.jobs import GENERATOR_KINDS, GeneratorKind
 from synthforge.urls import UrlError, canonical_url
 
 ENV_PREFIX: Final = "SYNTHFORGE_"
@@ -39,7 +39,7 @@ class Settings:
         ("out/datasets",), "comma-separated URLs that datasets may lie under; the first by default"
     )
     generators: tuple[GeneratorKind, ...] = _setting(
-        ("builtin",), "comma-separated generators that the pools can run"
+        GENERATOR_KINDS, "comma-separated generators that the pools can run"
     )
     assets: str = _setting(
         "", "folder or s3:// URL of the registry of licensed assets (synthforge assets)"
@@ -152,7 +152,7 @@ def _read(variable: str, text: str, kind: Any) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind == tuple[GeneratorKind, ...]:
         parts = tuple(part.strip() for part in text.split(",") if part.strip())
-        return tuple(_one_of(variable, part, GeneratorKind.__args__) for part in parts)  # type: ignore[attr-defined]
+        return tuple(_one_of(variable, part, GENERATOR_KINDS) for part in parts)
     return _one_of(variable, text, kind.__args__)
 
 

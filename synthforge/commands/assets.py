@@ -20,7 +20,7 @@ from synthforge.assets import (
     AssetKind,
 )
 from synthforge.commands.inputs import USAGE, CommandError, JsonOption, absolute
-from synthforge.console import note, say
+from synthforge.console import note, progress, say
 
 if TYPE_CHECKING:
     from workers.assets import AssetRegistry
@@ -136,6 +136,33 @@ def check(
         raise CommandError("the registry is empty: synthforge assets import FILE adds to it")
     if wrong:
         raise CommandError(f"{', '.join(wrong)}: import the files again")
+
+
+@assets.command(epilog="Example: synthforge assets calibrate --registry s3://faces/assets")
+def calibrate(
+    registry: RegistryOption = None,
+    faces: Annotated[int, typer.Option(min=8, max=10_000, help="Faces to draw.")] = 64,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the head model's mesh to the matter that the checkpoint draws; keep map and residual."""
+    from workers.assets.snapshot import AssetSnapshot  # noqa: PLC0415
+    from workers.generators.next3d.calibrating import calibrate as fitted  # noqa: PLC0415
+
+    source = _registry(registry).storage
+    with progress("calibrate") as show:
+        fit, entry = fitted(
+            AssetSnapshot.of(None if source is None else source.url),
+            faces,
+            lambda done: show(done, faces),
+        )
+    if as_json:
+        say(entry.model_dump_json())
+        return
+    say(
+        f"mesh to matter, root mean square over held-out faces: {fit.before_m * 1000:.1f} mm "
+        f"before, {fit.after_m * 1000:.1f} mm after"
+    )
+    say(f"calibration  sha256 {entry.sha256}")
 
 
 def _precisions(

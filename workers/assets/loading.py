@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from synthforge.assets import AssetEntry, AssetError, AssetKind
 from workers.assets.layouts import read_semantic_map
-from workers.assets.registry import AssetRegistry
 from workers.flame.arrays_file import Array, read_all_arrays, read_arrays
 from workers.flame.assets import FlameAssets, load_npz
 from workers.flame.embedding import LandmarkEmbedding
@@ -18,6 +18,22 @@ from workers.generators.next3d.checkpoint import TOPOLOGY_TENSORS, Next3DWeights
 from workers.types import UInt8Array
 
 EMBEDDING_ARRAYS = ("lmk_face_idx", "lmk_b_coords")
+
+
+class AssetSource(Protocol):
+    """A registry, or what it held at some moment."""
+
+    def entries(self) -> tuple[AssetEntry, ...]:
+        """See `AssetRegistry.entries`."""
+        ...
+
+    def find(self, kind: AssetKind) -> AssetEntry | None:
+        """See `AssetRegistry.find`."""
+        ...
+
+    def fetch(self, entry: AssetEntry, cache_folder: Path) -> Path:
+        """See `AssetRegistry.fetch`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +45,7 @@ class AssetLoader:
         cache_folder: where they are kept on this machine.
     """
 
-    registry: AssetRegistry
+    registry: AssetSource
     cache_folder: Path
 
     def flame_model(self) -> FlameAssets:

@@ -12,17 +12,17 @@ from workers.assets.registry import AssetRegistry, open_assets
 
 @dataclass(frozen=True)
 class AssetSnapshot:
-    """The entries of a registry when they were read; equal hashes are equal snapshots.
+    """The entries of a registry when they were read, an `AssetSource`; equal hashes are equal.
 
     Attributes:
         hashes: kind and sha256 of each, in the order of the kinds.
         registry: to fetch them from.
-        entries: by kind.
+        held: by kind.
     """
 
     hashes: tuple[tuple[str, str], ...]
     registry: AssetRegistry = field(compare=False)
-    entries: dict[AssetKind, AssetEntry] = field(compare=False)
+    held: dict[AssetKind, AssetEntry] = field(compare=False)
 
     @classmethod
     def of(cls, url: str | None) -> Self:
@@ -37,13 +37,17 @@ class AssetSnapshot:
         return cls(
             hashes=tuple(asset_hashes(entries).items()),
             registry=registry,
-            entries={entry.kind: entry for entry in entries},
+            held={entry.kind: entry for entry in entries},
         )
 
-    def fetch(self, kind: AssetKind, cache_folder: Path) -> Path | None:
-        """Return a local copy of the asset of a kind, or None where there was none.
+    def entries(self) -> tuple[AssetEntry, ...]:
+        """See `AssetRegistry.entries`."""
+        return tuple(self.held.values())
 
-        Errors as `AssetRegistry.fetch`.
-        """
-        entry = self.entries.get(kind)
-        return None if entry is None else self.registry.fetch(entry, cache_folder)
+    def find(self, kind: AssetKind) -> AssetEntry | None:
+        """See `AssetRegistry.find`."""
+        return self.held.get(kind)
+
+    def fetch(self, entry: AssetEntry, cache_folder: Path) -> Path:
+        """See `AssetRegistry.fetch`."""
+        return self.registry.fetch(entry, cache_folder)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from synthforge import cli
 from synthforge.assets import AssetError
 from synthforge.conventions import CLASS_IDS, IGNORE_CLASS
 from synthforge.jobs import ANNOTATIONS, Generator, parse_job_spec
@@ -115,9 +117,7 @@ def test_a_calibration_in_the_registry_is_used(registry_url: str, tmp_path: Path
     held = AssetSnapshot.of(registry_url)
     before = open_generator(TRAINED, held)
     path = tmp_path / "calibration.npz"
-    write_calibration(
-        path, Fit(IDENTITY, 0.02, 0.004, 48), held.entries["next3d_checkpoint"].sha256
-    )
+    write_calibration(path, Fit(IDENTITY, 0.02, 0.004, 48), held.held["next3d_checkpoint"].sha256)
     add_file(open_assets(registry_url), "calibration", path)
     after = open_generator(TRAINED, AssetSnapshot.of(registry_url))
     assert after is not before
@@ -132,11 +132,21 @@ def test_what_is_missing_or_of_another_mesh_is_named(
     registry_url: str, shared_dir: Path, tmp_path: Path
 ) -> None:
     other = mini_flame(shared_dir / "fixtures" / "flame", tmp_path)
-    with pytest.raises(AssetError, match="next3d_checkpoint is missing"):
+    with pytest.raises(AssetError, match="has no next3d_checkpoint"):
         open_generator(TRAINED, AssetSnapshot.of(other))
     held = AssetSnapshot.of(registry_url)
-    checkpoint = held.fetch("next3d_checkpoint", tmp_path / "cache")
-    assert checkpoint is not None
+    checkpoint = held.fetch(held.held["next3d_checkpoint"], tmp_path / "cache")
     add_file(open_assets(other), "next3d_checkpoint", checkpoint)
     with pytest.raises(ValueError, match="import the FLAME model that the checkpoint was trained"):
         open_generator(TRAINED, AssetSnapshot.of(other))
+
+
+def test_calibrate_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["synthforge", "assets", "calibrate", "--registry", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    assert "the registry has no flame_model" in capsys.readouterr().err

@@ -9,11 +9,12 @@ import numpy as np
 
 from synthforge.conventions import CLASS_IDS, class_mirror
 from tools.semantic_map import agreement, draw_map
-from workers.generators.next3d.semantics import OWN_MAP_PATH, look_up, read_map
+from workers.assets.layouts import read_semantic_map
+from workers.generators.next3d.semantics import OWN_MAP_PATH, look_up
 
 
 def test_the_file_is_what_the_script_draws() -> None:
-    np.testing.assert_array_equal(read_map(OWN_MAP_PATH), draw_map())
+    np.testing.assert_array_equal(read_semantic_map(OWN_MAP_PATH), draw_map())
 
 
 def test_the_map_agrees_with_the_published_colours(shared_dir: Path) -> None:

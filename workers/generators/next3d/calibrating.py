@@ -1,4 +1,4 @@
-"""Calibrates the checkpoint of a registry: draws faces, fits, keeps the map beside the checkpoint."""
+"""Calibrates a registry's checkpoint: draws faces, fits the map, keeps it beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def calibrate(
         fit = fit_alignment(faces)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.npz"
-        checkpoint = held.entries["next3d_checkpoint"]
+        checkpoint = held.held["next3d_checkpoint"]
         write_calibration(path, fit, checkpoint.sha256)
         return fit, held.registry.add(path, _entry(path, fit, checkpoint))
 

@@ -41,6 +41,7 @@ LEAST_FACING: Final = 0.4
 """Cosine between view and normal below which a point's depth says little."""
 
 LEAST_POINTS: Final = 500
+LEAST_SHARE: Final = 0.4
 LEAST_MARGIN_M: Final = 0.008
 MOST_MARGIN_M: Final = 0.03
 HELD_OUT: Final = 4  # every fourth face measures the fit and takes no part in it
@@ -153,10 +154,11 @@ def _paired(faces: Sequence[Observation], moved: AffineMap, reach_m: float) -> _
         np.concatenate([part.on_plane for part in parts]),
         np.concatenate([part.normals for part in parts]),
     )
-    if len(joined.points_m) < LEAST_POINTS:
+    num_points, num_near = sum(len(face.points_m) for face in faces), len(joined.points_m)
+    if num_near < max(LEAST_POINTS, LEAST_SHARE * num_points):
         raise ValueError(
-            f"{len(joined.points_m)} points of {len(faces)} meshes have matter within "
-            f"{reach_m * 1000:.0f} mm, {LEAST_POINTS} are needed: is the checkpoint trained?"
+            f"{num_near} of {num_points} points of {len(faces)} meshes have matter within "
+            f"{reach_m * 1000:.0f} mm, {LEAST_SHARE:.0%} are needed: is the checkpoint trained?"
         )
     return joined
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
-from synthforge.assets import AssetKind
-from workers.flame.arrays_file import Array, read_arrays
-from workers.flame.assets import JOINT_NAMES, FlameAssets, load_npz
+from workers.assets.layouts import read_semantic_map
+from workers.flame.arrays_file import Array
+from workers.flame.assets import JOINT_NAMES, FlameAssets
 from workers.flame.embedding import LandmarkEmbedding
-from workers.flame.official import OfficialEmbedding, to_view_grid
 from workers.generators.next3d import semantics
 from workers.types import Float32Array, Int32Array, Topology, UInt8Array
 
@@ -78,9 +76,8 @@ def checkpoint_layout(tensors: Mapping[str, Array], assets: FlameAssets) -> UvLa
     return UvLayout.from_corners(placed.astype(np.float32))
 
 
-def read_layout(path: Path) -> UvLayout:
-    """Read a converted `flame_texture_uv`: arrays `vt` (T, 2) and `ft` (F, 3)."""
-    arrays = read_arrays(path, ("vt", "ft"))
+def given_layout(arrays: Mapping[str, Array]) -> UvLayout:
+    """Take FLAME's own layout: `vt` (T, 2) and `ft` (F, 3)."""
     return UvLayout(np.array(arrays["vt"], np.float32), np.array(arrays["ft"], np.int32))
 
 
@@ -97,21 +94,12 @@ def projected_layout(assets: FlameAssets) -> UvLayout:
     return UvLayout(uv.astype(np.float32), assets.faces)
 
 
-def read_embedding(static: Path, dynamic: Path, assets: FlameAssets) -> LandmarkEmbedding:
-    """Read the converted landmark embeddings into the grid of views."""
-    fixed = read_arrays(static, ("lmk_face_idx", "lmk_b_coords"))
-    contour = read_arrays(dynamic, ("lmk_face_idx", "lmk_b_coords"))
-    official = OfficialEmbedding(
-        static_face=fixed["lmk_face_idx"].astype(np.int32),
-        static_bary=fixed["lmk_b_coords"].astype(np.float64),
-        bins_face=contour["lmk_face_idx"].astype(np.int32),
-        bins_bary=contour["lmk_b_coords"].astype(np.float64),
-    )
-    return to_view_grid(official, assets)
-
-
 def flame_topology(
-    assets: FlameAssets, landmarks: LandmarkEmbedding, layout: UvLayout, *, own_map: Path | None
+    assets: FlameAssets,
+    landmarks: LandmarkEmbedding,
+    layout: UvLayout,
+    *,
+    own_map: UInt8Array | None,
 ) -> Topology:
     """Describe a FLAME model's mesh.
 
@@ -124,7 +112,7 @@ def flame_topology(
         own_map: the user's semantic map, if there is one.
 
     Raises:
-        ValueError: the user's map is none, or is drawn for another layout.
+        ValueError: the user's map is drawn for another layout.
     """
     plain = Topology(
         faces=assets.faces,
@@ -143,18 +131,17 @@ def flame_topology(
     return replace(plain, face_region=regions, region_map=region_map)
 
 
-def _fitting_map(topology: Topology, own_map: Path | None) -> UInt8Array | None:
+def _fitting_map(topology: Topology, own_map: UInt8Array | None) -> UInt8Array | None:
     if own_map is not None:
-        region_map = semantics.read_map(own_map)
-        if (fit := semantics.map_fit(region_map, topology)) < semantics.LEAST_FIT:
+        if (fit := semantics.map_fit(own_map, topology)) < semantics.LEAST_FIT:
             raise ValueError(
                 f"semantic_map shows {fit:.0%} of brow, nose and lip landmarks on their features: "
                 "draw it in the UV layout of the checkpoint's mesh"
             )
-        return region_map
+        return own_map
     if len(topology.faces) != semantics.FLAME_FACES:
         return None
-    region_map = semantics.read_map(semantics.OWN_MAP_PATH)
+    region_map = read_semantic_map(semantics.OWN_MAP_PATH)
     return region_map if semantics.map_fit(region_map, topology) >= semantics.LEAST_FIT else None
 
 
@@ -179,17 +166,10 @@ def _mirror(assets: FlameAssets) -> Int32Array:
     return torch.cat(nearest).numpy().astype(np.int32)
 
 
-def read_flame(path: Path) -> FlameAssets:
-    """Read a converted `flame_model`: float32, as workers compute, and our own to write."""
-    held = load_npz(path)
+def in_single(held: FlameAssets) -> FlameAssets:
+    """A model in float32, as workers compute, in arrays of our own to write."""
     arrays = {
         name: np.array(array, np.float32 if array.dtype.kind == "f" else array.dtype)
         for name, array in held.to_arrays().items()
     }
     return FlameAssets.from_arrays(arrays)
-
-
-EMBEDDINGS: Final[tuple[AssetKind, AssetKind]] = (
-    "flame_static_embedding",
-    "flame_dynamic_embedding",
-)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
 
 from synthforge.assets import (
+    NEEDED,
     AssetEntry,
-    AssetError,
     AssetKind,
     asset_hashes,
     asset_licences,
@@ -20,6 +19,7 @@ from synthforge.assets import (
 )
 from synthforge.jobs import Generator
 from synthforge.shards import GeneratorInfo
+from workers.assets.loading import AssetLoader
 from workers.assets.snapshot import AssetSnapshot
 from workers.generators.next3d import heads
 from workers.generators.next3d.calibration import read_calibration
@@ -40,52 +40,13 @@ SMALL: Final = Next3DConfig(
     rendering=RenderingConfig(num_coarse=12, num_fine=12),
     upscaling_widths=(8, 4),
 )
-"""An untrained network that a CPU runs in a tenth of a second, every part of it in its place."""
+"""An untrained network that a CPU runs in half a second, every part of it in its place."""
 
 _CACHE_FOLDER: Final = "synthforge-assets"
-
-
-@dataclass(frozen=True)
-class _Assets:
-    """The assets that a generator is opened with.
-
-    Attributes:
-        entries: by kind.
-        paths: local copies, by kind.
-    """
-
-    entries: Mapping[AssetKind, AssetEntry]
-    paths: Mapping[AssetKind, Path]
-
-    @classmethod
-    def fetched(cls, held: AssetSnapshot, kinds: tuple[AssetKind, ...]) -> _Assets:
-        """Fetch those of some kinds that the registry has."""
-        folder = Path(tempfile.gettempdir()) / _CACHE_FOLDER
-        found = {kind: held.fetch(kind, folder) for kind in kinds}
-        paths = {kind: path for kind, path in found.items() if path is not None}
-        return cls({kind: held.entries[kind] for kind in paths}, paths)
-
-    def path(self, kind: AssetKind) -> Path:
-        """Return an asset that cannot be done without.
-
-        Raises:
-            AssetError: the registry lacks it.
-        """
-        if kind not in self.paths:
-            raise AssetError(
-                f"{kind} is missing in the registry: 'synthforge assets status' says where it "
-                "comes from; generator.untrained needs none"
-            )
-        return self.paths[kind]
-
-
-_FLAME_KINDS: Final[tuple[AssetKind, ...]] = ("flame_model", *heads.EMBEDDINGS)
-_LAYOUT_KINDS: Final[tuple[AssetKind, ...]] = ("flame_texture_uv", "semantic_map")
-_TRAINED_KINDS: Final[tuple[AssetKind, ...]] = (
-    *_FLAME_KINDS,
-    "next3d_checkpoint",
-    "semantic_map",
-    "calibration",
+_FLAME_KINDS: Final[tuple[AssetKind, ...]] = (
+    "flame_model",
+    "flame_static_embedding",
+    "flame_dynamic_embedding",
 )
 
 
@@ -96,100 +57,110 @@ def open_next3d(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
         AssetError: an asset is missing or is not what its description says.
         ValueError: an asset does not fit another.
     """
-    if generator.untrained:
-        return _open_untrained(generator, held)
-    assets = _Assets.fetched(held, _TRAINED_KINDS)
     assert generator.conditioning is not None  # noqa: S101 - filled in
-    if "calibration" not in assets.paths:
-        return _open_trained(assets, Placement(PUBLISHED), generator.conditioning, "published")
-    assets.path("next3d_checkpoint")  # or say that it is missing
-    checkpoint = assets.entries["next3d_checkpoint"]
-    placement = read_calibration(assets.paths["calibration"], checkpoint.sha256)
-    return _open_trained(assets, placement, generator.conditioning, "fitted")
+    if generator.untrained:
+        return _open_untrained(generator, generator.conditioning, held)
+    loader = _loader(held)
+    if held.find("calibration") is None:
+        return _open_trained(loader, Placement(PUBLISHED), generator.conditioning, ())
+    calibration = loader.entry("calibration")
+    placement = read_calibration(
+        held.fetch(calibration, loader.cache_folder), loader.entry("next3d_checkpoint").sha256
+    )
+    return _open_trained(loader, placement, generator.conditioning, (calibration,))
 
 
 def open_unaligned(held: AssetSnapshot) -> Next3DGenerator:
-    """Open the trained generator with the mesh placed the nominal way: what calibration starts from.
+    """Open the trained generator with its mesh placed the nominal way, for calibration.
 
     Errors as `open_next3d`.
     """
-    return _open_trained(
-        _Assets.fetched(held, _TRAINED_KINDS), Placement(IDENTITY), "fixed", "none"
-    )
+    return _open_trained(_loader(held), Placement(IDENTITY), "fixed", ())
+
+
+def _loader(held: AssetSnapshot) -> AssetLoader:
+    return AssetLoader(held, Path(tempfile.gettempdir()) / _CACHE_FOLDER)
 
 
 def _open_trained(
-    assets: _Assets, placement: Placement, conditioning: Conditioning, calibration: str
+    loader: AssetLoader,
+    placement: Placement,
+    conditioning: Conditioning,
+    calibration: Sequence[AssetEntry],
 ) -> Next3DGenerator:
-    weights = Next3DWeights.load(assets.path("next3d_checkpoint"))
-    model = heads.read_flame(assets.path("flame_model"))
-    embedding = heads.read_embedding(
-        assets.path("flame_static_embedding"), assets.path("flame_dynamic_embedding"), model
-    )
+    used = [loader.entry(kind) for kind in NEEDED["next3d"]]
+    weights = loader.checkpoint()
+    model = heads.in_single(loader.flame_model())
     layout = heads.checkpoint_layout(weights.tensors, model)
-    own_map = assets.paths.get("semantic_map")
-    topology = heads.flame_topology(model, embedding, layout, own_map=own_map)
-    entries = tuple(assets.entries.values())
-    info = GeneratorInfo(
-        kind="next3d",
-        versions=asset_versions(entries)
-        | {"wiring": weights.config.wiring, "calibration": calibration},
-        assets=asset_hashes(entries),
-        licences=asset_licences(entries),
+    own_map = loader.registry.find("semantic_map")
+    topology = heads.flame_topology(
+        model,
+        loader.landmarks(model),
+        layout,
+        own_map=None if own_map is None else loader.semantic_map(),
     )
+    entries = [*used, *([] if own_map is None else [own_map]), *calibration]
+    versions = {
+        "wiring": weights.config.wiring,
+        "calibration": "fitted" if calibration else "published",
+    }
     return Next3DGenerator(
         _network(weights),
         Head(model, topology),
         placement=placement,
         conditioning=conditioning,
-        info=info,
+        info=_info(entries, versions),
         is_learnt=True,
     )
 
 
-def _open_untrained(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
-    config = SMALL if generator.network == "small" else Next3DConfig()
-    head, info = _untrained_head(held)
-    weights = untrained_weights(config, heads.network_topology(head.topology), seed=UNTRAINED_SEED)
-    marked = info.model_copy(
-        update={"versions": info.versions | {"weights": f"untrained {generator.network}"}}
+def _open_untrained(
+    generator: Generator, conditioning: Conditioning, held: AssetSnapshot
+) -> Next3DGenerator:
+    head, info = _untrained_head(_loader(held), f"untrained {generator.network}")
+    weights = untrained_weights(
+        SMALL if generator.network == "small" else Next3DConfig(),
+        heads.network_topology(head.topology),
+        seed=UNTRAINED_SEED,
     )
-    assert generator.conditioning is not None  # noqa: S101 - filled in
     return Next3DGenerator(
         _network(weights),
         head,
         placement=Placement(PUBLISHED),
-        conditioning=generator.conditioning,
-        info=marked,
+        conditioning=conditioning,
+        info=info,
         is_learnt=False,
     )
 
 
-def _untrained_head(held: AssetSnapshot) -> tuple[Head, GeneratorInfo]:
+def _untrained_head(loader: AssetLoader, weights: str) -> tuple[Head, GeneratorInfo]:
     """The registry's FLAME where it has one with its landmarks, else our own head."""
-    assets = _Assets.fetched(held, (*_FLAME_KINDS, *_LAYOUT_KINDS))
-    if any(kind not in assets.paths for kind in _FLAME_KINDS):
+    held = loader.registry
+    if any(held.find(kind) is None for kind in _FLAME_KINDS):
         own, topology, sha256 = own_head()
         return Head(own, topology), GeneratorInfo(
             kind="next3d",
-            versions={"head": f"embedded {sha256[:12]}"},
+            versions={"weights": weights, "head": f"embedded {sha256[:12]}"},
             assets={"head": sha256},
             licences={"head": "Apache-2.0"},
         )
-    model = heads.read_flame(assets.path("flame_model"))
-    embedding = heads.read_embedding(
-        assets.path("flame_static_embedding"), assets.path("flame_dynamic_embedding"), model
-    )
-    layout_path = assets.paths.get("flame_texture_uv")
-    layout = (
-        heads.projected_layout(model) if layout_path is None else heads.read_layout(layout_path)
-    )
-    own_map = assets.paths.get("semantic_map") if layout_path is not None else None
-    topology = heads.flame_topology(model, embedding, layout, own_map=own_map)
-    entries = tuple(assets.entries.values())
-    return Head(model, topology), GeneratorInfo(
+    model = heads.in_single(loader.flame_model())
+    used = [loader.entry(kind) for kind in _FLAME_KINDS]
+    layout, own_map = heads.projected_layout(model), None
+    if (of_layout := held.find("flame_texture_uv")) is not None:
+        layout = heads.given_layout(loader.uv_layout())
+        used.append(of_layout)
+        if (of_map := held.find("semantic_map")) is not None:
+            own_map = loader.semantic_map()
+            used.append(of_map)
+    topology = heads.flame_topology(model, loader.landmarks(model), layout, own_map=own_map)
+    return Head(model, topology), _info(used, {"weights": weights})
+
+
+def _info(entries: Sequence[AssetEntry], versions: dict[str, str]) -> GeneratorInfo:
+    return GeneratorInfo(
         kind="next3d",
-        versions=asset_versions(entries),
+        versions=asset_versions(entries) | versions,
         assets=asset_hashes(entries),
         licences=asset_licences(entries),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from synthforge.conventions import CLASS_IDS, CLASSES, LANDMARK_GROUPS
@@ -27,21 +26,6 @@ _EXPECTED: Final = {
 }
 LEAST_FIT: Final = 0.8
 """Share of brow, nose and lip landmarks that a map must show on their own features."""
-
-
-def read_map(path: Path) -> UInt8Array:
-    """Read a map: one channel of class ids, row 0 at v = 1.
-
-    Raises:
-        ValueError: it is no such picture, or holds what is no class.
-    """
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.ndim != 2 or picture.dtype != np.uint8:
-        raise ValueError(f"{path.name} is no PNG of one 8-bit channel: class ids would do")
-    unknown = [int(value) for value in np.unique(picture) if int(value) not in CLASSES]
-    if unknown:
-        raise ValueError(f"{path.name} holds {unknown[:5]}, which are no classes")
-    return np.asarray(picture, np.uint8)
 
 
 def look_up(region_map: UInt8Array, uv: Float32Array) -> UInt8Array:
