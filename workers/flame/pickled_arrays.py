@@ -171,7 +171,7 @@ def _array_of(
     data: object, dtype: np.dtype[np.generic], shape: object, is_fortran: bool
 ) -> NDArray[np.generic]:
     raw = data.encode("latin-1") if isinstance(data, str) else data
-    if not isinstance(raw, bytes | bytearray):
+    if not isinstance(raw, bytes | bytearray | memoryview):
         raise ValueError("an array's data are no bytes")
     sides = _checked_shape(shape)
     needed = math.prod(sides) * dtype.itemsize

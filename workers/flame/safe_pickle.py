@@ -95,7 +95,8 @@ def loads(
         persistent_load: what turns a persistent id into an object; None refuses them.
 
     Returns:
-        Plain Python data with the stand-ins' results in it. Strings of Python 2 are decoded as
+        Plain Python data with the stand-ins' results in it; bytes are views of `data` where they
+        are long. Strings of Python 2 are decoded as
         latin-1, which keeps every byte.
 
     Raises:
@@ -370,9 +371,10 @@ _STEPS: dict[int, Callable[[_Machine], object]] = {
     ord("X"): lambda m: m.push(m.text(m.sized("<I"))),
     0x8C: lambda m: m.push(m.text(m.sized("<B"))),
     0x8D: lambda m: m.push(m.text(m.sized("<Q"))),
-    ord("B"): lambda m: m.push(bytes(m.sized("<I"))),
+    # Long ones stay where they lie: a checkpoint is gigabytes of them.
+    ord("B"): lambda m: m.push(m.sized("<I")),
     ord("C"): lambda m: m.push(bytes(m.sized("<B"))),
-    0x8E: lambda m: m.push(bytes(m.sized("<Q"))),
+    0x8E: lambda m: m.push(m.sized("<Q")),
     0x96: lambda m: m.push(bytearray(m.sized("<Q"))),
     # Containers.
     ord("]"): lambda m: m.push([]),

@@ -33,6 +33,7 @@ from workers.generators.next3d.safetensors_file import read_safetensors, write_s
 from workers.generators.next3d.synthesis import FIRST_RESOLUTION, block_resolutions
 from workers.generators.next3d.topology import DressedTopology
 from workers.generators.next3d.views import ORTH_SCALE, ORTH_SHIFT
+from workers.pages import drop_pages
 
 Array = NDArray[np.generic]
 
@@ -173,7 +174,9 @@ def _without_gradients(network: nn.Module) -> None:
 
 
 def _copied(array: Array) -> Tensor:
-    return torch.from_numpy(np.array(array))
+    copy = torch.from_numpy(np.array(array))
+    drop_pages(array)
+    return copy
 
 
 def expected_shapes(config: Next3DConfig) -> dict[str, tuple[int, ...] | None]:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.flame.arrays_file import file_sha256
 from workers.flame.pickled_arrays import NUMPY_GLOBALS
 from workers.flame.safe_pickle import BadPickleError, GlobalTable, loads, no_call
 
@@ -30,6 +31,7 @@ Array = NDArray[np.generic]
 STORAGE_MAGIC = 0x1950A86A20F9469CFC6C
 STORAGE_PROTOCOL = 1001
 PICKLES_OF_A_STORAGE = 5
+MAX_HEADER_BYTES = 1 << 16  # of a storage, five short pickles: they have some 300
 
 STORAGE_TYPES: dict[str, str] = {
     "DoubleStorage": "<f8",
@@ -124,7 +126,7 @@ def read_official_checkpoint(path: Path) -> OfficialCheckpoint:
         if not path.stat().st_size:
             raise BadPickleError(f"{path.name} is empty; get it from its publisher again")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # outlives the open file
-    sha256 = hashlib.sha256(mapped).hexdigest()
+    sha256 = file_sha256(path)
     content = loads(memoryview(mapped), OFFICIAL_GLOBALS, source=path.name)
     try:
         return _checkpoint(content, sha256)
@@ -229,7 +231,7 @@ def _rebuild_parameter(data: object, *_: object) -> object:
 
 def _storage(raw: object) -> Array:
     """`torch.storage._load_from_bytes`: one storage, wherever it was located."""
-    if not isinstance(raw, bytes):
+    if not isinstance(raw, bytes | memoryview):
         raise ValueError("a storage is made of no bytes")
     *header, end = _pickle_bounds(raw)
     parts = [raw[start:stop] for start, stop in zip([0, *header], [*header, end], strict=True)]
@@ -249,9 +251,9 @@ def _storage(raw: object) -> Array:
     return np.frombuffer(raw, dtype, count, end + 8)
 
 
-def _pickle_bounds(raw: bytes) -> list[int]:
+def _pickle_bounds(raw: bytes | memoryview) -> list[int]:
     """Where each pickle of a storage's header ends."""
-    stream = io.BytesIO(raw)
+    stream = io.BytesIO(raw[:MAX_HEADER_BYTES])
     ends = []
     for _ in range(PICKLES_OF_A_STORAGE):
         for _instruction in pickletools.genops(stream):  # reads and names, runs nothing

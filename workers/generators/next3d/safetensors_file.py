@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.pages import drop_pages
+
 Array = NDArray[np.generic]
 
 TYPES = {
@@ -82,6 +84,7 @@ def write_safetensors(
         for _, array in sorted(tensors.items()):
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
             file.write(little.reshape(-1).view(np.uint8).data)
+            drop_pages(array)
 
 
 def read_safetensors(path: Path) -> SafetensorsFile:
