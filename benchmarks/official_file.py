@@ -170,7 +170,7 @@ def _module(tree: dict[str, object], classes: dict[str, type], name: str) -> _Pe
 
 
 def _plain(kind: type, state: dict[str, object]) -> object:
-    made: object = kind.__new__(kind)
+    made: object = kind()
     made.__dict__.update(state)
     return made
 
