@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -17,6 +18,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from trainer.ranks import ONE_RANK, Ranks
+
+_BACKBONE: Final = "backbone."  # names of its parameters begin so
 _EMA_WARM_UP: Final = 10.0  # steps in which the average follows the young model closely
 
 
@@ -46,6 +50,7 @@ class LoopConfig:
         final_share: of the peak, at the end of the cosine.
         second_beta: of AdamW: memory of the gradient's square; short runs want a short one.
         weight_decay: of AdamW, on weights of two or more axes.
+        backbone_rate_share: of the learning rate, for the model's part `backbone`.
         clip_norm: largest norm of the gradient.
         accumulate: batches a step.
         ema_decay: of the averaged model that is evaluated and kept.
@@ -59,6 +64,7 @@ class LoopConfig:
     final_share: float = 0.01
     second_beta: float = 0.99
     weight_decay: float = 0.02
+    backbone_rate_share: float = 1.0
     clip_norm: float = 1.0
     accumulate: int = 1
     ema_decay: float = 0.995
@@ -87,7 +93,7 @@ class StepReport:
         learning_rate: of this step.
         step_s: time of the whole step, seconds.
         wait_s: of it, waiting for data.
-        num_samples: that counted, on this rank.
+        num_samples: that counted, on all ranks.
     """
 
     step: int
@@ -104,10 +110,10 @@ class Training(Generic[BatchT]):
     """A model on its way: its weights, their average, the optimiser's state, the step.
 
     Args:
-        model: whose parameters are fitted; it may be wrapped for several devices.
+        model: whose parameters are fitted.
         loss: of a batch.
         config: of the fit.
-        sum_over_ranks: adds up a scalar over all ranks, in place; None for one rank.
+        ranks: the processes that take each step together, each on batches of its own.
     """
 
     def __init__(
@@ -115,7 +121,7 @@ class Training(Generic[BatchT]):
         model: nn.Module,
         loss: LossFunction[BatchT],
         config: LoopConfig,
-        sum_over_ranks: Callable[[Tensor], Tensor] | None = None,
+        ranks: Ranks = ONE_RANK,
     ) -> None:
         if config.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -124,9 +130,10 @@ class Training(Generic[BatchT]):
         self.config = config
         self.step = 0
         self._loss = loss
-        self._sum_over_ranks = sum_over_ranks
+        self._ranks = ranks
+        self._fitted = ranks.wrapped(model)
         self.optimiser = torch.optim.AdamW(
-            _decayed_apart(model, config.weight_decay),
+            _grouped(model, config),
             lr=config.learning_rate,
             betas=(0.9, config.second_beta),
             fused=True,
@@ -150,7 +157,7 @@ class Training(Generic[BatchT]):
         waited = time.perf_counter() - begun
         rate = learning_rate(self.config, self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate_share"]
         loss, terms = self._gradient(parts)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
@@ -160,12 +167,12 @@ class Training(Generic[BatchT]):
         return StepReport(
             step=self.step,
             num_steps=self.config.steps,
-            loss=float(loss),
-            terms={name: float(value) for name, value in terms.items()},
+            loss=loss,
+            terms=terms,
             learning_rate=rate,
             step_s=time.perf_counter() - begun,
             wait_s=waited,
-            num_samples=int(sum(int((part.weight > 0).sum()) for part in parts)),
+            num_samples=int(self._ranks.summed(_counted(parts))),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -184,29 +191,34 @@ class Training(Generic[BatchT]):
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def _gradient(self, parts: list[BatchT]) -> tuple[Tensor, Terms]:
-        """Fill the gradients; return loss and terms, summed over parts, of this rank."""
-        total_weight = torch.stack([part.weight.sum() for part in parts]).sum()
-        if self._sum_over_ranks is not None:
-            total_weight = self._sum_over_ranks(total_weight)
-        loss, terms = torch.zeros(()), Terms()
-        device_type = total_weight.device.type
-        for part in parts:
-            with torch.autocast(device_type, torch.bfloat16, enabled=self.config.bf16):
-                part_loss, part_terms = self._loss(self.model, part, total_weight)
-            part_loss.backward()  # type: ignore[no-untyped-call]
-            loss = loss + part_loss.detach().cpu()
-            for name, value in part_terms.items():
-                terms[name] = terms.get(name, torch.zeros(())) + value.detach().cpu()
-        return loss, terms
+    def _gradient(self, parts: list[BatchT]) -> tuple[float, dict[str, float]]:
+        """Fill the gradients; return loss and terms, summed over parts and ranks."""
+        total_weight = self._ranks.summed(torch.stack([part.weight.sum() for part in parts]).sum())
+        names: list[str] = []
+        values = torch.zeros(())
+        for number, part in enumerate(parts, start=1):
+            is_last = number == len(parts)
+            with nullcontext() if is_last else self._ranks.kept_apart(self._fitted):
+                with torch.autocast(
+                    total_weight.device.type, torch.bfloat16, enabled=self.config.bf16
+                ):
+                    loss, terms = self._loss(self._fitted, part, total_weight)
+                # The exchange takes the mean over ranks; each has its share of the sum.
+                (loss * self._ranks.num_ranks).backward()  # type: ignore[no-untyped-call]
+            names = list(terms)
+            values = values + torch.stack([loss.detach(), *(t.detach() for t in terms.values())])
+        loss_value, *term_values = self._ranks.summed(values).tolist()
+        return loss_value, dict(zip(names, term_values, strict=True))
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Move the averaged model towards the fitted one."""
+        """Move the averaged model towards the fitted one; running statistics are taken over."""
         decay = min(self.config.ema_decay, self.step / (self.step + _EMA_WARM_UP))
         averaged: list[Tensor] = list(self.average.parameters())
         fitted: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averaged, fitted, 1.0 - decay)
+        for own, its in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            own.copy_(its)
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
@@ -218,10 +230,22 @@ def learning_rate(config: LoopConfig, step: int) -> float:
     return config.learning_rate * share
 
 
-def _decayed_apart(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and kernels, not biases and the scales of normalisation."""
-    fitted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _grouped(model: nn.Module, config: LoopConfig) -> list[dict[str, Any]]:
+    """Decay matrices and kernels, not biases and scales; the backbone has a rate of its own."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = (name.startswith(_BACKBONE), parameter.ndim <= 1)
+            groups.setdefault(kind, []).append(parameter)
     return [
-        {"params": [p for p in fitted if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in fitted if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if is_thin else config.weight_decay,
+            "rate_share": config.backbone_rate_share if is_backbone else 1.0,
+        }
+        for (is_backbone, is_thin), parameters in groups.items()
     ]
+
+
+def _counted(parts: Sequence[Weighted]) -> Tensor:
+    return torch.stack([(part.weight > 0).sum() for part in parts]).sum()

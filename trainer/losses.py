@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthforge.conventions import IGNORE_CLASS
+from trainer import consistency
+from trainer.consistency import ConsistencyConfig, Moved
 from trainer.model.heads import LandmarkPrediction
 from trainer.model.network import Predictions
 from trainer.targets import Targets
@@ -25,6 +27,7 @@ class LossConfig:
 
     Attributes:
         weights: name of a term -> its weight in the sum.
+        consistency: how far pictures are moved for the terms that compare the model with itself.
     """
 
     weights: Mapping[str, float] = field(
@@ -39,11 +42,17 @@ class LossConfig:
             "depth_relative": 0.2,
         }
     )
+    consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.weights) - set(_TERMS))
         if unknown:
             raise ValueError(f"loss term {unknown[0]!r}: one of {', '.join(_TERMS)} would do")
+
+    @property
+    def needs_moved(self) -> bool:
+        """Whether a term compares the model with itself on moved pictures."""
+        return any(name in self.weights for name in consistency.TERMS)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,11 @@ class LossTerms:
 
 
 def compute_losses(
-    predictions: Predictions, targets: Targets, config: LossConfig, total_weight: Tensor
+    predictions: Predictions,
+    targets: Targets,
+    config: LossConfig,
+    total_weight: Tensor,
+    learnt: tuple[str, ...] = (),
 ) -> LossTerms:
     """Sum the terms over the samples of a batch.
 
@@ -65,6 +78,7 @@ def compute_losses(
         config: weights of the terms.
         total_weight: sum of the sample weights over all parts of the step: ranks and accumulated
             batches. Each part's loss is its share of the whole's mean.
+        learnt: terms whose weight the model learns, in the order of `log_variances`.
 
     Raises:
         ValueError: a term's head or label is missing.
@@ -73,8 +87,26 @@ def compute_losses(
     for name in config.weights:
         each = _TERMS[name](predictions, targets)  # (B,)
         terms[name] = (each * targets.weight).sum() / total_weight
-    total = torch.stack([terms[name] * weight for name, weight in config.weights.items()]).sum()
-    return LossTerms(total, terms)
+    share = targets.weight.sum() / total_weight
+    weighted = []
+    for name, weight in config.weights.items():
+        value = terms[name]
+        if name in learnt:
+            value = _by_uncertainty(value, predictions, learnt.index(name), share)
+        weighted.append(value * weight)
+    return LossTerms(torch.stack(weighted).sum(), terms)
+
+
+def _by_uncertainty(value: Tensor, predictions: Predictions, number: int, share: Tensor) -> Tensor:
+    """Weigh a term by its learnt variance: exp(-s) L + s.
+
+    Source: Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR
+    2018, with the factors of one half left out.
+    """
+    if predictions.log_variances is None:
+        raise ValueError("learnt weights: the model has none, name them in `learnt_weights`")
+    log_variance = predictions.log_variances[number]
+    return (-log_variance).exp() * value + log_variance * share
 
 
 def _term(
@@ -158,6 +190,25 @@ def normals(predictions: Predictions, targets: Targets) -> Tensor:
     found, truth = _both("normals", predictions.normals, targets.normals)
     cosine = (functional.normalize(found, dim=1) * truth).sum(1)
     return _mean(1.0 - cosine, (truth != 0).any(1).float())
+
+
+@_term
+def consistency_features(predictions: Predictions, targets: Targets) -> Tensor:
+    """Distance of the features of a moved picture from the moved features."""
+    return consistency.features_apart(_moved(predictions, targets))
+
+
+@_term
+def consistency_outputs(predictions: Predictions, targets: Targets) -> Tensor:
+    """Distance of what the heads say of a moved picture from what they said, moved."""
+    return consistency.outputs_apart(_moved(predictions, targets))
+
+
+def _moved(predictions: Predictions, targets: Targets) -> Moved:
+    if targets.moved is None or targets.moves is None:
+        raise ValueError("consistency terms: the batch was not moved")
+    wanted, is_valid = consistency.move_predictions(predictions, targets.moves)
+    return Moved(targets.moved, wanted, is_valid)
 
 
 def _both(name: str, found: Tensor | None, truth: Tensor | None) -> tuple[Tensor, Tensor]:

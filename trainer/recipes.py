@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from synthforge.conventions import NUM_LANDMARKS
+from trainer import consistency
 from trainer.augment import AugmentConfig
 from trainer.loop import LoopConfig
 from trainer.losses import LossConfig
 from trainer.model.backbone import BackboneConfig
 from trainer.model.network import ModelConfig
+from trainer.model.pretrained import pretrained_config
+from trainer.model.published import UNetConfig
 from trainer.order import OrderConfig
 from trainer.real_batches import LoadConfig
 from trainer.stream import StreamConfig
@@ -26,6 +31,8 @@ class Stage1Recipe:
         loss: weights of the terms.
         loop: of the fit.
         checkpoint_steps: steps between two checkpoints.
+        backbone_weights: local folder of a `transformers` model, whose weights the encoder begins
+            with.
     """
 
     size_px: int
@@ -35,6 +42,7 @@ class Stage1Recipe:
     loss: LossConfig = field(default_factory=LossConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     checkpoint_steps: int = 500
+    backbone_weights: Path | None = None
 
     def __post_init__(self) -> None:
         if self.size_px != self.augment.size_px:
@@ -107,6 +115,75 @@ def stage1_synthetic(seed: int = 0) -> Stage1Recipe:
         loop=LoopConfig(steps=60_000, learning_rate=1e-3, warmup_steps=450, bf16=True),
         checkpoint_steps=450,
     )
+
+
+def stage1_published(seed: int = 0) -> Stage1Recipe:
+    """Return the published arrangement: three UNets, two hourglasses, self-supervised features.
+
+    The published losses have weight 1 each: landmarks are a sum over 68 points of distances in
+    [-1, 1], which is 2 x 68 of our mean in shares of the side. Depth is a distance of logs of
+    metres, where the published data had 8 bits of each picture's own range; the self-supervised
+    term is a mean. The encoder learns at a tenth of the heads' rate.
+    """
+    return Stage1Recipe(
+        size_px=256,
+        model=ModelConfig(UNetConfig(), heads="published"),
+        stream=StreamConfig(batch_size=64, order=OrderConfig(seed=seed), workers=8, threads=1),
+        augment=AugmentConfig(
+            size_px=256, shift=0.05, rotation_deg=18.0, occlusion=0.4, blur=0.3, grey=0.2
+        ),
+        loss=LossConfig(
+            weights={
+                "segmentation": 1.0,
+                "landmarks": 2.0 * NUM_LANDMARKS,
+                "doubt": 0.05,
+                "depth_metric": 1.0,
+                "consistency_features": 1.0,
+            }
+        ),
+        loop=LoopConfig(
+            steps=31_250,  # 20 epochs of 100,000 pictures
+            learning_rate=1e-3,
+            backbone_rate_share=0.1,
+            final_share=0.001,
+            second_beta=0.999,
+            weight_decay=0.01,
+            bf16=True,
+        ),
+    )
+
+
+def with_backbone(recipe: Stage1Recipe, source: str) -> Stage1Recipe:
+    """Return a recipe on a backbone of `transformers`, which learns at a tenth of the heads' rate.
+
+    Args:
+        recipe: of a model with compact heads.
+        source: local folder of a model, whose weights are used; or the name of an architecture,
+            whose weights are drawn at random. Nothing is downloaded.
+
+    Raises:
+        ValueError: there is no such backbone.
+    """
+    backbone = pretrained_config(source)
+    is_folder = Path(source).is_dir()
+    return replace(
+        recipe,
+        model=replace(recipe.model, backbone=backbone),
+        loop=replace(recipe.loop, backbone_rate_share=0.1 if is_folder else 1.0),
+        backbone_weights=Path(source) if is_folder else None,
+    )
+
+
+def with_consistency(recipe: Stage1Recipe, weight: float = 0.5) -> Stage1Recipe:
+    """Return a recipe with both self-supervised terms; each step then sees its pictures twice."""
+    weights = {**recipe.loss.weights, **dict.fromkeys(consistency.TERMS, weight)}
+    return replace(recipe, loss=replace(recipe.loss, weights=weights))
+
+
+def with_learnt_weights(recipe: Stage1Recipe) -> Stage1Recipe:
+    """Return a recipe whose terms are weighed by uncertainties that the model learns."""
+    model = replace(recipe.model, learnt_weights=tuple(recipe.loss.weights))
+    return replace(recipe, model=model)
 
 
 @dataclass(frozen=True)

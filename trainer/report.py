@@ -7,6 +7,14 @@ from trainer.evaluate import Figures
 
 def figures_table(title: str, figures: Figures) -> str:
     """Return a table of one figure a line, percent where it is a share."""
+    rows = figure_rows(figures)
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    return "\n".join([title, "-" * len(title), *lines, ""])
+
+
+def figure_rows(figures: Figures) -> list[tuple[str, str]]:
+    """Return names and values of the figures that are there."""
     rows: list[tuple[str, str]] = [("held-out pictures", str(figures.num_images))]
     marks = figures.landmarks
     if marks is not None:
@@ -31,9 +39,7 @@ def figures_table(title: str, figures: Figures) -> str:
                 (f"depth, {name}: RMSE", f"{errors.rmse_m * 1000:.1f} mm"),
                 (f"depth, {name}: within 1 %", _percent(errors.delta_strict)),
             ]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {value}" for name, value in rows]
-    return "\n".join([title, "-" * len(title), *lines, ""])
+    return rows
 
 
 def _percent(share: float) -> str:

@@ -13,7 +13,6 @@ from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.datasets.classes import CLASS_SCHEMES, OURS, ClassScheme
 from trainer.datasets.points import IBUG_68, POINT_SCHEMES, PointScheme
 from trainer.model.adapters import AdaptedModel, AdapterConfig
-from trainer.model.backbone import BackboneConfig
 from trainer.model.network import FaceModel, ModelConfig
 
 Method = Literal["adapt", "finetune", "scratch"]
@@ -72,7 +71,7 @@ def describe_model(
     return {
         "stage": stage,
         "size_px": size_px,
-        "model_config": json.dumps(asdict(config)),
+        "model_config": config.to_json(),
         "adapter_config": "" if adapter is None else json.dumps(asdict(adapter)),
         "trained_on": trained_on,
         "points": points,
@@ -80,18 +79,8 @@ def describe_model(
     }
 
 
-def model_config_of(text: str) -> ModelConfig:
-    """Return the configuration that `describe_model` wrote."""
-    document = json.loads(text)
-    backbone: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in document.pop("backbone").items()
-    }
-    return ModelConfig(backbone=BackboneConfig(**backbone), **document)
-
-
 def _model_of(content: dict[str, Any]) -> SavedModel:
-    config = model_config_of(content["model_config"])
+    config = ModelConfig.from_json(content["model_config"])
     base = FaceModel(config)
     model: nn.Module = base
     if content.get("adapter_config"):

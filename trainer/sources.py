@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from synthforge.keys import find_key
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import (
     NotFound,
@@ -23,6 +25,7 @@ from synthforge.urls import canonical_url, parse_url
 
 CHUNK_BYTES = 1 << 20
 _TIMEOUT = httpx.Timeout(30.0)
+_OF_SERVICE = re.compile(r"/v1/jobs/[^/]+/manifest$")  # asks for the service's key
 _LINKS_FIELD = "links"  # beside the manifest's own fields: name under the prefix -> https URL
 
 
@@ -91,7 +94,8 @@ class LinkedSource:
     """A dataset behind https: a manifest, and for each object a link.
 
     The manifest's document may carry `links` (name -> URL, as presigned ones are given); a name
-    that it lacks is looked for beside the manifest, as on a public bucket.
+    that it lacks is looked for beside the manifest, as on a public bucket. Links that have lapsed
+    are renewed by fetching the document once more.
     """
 
     def __init__(self, manifest_url: str) -> None:
@@ -106,7 +110,10 @@ class LinkedSource:
 
     def manifest(self) -> Manifest:
         """Fetch the manifest and its links."""
-        response = _checked(self._manifest_url, self._connected().get(self._manifest_url))
+        url = self._manifest_url
+        key = find_key() if _OF_SERVICE.search(urlsplit(url).path) else None
+        headers = {"Authorization": f"Bearer {key}"} if key else None
+        response = _checked(url, self._connected().get(url, headers=headers))
         document = json.loads(response.content)
         self._links = document.pop(_LINKS_FIELD, {})
         return Manifest.model_validate_json(json.dumps(document))
@@ -119,7 +126,21 @@ class LinkedSource:
     def chunks(self, name: str, start: int, stop: int) -> Iterator[bytes]:
         """Yield the object's bytes from `start` on; a broken transfer is a `TransferError`."""
         del stop
-        url = self._links.get(name) or self._beside(name)
+        link = self._links.get(name)
+        try:
+            yield from self._chunks(name, link or self._beside(name), start)
+        except PermissionError:
+            # Told before the first byte. Another thread may have renewed the links already.
+            if link is None or (link == self._links.get(name) and not self._is_renewed(name, link)):
+                raise
+            yield from self._chunks(name, self._links[name], start)
+
+    def _is_renewed(self, name: str, link: str) -> bool:
+        """Fetch the manifest's document again; tell whether it gives another link."""
+        self.manifest()
+        return self._links.get(name, link) != link
+
+    def _chunks(self, name: str, url: str, start: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={start}-"} if start else {}
         skip = start
         try:

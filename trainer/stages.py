@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from trainer import tensorboard_log
 from trainer.augment import Augment
 from trainer.baseline import mean_shape
 from trainer.batches import Batch
 from trainer.checkpoint import load_checkpoint, restore_random_states, save_checkpoint
+from trainer.consistency import draw_moves, move_picture
 from trainer.evaluate import Figures, evaluate
-from trainer.history import HISTORY_NAME, forget_after
+from trainer.faces_shown import compared_faces
+from trainer.history import HISTORY_NAME, History
+from trainer.html_report import write_report
 from trainer.loop import StepReport, Terms, Training
 from trainer.losses import compute_losses
-from trainer.model.network import FaceModel
+from trainer.model.network import FaceModel, Predictions
+from trainer.model.pretrained import PretrainedBackbone, load_weights
+from trainer.ranks import ONE_RANK, Ranks
 from trainer.recipes import Stage1Recipe, stage1_quick
-from trainer.report import figures_table
+from trainer.report import figure_rows, figures_table
 from trainer.saved import describe_model
 from trainer.stream import Stream, StreamConfig, open_stream
-from trainer.targets import targets_of
+from trainer.targets import Targets, targets_of
+from trainer.tensorboard_log import TensorboardLog
 
 METRICS_NAME: Final = "metrics.json"
 TABLE_NAME: Final = "metrics.txt"
+REPORT_NAME: Final = "report.html"
 CHECKPOINT_NAME: Final = "stage1.pt"
+_FACES_CAPTION: Final = "picture, labels, answer (true green, found red), true and found depth"
 _MOST_SHAPES: Final = 2000  # samples whose mean shape is the baseline
 
 
@@ -42,6 +51,7 @@ class Stage1Options:
         held_out_split: to measure on; no identity is in both.
         device: `cpu`, `cuda`, or `auto`: CUDA where there is one.
         resume: go on from the checkpoint in the output folder, if there is one.
+        tensorboard: write scalars of each step, and faces at each checkpoint.
     """
 
     recipe: Stage1Recipe = field(default_factory=stage1_quick)
@@ -49,6 +59,7 @@ class Stage1Options:
     held_out_split: str = "val"
     device: str = "auto"
     resume: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ class Stage1Result:
         table: the same as text.
         checkpoint: file of the model and all that resuming needs.
         metrics: JSON file of the figures.
+        report: HTML file of figures, curves and faces.
         num_steps: taken in all.
     """
 
@@ -67,7 +79,21 @@ class Stage1Result:
     table: str
     checkpoint: Path
     metrics: Path
+    report: Path
     num_steps: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fit at its end.
+
+    Attributes:
+        training: with the model and its average.
+        stream: that it read.
+    """
+
+    training: Training[Batch]
+    stream: Stream
 
 
 def run_stage1(
@@ -80,7 +106,7 @@ def run_stage1(
 
     Args:
         data_url: of the dataset, as `open_stream` takes it.
-        out_dir: gets `stage1.pt`, `metrics.json`, `metrics.txt`, `history.jsonl`.
+        out_dir: gets `stage1.pt`, `metrics.json`, `metrics.txt`, `report.html`, `history.jsonl`.
         options: recipe, splits, device.
         on_progress: called after every step.
 
@@ -89,28 +115,139 @@ def run_stage1(
         ShardError: a shard is not as its manifest says.
     """
     options = options or Stage1Options()
+    fitted = fit_stage1(data_url, out_dir, options, on_progress)
+    return measure_stage1(data_url, out_dir, options, fitted)
+
+
+def fit_stage1(
+    data_url: str,
+    out_dir: Path,
+    options: Stage1Options,
+    on_progress: Callable[[StepReport], None] | None = None,
+    on_checkpoint: Callable[[StepReport], None] | None = None,
+    ranks: Ranks = ONE_RANK,
+) -> Fitted:
+    """Fit a model, on one rank of those that take each step together.
+
+    Args:
+        data_url: of the dataset.
+        out_dir: gets checkpoint and history from rank 0; read on every rank to resume.
+        options: recipe, splits, device.
+        on_progress: called after every step.
+        on_checkpoint: called on every rank after each checkpoint.
+        ranks: this process among the others.
+    """
     out_dir.mkdir(parents=True, exist_ok=True)
     device = pick_device(options.device)
     recipe = options.recipe
+    _held_out(data_url, options)  # a split that is not there is told before the fit
     stream = open_stream(
         data_url,
         replace(recipe.stream, split=options.train_split, pin_memory=device.type == "cuda"),
         transform=Augment(recipe.augment),
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
     )
-    held_out = _held_out(data_url, options)
-    training = _start(recipe, stream, device, out_dir / CHECKPOINT_NAME, resume=options.resume)
-    _fit(training, stream, recipe, device, out_dir, on_progress)
+    training = open_training(recipe, device, ranks)
+    if options.resume and (out_dir / CHECKPOINT_NAME).exists():
+        _resume(training, stream, load_checkpoint(out_dir / CHECKPOINT_NAME, device))
+
+    with _Records(data_url, out_dir, options, training, stream, ranks) as records:
+
+        def on_step(report: StepReport) -> None:
+            records.add_step(report)
+            if report.step % recipe.checkpoint_steps == 0 or report.step == report.num_steps:
+                records.add_checkpoint(report)
+                if on_checkpoint is not None:
+                    on_checkpoint(report)
+            if on_progress is not None:
+                on_progress(report)
+
+        training.run(_endless(stream, device), on_step)
+    return Fitted(training, stream)
+
+
+def measure_stage1(
+    data_url: str, out_dir: Path, options: Stage1Options, fitted: Fitted
+) -> Stage1Result:
+    """Measure the averaged model on the held-out split, and write what it shows to `out_dir`."""
+    recipe = options.recipe
     model = FaceModel(recipe.model)
-    model.load_state_dict(training.average.state_dict())
-    shape = mean_shape(stream.metas(_MOST_SHAPES))
+    model.load_state_dict(fitted.training.average.state_dict())
+    shape = mean_shape(fitted.stream.metas(_MOST_SHAPES))
+    held_out = _held_out(data_url, options)
     figures = evaluate(model, held_out, recipe.size_px, shape)
     title = f"stage I on {data_url}, split {options.held_out_split}"
     table = figures_table(title, figures)
     (out_dir / METRICS_NAME).write_text(figures.to_json())
     (out_dir / TABLE_NAME).write_text(table)
-    return Stage1Result(
-        figures, table, out_dir / CHECKPOINT_NAME, out_dir / METRICS_NAME, training.step
+    faces = compared_faces(model, next(iter(held_out)), recipe.size_px, torch.device("cpu"))
+    write_report(
+        out_dir / REPORT_NAME,
+        title,
+        figure_rows(figures),
+        out_dir / HISTORY_NAME,
+        {f"{_FACES_CAPTION} ({number})": face for number, face in enumerate(faces, start=1)},
+        asdict(recipe),
     )
+    return Stage1Result(
+        figures=figures,
+        table=table,
+        checkpoint=out_dir / CHECKPOINT_NAME,
+        metrics=out_dir / METRICS_NAME,
+        report=out_dir / REPORT_NAME,
+        num_steps=fitted.training.step,
+    )
+
+
+class _Records:
+    """What rank 0 keeps of a fit: history, checkpoints, TensorBoard; other ranks keep nothing."""
+
+    def __init__(
+        self,
+        data_url: str,
+        out_dir: Path,
+        options: Stage1Options,
+        training: Training[Batch],
+        stream: Stream,
+        ranks: Ranks,
+    ) -> None:
+        self._out_dir, self._recipe = out_dir, options.recipe
+        self._training, self._stream = training, stream
+        self._stack = ExitStack()
+        self._logs: list[History | TensorboardLog] = []
+        self._tensorboard: TensorboardLog | None = None
+        self._is_kept = ranks.rank == 0
+        if self._is_kept:
+            history = History(out_dir / HISTORY_NAME, training.step)
+            self._logs.append(self._stack.enter_context(history))
+        if self._is_kept and options.tensorboard:
+            log = TensorboardLog(out_dir / tensorboard_log.FOLDER_NAME, training.step)
+            self._tensorboard = self._stack.enter_context(log)
+            self._logs.append(log)
+            self._faces = next(iter(_held_out(data_url, options)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stack.close()
+
+    def add_step(self, report: StepReport) -> None:
+        """Write what a step did."""
+        for log in self._logs:
+            log.add_step(report)
+
+    def add_checkpoint(self, report: StepReport) -> None:
+        """Save the training where it is, and show what its average makes of a few faces."""
+        if not self._is_kept:
+            return
+        _save(self._out_dir / CHECKPOINT_NAME, self._recipe, self._training, self._stream)
+        if self._tensorboard is not None:
+            average = cast(FaceModel, self._training.average)
+            device = next(average.parameters()).device
+            faces = compared_faces(average, self._faces, self._recipe.size_px, device)
+            self._tensorboard.add_pictures(report.step, faces)
 
 
 def pick_device(name: str) -> torch.device:
@@ -132,59 +269,60 @@ def _held_out(data_url: str, options: Stage1Options) -> Stream:
     )
 
 
-def _start(
-    recipe: Stage1Recipe, stream: Stream, device: torch.device, checkpoint: Path, *, resume: bool
+def _resume(training: Training[Batch], stream: Stream, content: dict[str, Any]) -> None:
+    """Put a fresh training where a saved one stopped."""
+    training.load_state_dict(content["training"])
+    stream.load_state_dict(content["stream"])
+    restore_random_states(content)
+
+
+def open_training(
+    recipe: Stage1Recipe, device: torch.device, ranks: Ranks = ONE_RANK
 ) -> Training[Batch]:
-    """Return a fresh training, or the saved one where it stopped."""
-    training = open_training(recipe, device)
-    if resume and checkpoint.exists():
-        content = load_checkpoint(checkpoint, device)
-        training.load_state_dict(content["training"])
-        stream.load_state_dict(content["stream"])
-        restore_random_states(content)
-    return training
-
-
-def open_training(recipe: Stage1Recipe, device: torch.device) -> Training[Batch]:
     """Return the training of stage I before its first step, its weights drawn from the seed."""
-    torch.manual_seed(recipe.stream.order.seed)
+    seed = recipe.stream.order.seed
+    torch.manual_seed(seed)
     stride = recipe.model.backbone.stem_stride
 
     def loss(model: nn.Module, batch: Batch, total_weight: Tensor) -> tuple[Tensor, Terms]:
         targets = targets_of(batch, stride)
-        found = compute_losses(model(batch.image), targets, recipe.loss, total_weight)
-        return found.total, found.terms
+        images = batch.image
+        if recipe.loss.needs_moved:
+            moves = draw_moves(recipe.loss.consistency, seed, training.step, batch.keys)
+            moves = moves.to(images.device)
+            targets = replace(targets, moves=moves)
+            images = torch.cat([images, move_picture(images, moves)])
+        # Both in one pass: a wrapped model must not be called twice before a backward pass.
+        found, targets = _parted(model(images), targets)
+        losses = compute_losses(
+            found, targets, recipe.loss, total_weight, recipe.model.learnt_weights
+        )
+        return losses.total, losses.terms
 
-    return Training(FaceModel(recipe.model).to(device), loss, recipe.loop)
+    model = FaceModel(recipe.model)
+    if recipe.backbone_weights is not None and isinstance(model.backbone, PretrainedBackbone):
+        load_weights(model.backbone, recipe.backbone_weights)
+    training = Training(model.to(device), loss, recipe.loop, ranks)
+    return training
 
 
-def _fit(
-    training: Training[Batch],
-    stream: Stream,
-    recipe: Stage1Recipe,
-    device: torch.device,
-    out_dir: Path,
-    on_progress: Callable[[StepReport], None] | None,
-) -> None:
-    """Take the steps that are left, keeping a history and checkpoints."""
-    forget_after(out_dir / HISTORY_NAME, training.step)
-    with (out_dir / HISTORY_NAME).open("a", buffering=1) as history:
+def _parted(found: Predictions, targets: Targets) -> tuple[Predictions, Targets]:
+    """Part the answers for pictures from those for the moved ones that follow them."""
+    if targets.moves is None:
+        return found, targets
+    count = len(targets.moves)
+    return found.rows(slice(count)), replace(targets, moved=found.rows(slice(count, None)))
 
-        def on_step(report: StepReport) -> None:
-            history.write(json.dumps(asdict(report)) + "\n")
-            if report.step % recipe.checkpoint_steps == 0 or report.step == report.num_steps:
-                save_checkpoint(
-                    out_dir / CHECKPOINT_NAME,
-                    {
-                        **describe_model(1, recipe.size_px, recipe.model),
-                        "training": training.state_dict(),
-                        "stream": stream.state_dict(),
-                    },
-                )
-            if on_progress is not None:
-                on_progress(report)
 
-        training.run(_endless(stream, device), on_step)
+def _save(path: Path, recipe: Stage1Recipe, training: Training[Batch], stream: Stream) -> None:
+    save_checkpoint(
+        path,
+        {
+            **describe_model(1, recipe.size_px, recipe.model),
+            "training": training.state_dict(),
+            "stream": stream.state_dict(),
+        },
+    )
 
 
 def _endless(stream: Stream, device: torch.device) -> Iterator[Batch]:

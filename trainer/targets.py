@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from synthforge.conventions import IGNORE_CLASS
 from trainer.batches import Batch
-from trainer.model.network import CANONICAL_FOCAL
+from trainer.model.network import CANONICAL_FOCAL, Predictions
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Targets:
         landmarks: (B, 68, 2) in shares of the picture's side.
         landmark_weight: (B, 68): 1 inside the picture, 0 outside.
         normals: (B, 3, h, w) unit vectors, camera axes; 0 = nothing there.
+        moved: what the model says of the moved pictures, where a term asks for it.
+        moves: (B, 2, 3) by which they were moved; see `trainer.consistency`.
     """
 
     weight: Tensor
@@ -32,6 +34,8 @@ class Targets:
     landmarks: Tensor | None
     landmark_weight: Tensor | None
     normals: Tensor | None
+    moved: Predictions | None = None
+    moves: Tensor | None = None
 
 
 def targets_of(batch: Batch, stride: int) -> Targets:

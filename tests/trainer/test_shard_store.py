@@ -29,6 +29,7 @@ class Server:
         cuts: name -> connections that break in the middle, still to come.
         spoilt: name -> answers with a flipped byte, still to come.
         ranges: whether `Range` is understood.
+        keys: name -> the `Authorization` that came with it.
     """
 
     root: Path
@@ -36,11 +37,14 @@ class Server:
     cuts: Counter[str] = field(default_factory=Counter)
     spoilt: Counter[str] = field(default_factory=Counter)
     ranges: bool = True
+    keys: dict[str, str] = field(default_factory=dict)
     url: str = ""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         name, _, query = handler.path.lstrip("/").partition("?")
         self.asked[name] += 1
+        if "Authorization" in handler.headers:
+            self.keys[name] = handler.headers["Authorization"]
         if query != "signature=1":
             handler.send_error(403)
             return
@@ -119,6 +123,37 @@ def test_links_beside_the_manifest_are_followed(
     source = open_source(f"{base}/signed.json?signature=1")
     assert source.manifest() == made.manifest
     assert b"".join(source.chunks(record.name, 0, 0)) == (made.folder / record.name).read_bytes()
+
+
+def test_lapsed_links_are_renewed(server: Server, made: Any, tmp_path: Path) -> None:
+    record = made.manifest.shards[0]
+    base = server.url.partition("/manifest")[0]
+
+    def publish(signature: int) -> None:
+        document = json.loads((made.folder / "manifest.json").read_bytes())
+        document["links"] = {record.name: f"{base}/{record.name}?signature={signature}"}
+        (made.folder / "signed.json").write_text(json.dumps(document))
+
+    publish(0)
+    source = open_source(f"{base}/signed.json?signature=1")
+    source.manifest()
+    with pytest.raises(PermissionError, match="answered 403"):
+        list(source.chunks(record.name, 0, 0))
+    publish(1)
+    assert b"".join(source.chunks(record.name, 0, 0)) == (made.folder / record.name).read_bytes()
+    assert server.asked["signed.json"] == 3
+    (made.folder / "signed.json").unlink()
+
+
+def test_the_service_s_key_goes_to_its_manifest_alone(
+    server: Server, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHFORGE_KEY", "k" * 40)
+    base = server.url.partition("/manifest")[0]
+    with pytest.raises(PermissionError):
+        open_source(f"{base}/v1/jobs/7/manifest?links=presigned").manifest()
+    open_source(server.url).manifest()
+    assert server.keys == {"v1/jobs/7/manifest": f"Bearer {'k' * 40}"}
 
 
 @pytest.mark.parametrize("ranges", [True, False])

@@ -155,6 +155,25 @@ def test_stage_1_leaves_figures_table_and_checkpoint(made: Any, tmp_path: Path) 
         run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=TINY, held_out_split="test"))
 
 
+def test_a_report_and_tensorboard_show_curves_and_faces(made: Any, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="the extra `tensorboard` is missing",
+    )
+    options = Stage1Options(recipe=TINY, tensorboard=True)
+    result = run_stage1(str(made.folder), tmp_path, options)
+    page = result.report.read_text()
+    assert page.count("<polyline") == 2 + len(TINY.loss.weights)
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert "NME, inter-ocular" in page
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"loss", "learning_rate", "terms/heatmaps", "time/wait_s"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 9))
+    assert [event.step for event in events.Images("faces/0")] == [5, 8]
+
+
 def test_eight_samples_are_learnt_by_heart(face_samples: Any) -> None:
     batch = face_samples
     config = ModelConfig(

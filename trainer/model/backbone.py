@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,14 @@ class BackboneConfig:
         channels: of the encoder's levels, each half as fine as the one before.
         blocks: residual blocks a level.
         features: channels of f_s.
+        kind: tells the configurations of backbones apart where they are stored.
     """
 
     stem_stride: int = 2
     channels: tuple[int, ...] = (24, 48, 96, 128, 160)
     blocks: tuple[int, ...] = (1, 1, 2, 2, 2)
     features: int = 32
+    kind: Literal["compact"] = "compact"
 
     def __post_init__(self) -> None:
         if len(self.blocks) != len(self.channels):
@@ -37,6 +39,11 @@ class BackboneConfig:
         for count in (*self.channels, self.features):
             if count % _CHANNELS_A_GROUP:
                 raise ValueError(f"channels {count}: a multiple of {_CHANNELS_A_GROUP} would do")
+
+    @property
+    def coarse_features(self) -> int:
+        """Channels of the encoder's last level."""
+        return self.channels[-1]
 
     @property
     def stride(self) -> int:

@@ -13,6 +13,7 @@ from synthforge.conventions import CLASSES, IGNORE_CLASS, NUM_LANDMARKS
 
 NUM_CLASSES: Final = sum(class_id != IGNORE_CLASS for class_id in CLASSES)
 _GUESS_SPREAD: Final = 0.15  # of the picture's side: how far from the guess a point may be
+_START_LOG_SPREAD: Final = -3.0  # 5 % of the side
 _SPREAD_RANGE: Final = (-7.0, 2.0)  # log of a spread in pictures' sides: 0.001 to 7
 
 
@@ -61,10 +62,19 @@ class LandmarkHead(nn.Module):
         grid = cell_centres(logits)  # (h * w, 2)
         logits = logits + nearness(guess.detach(), logits, _GUESS_SPREAD)
         weights = logits.flatten(2).softmax(-1)
-        doubt = self.doubt(features).float().flatten(2)
-        log_spread = (weights.detach() * doubt).sum(-1) - 3.0  # exp(-3): 5 % of the side, at first
-        log_spread = log_spread.clamp(*_SPREAD_RANGE)
+        log_spread = log_spread_of(weights, self.doubt(features))
         return LandmarkPrediction(weights @ grid, log_spread, logits, guess)
+
+
+def log_spread_of(weights: Tensor, doubt: Tensor) -> Tensor:
+    """Return the log of each point's expected error, (B, N), from the doubt where it is seen.
+
+    Args:
+        weights: (B, N, h * w), shares of the point's heatmap, summing to 1.
+        doubt: (B, N, h, w).
+    """
+    found = (weights.detach() * doubt.float().flatten(2)).sum(-1)
+    return (found + _START_LOG_SPREAD).clamp(*_SPREAD_RANGE)
 
 
 def _cell_axes(maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,226 @@
+"""The models that a recipe may choose: published, pretrained; and what they are trained by."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainer.augment import AugmentConfig
+from trainer.checkpoint import load_checkpoint
+from trainer.consistency import (
+    ConsistencyConfig,
+    Moved,
+    draw_moves,
+    features_apart,
+    move_picture,
+    move_predictions,
+    outputs_apart,
+)
+from trainer.loop import LoopConfig
+from trainer.losses import LossConfig, compute_losses
+from trainer.model.backbone import BackboneConfig
+from trainer.model.heads import LandmarkPrediction
+from trainer.model.network import FaceModel, ModelConfig, Predictions
+from trainer.model.pretrained import PretrainedBackbone, load_weights, pretrained_config
+from trainer.model.published import UNetConfig
+from trainer.order import OrderConfig
+from trainer.recipes import (
+    Stage1Recipe,
+    stage1_published,
+    stage1_quick,
+    with_backbone,
+    with_consistency,
+    with_learnt_weights,
+)
+from trainer.stages import Stage1Options, open_training, run_stage1
+from trainer.stream import StreamConfig
+from trainer.targets import Targets, targets_of
+
+TINY = ModelConfig(
+    BackboneConfig(stem_stride=2, channels=(8, 16), blocks=(1, 1), features=16), normals=True
+)
+
+
+def millions(module: nn.Module | None) -> float:
+    assert module is not None
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+def test_the_published_model_has_the_published_size() -> None:
+    with torch.device("meta"):
+        model = FaceModel(stage1_published().model)
+    assert millions(model.backbone) == pytest.approx(17.27, abs=0.005)
+    assert millions(model.segmentation) == pytest.approx(17.30, abs=0.005)
+    assert millions(model.depth) == pytest.approx(17.30, abs=0.005)
+    assert millions(model.landmarks) == pytest.approx(0.89, rel=0.15)
+
+
+def test_the_published_model_predicts_at_the_published_sizes() -> None:
+    torch.manual_seed(0)
+    out = FaceModel(ModelConfig(UNetConfig(), heads="published")).eval()(
+        torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    )
+    assert out.features.shape == (1, 64, 64, 64)
+    assert out.segmentation.shape == (1, 20, 64, 64)
+    assert out.log_depth.shape == (1, 64, 64)
+    assert out.landmarks.logits.shape == (1, 68, 16, 16)
+    assert ((out.landmarks.xy > 0) & (out.landmarks.xy < 1)).all()
+
+
+@pytest.fixture(scope="module")
+def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny ConvNeXt in a folder, as its library saves one."""
+    transformers = pytest.importorskip("transformers", reason="the extra `backbones` is missing")
+    folder: Path = tmp_path_factory.mktemp("convnext")
+    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1])
+    transformers.ConvNextModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_pretrained_backbone_begins_with_its_weights(small_encoder: Path) -> None:
+    config = pretrained_config(str(small_encoder), features=16)
+    assert (config.stem_stride, config.stride, config.coarse_features) == (4, 32, 32)
+    backbone = PretrainedBackbone(config)
+    held = torch.nn.Module.state_dict(backbone.encoder)
+    name = next(name for name in held if name.endswith("dwconv.weight"))
+    before = held[name].clone()
+    load_weights(backbone, small_encoder)
+    assert not torch.equal(before, backbone.encoder.state_dict()[name])
+    again = PretrainedBackbone(config)
+    load_weights(again, small_encoder)
+    assert torch.equal(again.encoder.state_dict()[name], backbone.encoder.state_dict()[name])
+    out = FaceModel(ModelConfig(config)).eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    assert out.features.shape == (1, 16, 16, 16)
+
+
+def test_no_backbone_is_downloaded(small_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing is downloaded"):
+        pretrained_config("facebook/convnext-tiny-224")
+    with pytest.raises(ValueError, match=r"the folder holds no config.json"):
+        pretrained_config(str(tmp_path))
+    (tmp_path / "config.json").write_text((small_encoder / "config.json").read_text())
+    with pytest.raises(ValueError, match="backbone weights of"):
+        load_weights(PretrainedBackbone(pretrained_config(str(tmp_path))), tmp_path)
+
+
+def test_a_config_survives_its_file(small_encoder: Path) -> None:
+    pretrained = ModelConfig(pretrained_config(str(small_encoder)), learnt_weights=("heatmaps",))
+    for config in (ModelConfig(), TINY, stage1_published().model, pretrained):
+        assert ModelConfig.from_json(config.to_json()) == config
+    old = json.loads(TINY.to_json())
+    del old["backbone"]["kind"]
+    assert ModelConfig.from_json(json.dumps(old)) == TINY
+
+
+def recipe_of(model: ModelConfig, loss: LossConfig, size_px: int = 32) -> Stage1Recipe:
+    return Stage1Recipe(
+        size_px=size_px,
+        model=model,
+        stream=StreamConfig(batch_size=8, order=OrderConfig(seed=1), threads=1),
+        augment=AugmentConfig(size_px=size_px),
+        loss=loss,
+        loop=LoopConfig(steps=2, warmup_steps=1),
+    )
+
+
+def test_stage_1_runs_on_a_pretrained_backbone(
+    made: Any, small_encoder: Path, tmp_path: Path
+) -> None:
+    recipe = with_backbone(recipe_of(ModelConfig(), LossConfig()), str(small_encoder))
+    result = run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=recipe))
+    content = load_checkpoint(result.checkpoint)
+    assert ModelConfig.from_json(content["model_config"]) == recipe.model
+    shares = {group["rate_share"] for group in content["training"]["optimiser"]["param_groups"]}
+    assert shares == {0.1, 1.0}
+
+
+def test_stage_1_runs_with_learnt_weights_and_consistency(made: Any, tmp_path: Path) -> None:
+    recipe = recipe_of(replace(TINY, normals=False), LossConfig())
+    recipe = with_learnt_weights(with_consistency(recipe))
+    result = run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=recipe))
+    state = load_checkpoint(result.checkpoint)["training"]["model"]
+    assert len(state["log_variances"]) == len(LossConfig().weights) + 2
+    assert (state["log_variances"] != 0).all(), "they are learnt"
+
+
+def test_uncertain_terms_weigh_less() -> None:
+    predictions = FaceModel(replace(TINY, learnt_weights=("depth_metric",)))(
+        torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    )
+    predictions = replace(predictions, log_variances=torch.tensor([2.0], requires_grad=True))
+    targets = Targets(torch.ones(2), None, torch.full((2, 8, 8), 3.0), None, None, None)
+    found = compute_losses(
+        predictions,
+        targets,
+        LossConfig({"depth_metric": 1.0}),
+        torch.tensor(4.0),
+        ("depth_metric",),
+    )
+    term = found.terms["depth_metric"]
+    assert found.total.item() == pytest.approx(term.item() * np.exp(-2.0) + 2.0 * 2 / 4, rel=1e-5)
+
+
+def smooth_predictions(side: int) -> Predictions:
+    """Maps that are linear in x and y: bilinear sampling moves them without error."""
+    rows, columns = torch.meshgrid(*[(torch.arange(side) + 0.5) / side] * 2, indexing="ij")
+    maps = torch.stack([columns, rows, columns + rows])[None]
+    xy = torch.tensor([[[0.4, 0.5], [0.6, 0.3]]])
+    marks = LandmarkPrediction(xy, torch.zeros(1, 2), torch.zeros(1, 2, 4, 4), xy)
+    return Predictions(maps, maps.clone(), maps[:, 0], marks, None)
+
+
+def test_a_model_that_moves_with_its_picture_has_no_consistency_loss() -> None:
+    found = smooth_predictions(32)
+    moves = draw_moves(ConsistencyConfig(), 0, 3, ["a"])
+    wanted, is_valid = move_predictions(found, moves)
+    assert 0.3 < float(is_valid.mean()) < 1.0, "what comes from beyond does not count"
+    assert float(outputs_apart(Moved(wanted, wanted, is_valid))) < 1e-6
+    shifted = replace(wanted, features=wanted.features + (1 - is_valid[:, None]) * 9)
+    assert float(features_apart(Moved(shifted, wanted, is_valid))) < 1e-6
+    elsewhere = replace(wanted, features=wanted.features + 0.1)
+    assert float(features_apart(Moved(elsewhere, wanted, is_valid))) > 0.1
+
+
+def test_pictures_maps_and_points_move_alike() -> None:
+    side = 64
+    image = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    image[..., 18:22, 38:42] = 255  # a square around (40, 20)
+    moves = draw_moves(ConsistencyConfig(rotation_deg=25, shift=0.1), 0, 0, ["k"])
+    xy = torch.tensor([[[40 / side, 20 / side]]])
+    marks = LandmarkPrediction(xy, torch.zeros(1, 1), torch.zeros(1, 1, 4, 4), xy)
+    features = image[:, :1].float()
+    found = Predictions(features, None, None, marks, None)
+    wanted, _ = move_predictions(found, moves)
+    assert wanted.landmarks is not None
+    for maps in (move_picture(image, moves)[:, :1].float(), wanted.features):
+        light = maps[0, 0].double()
+        cells = (torch.arange(side) + 0.5) / side
+        x = float((light.sum(0) * cells).sum() / light.sum())
+        y = float((light.sum(1) * cells).sum() / light.sum())
+        assert wanted.landmarks.xy[0, 0].tolist() == pytest.approx([x, y], abs=0.01)
+    assert torch.equal(moves, draw_moves(ConsistencyConfig(25, 0.1), 0, 0, ["k"]))
+
+
+def test_a_backbone_learns_at_its_own_rate() -> None:
+    recipe = recipe_of(TINY, LossConfig())
+    recipe = replace(recipe, loop=replace(recipe.loop, backbone_rate_share=0.1))
+    groups = open_training(recipe, torch.device("cpu")).optimiser.param_groups
+    assert {group["rate_share"] for group in groups} == {0.1, 1.0}
+    one = open_training(replace(stage1_quick()), torch.device("cpu")).optimiser.param_groups
+    assert {group["rate_share"] for group in one} == {1.0}
+
+
+def test_consistency_terms_need_moved_pictures(face_samples: Any) -> None:
+    model = FaceModel(replace(TINY, normals=False))
+    targets = targets_of(face_samples, 2)
+    weights = LossConfig({"consistency_outputs": 1.0})
+    assert weights.needs_moved
+    with pytest.raises(ValueError, match="the batch was not moved"):
+        compute_losses(model(face_samples.image), targets, weights, torch.tensor(8.0))
