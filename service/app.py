@@ -15,7 +15,17 @@ from service.loops import make_loops
 from service.metrics import Metrics
 from service.objects import StorageFactory, storage_under
 from service.requests import RequestLog
-from service.routes import actions, datasets, estimates, events, health, jobs, keys, leases
+from service.routes import (
+    actions,
+    datasets,
+    estimates,
+    events,
+    health,
+    jobs,
+    keys,
+    leases,
+    previews,
+)
 from service.settings import Settings
 from service.store import Store
 from synthforge import __version__
@@ -70,7 +80,7 @@ def create_app(
         dependencies=[Depends(authorize)],
     )
     app.state.context = context
-    for routes in (jobs, actions, datasets, estimates, events, leases, keys, health):
+    for routes in (jobs, actions, datasets, estimates, previews, events, leases, keys, health):
         app.include_router(routes.router)
     problems.install(app)
     documents.install(app)

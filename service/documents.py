@@ -35,6 +35,7 @@ from synthforge.leases import (
     ShardReport,
     SummaryReport,
 )
+from synthforge.previews import PreviewGrant, PreviewReport, PreviewRequest
 from synthforge.shards import Manifest
 
 _REF: Final = "#/components/schemas/{model}"
@@ -48,6 +49,8 @@ _READ: Final[tuple[type[BaseModel], ...]] = (
     ShardReport,
     SummaryReport,
     LeaseReturn,
+    PreviewReport,
+    PreviewRequest,
 )
 _ANSWERED: Final[tuple[type[BaseModel], ...]] = (
     CreatedKey,
@@ -61,6 +64,7 @@ _ANSWERED: Final[tuple[type[BaseModel], ...]] = (
     LeaseGrant,
     Manifest,
     PoolList,
+    PreviewGrant,
     Problem,
     ReportAnswer,
     ReturnAnswer,

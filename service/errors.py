@@ -144,6 +144,32 @@ class StorageUnavailableError(ServiceError):
     """The object store does not answer; the same request may do later."""
 
 
+class TooManyPreviewsError(ServiceError):
+    """As many previews as may be are waited for already."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} previews are waited for already: ask again in a moment")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Say when to come again."""
+        return {"Retry-After": "1"}
+
+
+class PreviewFailedError(ServiceError):
+    """The worker cannot make the preview."""
+
+
+class PreviewTimeoutError(ServiceError):
+    """No worker made the preview in time."""
+
+    def __init__(self, patience_s: float) -> None:
+        super().__init__(
+            f"no worker made the preview within {patience_s:g} s: is a pool up, with an actor that "
+            "runs this generator? Fewer samples, or smaller ones, take less"
+        )
+
+
 class NotReadyError(ServiceError):
     """The service cannot work now."""
 
@@ -181,6 +207,9 @@ PROBLEMS: Final[dict[type[ServiceError], ProblemKind]] = {
     StorageUnavailableError: ProblemKind(
         503, "storage-unavailable", "The object store is not there"
     ),
+    TooManyPreviewsError: ProblemKind(429, "too-many-previews", "There are too many previews"),
+    PreviewFailedError: ProblemKind(422, "preview-failed", "The preview cannot be made"),
+    PreviewTimeoutError: ProblemKind(503, "preview-timeout", "No worker made the preview in time"),
     NotReadyError: ProblemKind(503, "not-ready", "The service is not ready"),
 }
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from service import clearing, manifests
+from service import clearing, manifests, previews
 from service.context import Context
 from service.launcher import Launcher
 from service.store.rows import JobRow
 from synthforge.storage import StorageError
 
 _LOG: Final = logging.getLogger(__name__)
+PREVIEWS_SWEPT_EVERY_S: Final = 30.0
 RATES_KEPT_EVERY_S: Final = 5.0
 _FIRST_BACK_OFF_S: Final = 1.0
 _LONGEST_BACK_OFF_S: Final = 60.0
@@ -135,6 +136,21 @@ class Clearer:
         return num_cleared
 
 
+class PreviewSweeper:
+    """Deletes the previews that nobody fetched."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def step(self) -> int:
+        """Return how many there were; a store that does not answer is asked again."""
+        try:
+            return previews.sweep(self._context)
+        except StorageError as error:
+            _LOG.warning("previews wait to be swept", extra={"reason": str(error)})
+            return 0
+
+
 class RateKeeper:
     """Writes down what shards cost."""
 
@@ -160,6 +176,7 @@ def make_loops(context: Context) -> tuple[Loop, ...]:
         Loop("reaper", Reaper(context).step, interval_s, failed),
         Loop("committer", Committer(context).step, interval_s, failed, context.manifest_due),
         Loop("clearer", Clearer(context).step, interval_s, failed, context.clearing_due),
+        Loop("previews", PreviewSweeper(context).step, PREVIEWS_SWEPT_EVERY_S, failed),
         Loop("rates", RateKeeper(context).step, RATES_KEPT_EVERY_S, failed),
     )
     if not settings.ray_jobs_url:

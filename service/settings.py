@@ -67,6 +67,8 @@ class Settings:
     idempotency_kept_s: float = _setting(86_400.0, "how long an Idempotency-Key is remembered")
     events_poll_s: float = _setting(0.25, "how often an event stream looks for news")
     events_keepalive_s: float = _setting(15.0, "a silent event stream says that it lives")
+    preview_timeout_s: float = _setting(30.0, "a preview is waited for so long")
+    max_previews: int = _setting(16, "previews that may be waited for at once")
     shutdown_grace_s: float = _setting(10.0, "open requests get so long to end at shutdown")
 
     @property

@@ -82,6 +82,18 @@ def submit(
     return store.jobs.submit(new, settings.idempotency_kept_s)
 
 
+def accepted_spec(settings: Settings, document: bytes) -> JobSpec:
+    """Read a job spec that the pools can carry out.
+
+    Raises:
+        InvalidRequestError: the spec, or its generator, cannot be.
+        StorageUnavailableError: the registry of assets does not answer.
+    """
+    spec = parsed_spec(document)
+    _check_generator(spec, settings)
+    return spec
+
+
 def parsed_spec(document: bytes) -> JobSpec:
     """Read a job spec as it came over the wire.
 

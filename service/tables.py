@@ -174,6 +174,28 @@ fingerprints = Table(
     Column("generator", Text, nullable=False),
 )
 
+_PREVIEW_OPEN: Final = "state = 'open'"
+IS_PREVIEW_OPEN: Final = text("previews.state = 'open'")
+previews = Table(
+    "previews",
+    metadata,
+    Column("token", String(64), primary_key=True),
+    Column("state", String(8), nullable=False),  # open, leased, done
+    Column("generator", String(32), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("num_samples", Integer, nullable=False),
+    Column("output_url", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),  # nobody waits for it any more
+    Column("report", Text),  # JSON
+)
+Index(
+    "ix_previews_open",
+    previews.c.created_at,
+    sqlite_where=text(_PREVIEW_OPEN),
+    postgresql_where=text(_PREVIEW_OPEN),
+)
+
 rates = Table(
     "rates",
     metadata,

@@ -34,6 +34,7 @@ from synthforge.leases import (
     Report,
     ShardPage,
 )
+from synthforge.previews import PreviewGrant, PreviewReport, PreviewRequest
 from synthforge.shards import Manifest, ShardRecord
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -42,6 +43,7 @@ _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
 # An open event stream says that it lives every 15 s (SYNTHFORGE_EVENTS_KEEPALIVE_S).
 _EVENTS_SILENCE_S: Final = 60.0
+_PREVIEW_TIMEOUT_S: Final = 150.0  # the service gives up before (SYNTHFORGE_PREVIEW_TIMEOUT_S)
 _BLANK: Final = "about:blank"  # RFC 9457: no more is known than the status
 _STALE_LEASE: Final = "urn:synthforge:problem:stale-lease"
 _JSON: Final = {"Content-Type": "application/json"}
@@ -207,6 +209,27 @@ class Client:
         answer = self._call("POST", "/v1/estimates", content=content, params=query, headers=_JSON)
         found: dict[str, Any] = json.loads(answer.content)
         return found
+
+    def preview(self, spec: JobSpec | Mapping[str, Any] | str | bytes, samples: int = 16) -> bytes:
+        """Return the first samples of a job to be: a tar with a contact sheet (`preview.jpg`).
+
+        Args:
+            spec: as of `submit`.
+            samples: at most 64.
+
+        Raises:
+            InvalidRequestError: the spec cannot be, or its ranges let no sample through.
+            UnavailableError: no worker made it in time.
+        """
+        answer = self._call(
+            "POST",
+            "/v1/previews",
+            content=_spec_json(spec),
+            params={"samples": samples},
+            headers=_JSON,
+            timeout=_PREVIEW_TIMEOUT_S,
+        )
+        return answer.content
 
     def get(self, job_id: str) -> JobStatus:
         """Return how a job stands."""
@@ -385,6 +408,24 @@ class Client:
             page = ShardPage.model_validate_json(answer.content)
             yield from page.shards
             after = page.next
+
+    # Previews
+
+    def lease_previews(self, request: PreviewRequest) -> PreviewGrant:
+        """Ask for previews to make. An answer lost on the way is not asked for again."""
+        content = request.model_dump_json()
+        path = "/v1/previews/leases"
+        answer = self._call("POST", path, content=content, headers=_JSON, may_repeat=False)
+        return PreviewGrant.model_validate_json(answer.content)
+
+    def report_preview(self, token: str, report: PreviewReport) -> None:
+        """Say what became of a preview.
+
+        Raises:
+            StaleLeaseError: nobody waits for it any more.
+        """
+        path = f"/v1/previews/leases/{token}/report"
+        self._call("POST", path, content=report.model_dump_json(), headers=_JSON)
 
     # The wire
 

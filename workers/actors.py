@@ -19,12 +19,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthforge.jobs import Generator
+from synthforge.previews import PreviewReport, PreviewTask
 from workers.flight_recorder import FlightRecorder, LastWords, read_last_words
 from workers.scratch import make_scratch
 from workers.shard_worker import ShardWorker, WorkerSettings
 from workers.slots import Awake
 
-_THREADS: Final = {"make": 1, "deliver": 1, "watch": 1}
+_THREADS: Final = {"make": 1, "deliver": 1, "watch": 1, "preview": 1}
 
 
 class Actor(ShardWorker):
@@ -61,6 +62,20 @@ def start_actor(
 def call(actor: Any, method: str, group: str, *arguments: object) -> Any:
     """Call an actor's method on the thread of a concurrency group."""
     return getattr(actor, method).options(concurrency_group=group).remote(*arguments)
+
+
+def begin_preview(actor: Any, task: PreviewTask) -> Any:
+    """Have an actor make a preview before what it is at; return what stands for its answer."""
+    return call(actor, "preview", "preview", task)
+
+
+def preview_result(ref: Any) -> PreviewReport | None:
+    """Return an actor's answer once it is there; raises what the actor did, or died of."""
+    ready, _ = ray.wait([ref], timeout=0)
+    if not ready:
+        return None
+    report: PreviewReport = ray.get(ref)
+    return report
 
 
 def ask_last_words(awake: Awake) -> Future[LastWords | None]:

@@ -32,10 +32,18 @@ from synthforge.leases import (
 )
 from synthforge.shards import ShardRecord
 from workers import undone
-from workers.actors import Actor, ask_last_words, call, start_actor
+from workers.actors import (
+    Actor,
+    ask_last_words,
+    begin_preview,
+    call,
+    preview_result,
+    start_actor,
+)
 from workers.flight_recorder import LastWords
 from workers.heartbeats import Heartbeats
 from workers.messenger import Messenger, is_passing
+from workers.preview_desk import PreviewDesk, Seat
 from workers.scaling import Bounds, Held, wanted_change
 from workers.shard_worker import Progress, WorkerSettings
 from workers.slots import Awake, Dead, Slot, Work
@@ -86,6 +94,9 @@ class Pool:
         self._actor_class = actor_class
         self._client = client
         self._messenger = Messenger()
+        self._previews = PreviewDesk(
+            settings.name, client, self._messenger, begin_preview, preview_result
+        )
         self._heartbeats = Heartbeats(client, self._messenger, time.monotonic)
         self._slots: list[Slot] = []
         self._dead: list[Dead] = []
@@ -107,6 +118,7 @@ class Pool:
                 self._bury()
                 self._watch()
                 self._beat()
+                self._previews.tend(self._seats())
                 self._messenger.tend()
         finally:
             self._leave()
@@ -146,6 +158,14 @@ class Pool:
             )
             waking = call(actor, "wake", "make")
             self._slots.append(Slot(kind, actor, waking, idle_since=now))
+
+    def _seats(self) -> list[Seat]:
+        """Return the actors that are warm."""
+        return [
+            Seat(slot.kind, slot.actor, slot.is_busy)
+            for slot in self._slots
+            if slot.awake is not None
+        ]
 
     # Leases
 

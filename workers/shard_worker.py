@@ -16,6 +16,7 @@ import torch
 
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
+from synthforge.previews import PREVIEW_FILE, PreviewReport, PreviewTask
 from synthforge.samples import Member, members_of
 from synthforge.shards import (
     Fingerprint,
@@ -37,7 +38,9 @@ from workers.flight_recorder import FlightRecorder
 from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator, read_hashes
 from workers.one_thread import one_thread
+from workers.preview_maker import make_preview
 from workers.raster.select import Backend
+from workers.render_turn import RenderTurn
 from workers.shard_writer import ShardFile, ShardWriter
 from workers.summary import summarise
 from workers.tally import Tally
@@ -120,7 +123,8 @@ class _Made:
 class ShardWorker:
     """Makes shards, then delivers them; while one is delivered the next can be made.
 
-    `make`, `deliver` and `watch` may be called from three threads; two `make` at once may not.
+    `make`, `deliver`, `watch` and `preview` may be called from four threads; two `make` at once
+    may not.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -129,6 +133,7 @@ class ShardWorker:
         self._cancelled_early: deque[str] = deque(maxlen=_MAX_CANCELLED_EARLY)
         self._lock = threading.Lock()
         self._made: dict[str, _Made] = {}
+        self._turn = RenderTurn()
         self.stages = Stages()
         settings.scratch.mkdir(parents=True, exist_ok=True)
         self.recorder = FlightRecorder(settings.scratch)
@@ -156,7 +161,7 @@ class ShardWorker:
         execution = self._begin(lease.token)
         try:
             self._check_fence(lease)
-            with one_thread():
+            with self._turn.held(), one_thread():
                 self._made[lease.token] = self._make(lease, _plan_of(lease), execution)
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:
             self._executions.pop(lease.token, None)
@@ -166,6 +171,34 @@ class ShardWorker:
             self._executions.pop(lease.token, None)
             raise
         return Progress(execution.num_samples, execution.num_rejected)
+
+    def preview(self, task: PreviewTask) -> PreviewReport:
+        """Make a preview before the shard in hand goes on, and put it into the store.
+
+        Raises:
+            StorageError: the store did not take it.
+        """
+        begin = time.monotonic()
+
+        def check(_index: int) -> None:
+            if time.monotonic() - begin > task.patience_s:
+                raise PlanError(f"it took longer than {task.patience_s:.0f} s: ask for less")
+
+        try:
+            prefix = self._prefix_of(task.output_url)
+            generator, _ = self._opened(task.spec.generator)
+            with self._turn.cut_in(), one_thread():
+                self.recorder.begin(task.token)  # what kills here is no death of the shard's
+                made = make_preview(task.spec, task.plan, generator, self._settings.backend, check)
+        except PlanError as error:
+            return PreviewReport(error=str(error)[:2000])
+        storage = open_storage(task.output_url, root=prefix)
+        return PreviewReport(
+            file=storage.put_bytes(PREVIEW_FILE, made.tar),
+            num_samples=made.num_samples,
+            num_rejected=made.num_rejected,
+            seconds=time.monotonic() - begin,
+        )
 
     def deliver(self, token: str) -> ShardReport:
         """Upload what `make` made, read it back, and say where it lies.
@@ -262,6 +295,8 @@ class ShardWorker:
 
         def before_chunk(index: int) -> None:
             execution.check()
+            if self._turn.give_way():
+                self.recorder.begin(lease.token)
             self.recorder.at(plan.position_of(index))
 
         stream = FaceStream(maker, lease.spec, plan, before_chunk)
@@ -334,9 +369,12 @@ class ShardWorker:
         return open_storage(lease.output_url, root=prefix)
 
     def _check_fence(self, lease: Lease) -> str:
-        """Hold the lease's output under this worker's own prefixes, whatever the service says."""
+        return self._prefix_of(lease.output_url)
+
+    def _prefix_of(self, output_url: str) -> str:
+        """Hold an output under this worker's own prefixes, whatever the service says."""
         try:
-            url = canonical_url(lease.output_url)
+            url = canonical_url(output_url)
         except UrlError as error:
             raise PlanError(f"output_url: {error}") from None
         for prefix in self._settings.output_prefixes:

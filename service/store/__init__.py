@@ -9,6 +9,7 @@ from service.store.job_verbs import JobVerbs
 from service.store.key_verbs import KeyVerbs
 from service.store.lease_verbs import LeaseVerbs
 from service.store.pool_verbs import PoolVerbs
+from service.store.preview_verbs import PreviewVerbs
 from service.store.rate_verbs import RateVerbs
 from service.store.report_verbs import ReportVerbs
 
@@ -24,5 +25,6 @@ class Store:
         self.reports = ReportVerbs(database)
         self.datasets = DatasetVerbs(database)
         self.rates = RateVerbs(database)
+        self.previews = PreviewVerbs(database)
         self.pools = PoolVerbs(database)
         self.keys = KeyVerbs(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,8 @@ from synthforge.commands.inputs import (
 )
 from synthforge.console import estimate_lines, note, progress, say
 from synthforge.jobs import JobState, JobStatus
+from synthforge.previews import MAX_SAMPLES, SHEET_NAME
+from synthforge.tar_format import read_tar
 
 app = typer.Typer()
 
@@ -56,6 +59,25 @@ def estimate(
         return
     for line in estimate_lines(found):
         say(line)
+
+
+@app.command(epilog="Example: synthforge preview faces.json --out preview --samples 16")
+def preview(
+    spec: SpecArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the contact sheet and the samples.")],
+    service: ServiceOption = DEFAULT_SERVICE,
+    samples: Annotated[int, typer.Option(min=1, max=MAX_SAMPLES, help="At most.")] = 16,
+) -> None:
+    """Render the first samples of a job to be, at once, on a warm worker."""
+    parsed = read_spec(spec)
+    with connect(service) as client:
+        tar = client.preview(parsed, samples)
+    out.mkdir(parents=True, exist_ok=True)
+    members = list(read_tar([tar]))
+    for member in members:
+        (out / member.name).write_bytes(member.data)
+    say(str(out / SHEET_NAME))
+    note(f"{len(members) - 1} files of samples in {out}")
 
 
 @app.command(epilog="Example: synthforge watch 01J9Z6")

@@ -9,6 +9,7 @@ from synthforge.client import Client
 from synthforge.jobs import Generator, JobState
 from synthforge.shards import MANIFEST_NAME, Fingerprint
 from synthforge.storage import open_storage
+from synthforge.tar_format import read_tar
 from tests.end_to_end.engine import Engine, small_spec
 
 LARGE = {"count": 5000, "output": {"samples_per_shard": 2500}}
@@ -70,3 +71,16 @@ def test_actors_of_unlike_machines_lease_each_under_its_own_fingerprint(
         small_spec(seed=8, count=6, output=exact), num_workers=2, actor_class=OnItsOwnMachine
     )
     assert len({shard.fingerprint for shard in made.manifest.shards}) == 1
+
+
+def test_a_preview_comes_while_every_actor_is_busy(engine: Engine) -> None:
+    with engine.service() as (url, settings), Client(url) as client:
+        large = client.submit(small_spec(**LARGE))
+        with engine.pool(url, settings, 1):
+            wait_for_progress(client, large.id)
+            tar = client.preview(small_spec(seed=9), samples=2)
+            assert client.get(large.id).shards.done == 0
+        client.cancel(large.id)
+    names = [member.name for member in read_tar([tar])]
+    assert names[0] == "preview.jpg"
+    assert {name[:9] for name in names[1:]} == {"000000000", "000000001"}

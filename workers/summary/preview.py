@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,11 +43,18 @@ def contact_sheet(index_path: Path, storage: Storage) -> bytes:
         index_path: the joined index of the dataset.
         storage: bound to the dataset's prefix.
     """
-    strips = []
-    for place in _places(index_path):
-        run = storage.read_range(place["shard"], place["offset"], place["num_bytes"])
-        strips.append(_strip(read_sample(run)))
-    return _jpeg(_grid(strips))
+    return sheet_of(
+        [
+            read_sample(storage.read_range(place["shard"], place["offset"], place["num_bytes"]))
+            for place in _places(index_path)
+        ]
+    )
+
+
+def sheet_of(samples: Sequence[Mapping[str, Array | SampleMeta]]) -> bytes:
+    """Return a JPEG of samples with their labels drawn over, each as `read_sample` has it."""
+    per_row = SAMPLES_PER_ROW if len(samples) <= NUM_SAMPLES else 2 * SAMPLES_PER_ROW
+    return _jpeg(_grid([_strip(sample) for sample in samples], per_row))
 
 
 def _places(index_path: Path) -> Iterator[dict[str, Any]]:
@@ -77,7 +84,7 @@ def read_sample(run: bytes) -> dict[str, Array | SampleMeta]:
     return sample
 
 
-def _strip(sample: dict[str, Array | SampleMeta]) -> UInt8Array:
+def _strip(sample: Mapping[str, Array | SampleMeta]) -> UInt8Array:
     """Draw one sample's tiles side by side."""
     image, meta = sample["image"], sample["meta"]
     assert isinstance(image, np.ndarray)  # noqa: S101 - the table says so
@@ -125,12 +132,12 @@ def _tile(picture: Array) -> UInt8Array:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _grid(strips: Sequence[UInt8Array]) -> UInt8Array:
+def _grid(strips: Sequence[UInt8Array], per_row: int) -> UInt8Array:
     blank = np.zeros_like(strips[0])
-    padded = [*strips, *[blank] * (-len(strips) % SAMPLES_PER_ROW)]
+    padded = [*strips, *[blank] * (-len(strips) % per_row)]
     rows = [
-        np.concatenate(padded[start : start + SAMPLES_PER_ROW], axis=1)
-        for start in range(0, len(padded), SAMPLES_PER_ROW)
+        np.concatenate(padded[start : start + per_row], axis=1)
+        for start in range(0, len(padded), per_row)
     ]
     return np.concatenate(rows, axis=0)
 

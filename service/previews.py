@@ -1,0 +1,144 @@
+"""Previews: a few samples of a spec, on a warm actor, before anything that is queued.
+
+Whoever asks waits; the worker puts one tar into the store, under the first output prefix; the
+service answers it and deletes it. A preview that nobody fetches is swept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from service import planning
+from service.context import Context
+from service.errors import (
+    PreviewFailedError,
+    PreviewTimeoutError,
+    StorageUnavailableError,
+    invalid,
+)
+from service.execution import spec_of
+from service.store.preview_verbs import NewPreview, PreviewRow
+from synthforge.jobs import JobSpec
+from synthforge.previews import (
+    MAX_SAMPLES,
+    PREVIEW_FILE,
+    PreviewGrant,
+    PreviewReport,
+    PreviewRequest,
+    PreviewTask,
+)
+from synthforge.shards import IndexRange, ShardPlan
+from synthforge.storage import StorageError
+from synthforge.urls import join_url
+
+FOLDER: Final = ".previews"  # under the first output prefix
+_TOKEN_BYTES: Final = 18
+_LOOK_EVERY_S: Final = 0.05
+_AGAIN_S: Final = 0.5  # an idle pool looks for previews this often
+_MAX_BYTES: Final = 1 << 28
+
+
+def plan_of(spec: JobSpec, num_samples: int) -> ShardPlan:
+    """Return the first samples of a job's first shard: the very ones that the job would make."""
+    first = planning.shard_plan(spec, *planning.nth_shard(spec, 0))
+    left, pieces = num_samples, []
+    for piece in first.indices:
+        if left > 0:
+            stop = min(piece.stop, piece.start + left)
+            pieces.append(IndexRange(start=piece.start, stop=stop))
+            left -= stop - piece.start
+    return first.model_copy(update={"indices": tuple(pieces)})
+
+
+async def preview(
+    context: Context, spec: JobSpec, num_samples: int, is_gone: Callable[[], Awaitable[bool]]
+) -> bytes:
+    """Have a preview made, and return its tar; no database connection is held while waiting.
+
+    Args:
+        context: the service's parts.
+        spec: of the job to be.
+        num_samples: at most; a job of fewer has fewer.
+        is_gone: tells whether whoever asked has left.
+
+    Raises:
+        TooManyPreviewsError: as many as may be are waited for already.
+        PreviewFailedError: it cannot be made; the message says why.
+        PreviewTimeoutError: no worker made it in time.
+        StorageUnavailableError: the store does not give it.
+    """
+    settings = context.settings
+    if not 1 <= num_samples <= MAX_SAMPLES:
+        raise invalid("samples", num_samples, f"1 to {MAX_SAMPLES} would do")
+    token = f"preview-{secrets.token_urlsafe(_TOKEN_BYTES)}"
+    new = NewPreview(
+        token=token,
+        generator=spec.generator.kind,
+        spec=spec.canonical_json().decode(),
+        num_samples=num_samples,
+        output_url=join_url(settings.output_prefixes[0], FOLDER, token),
+    )
+    patience_s = settings.preview_timeout_s
+    await run_in_threadpool(context.store.previews.ask, new, patience_s, settings.max_previews)
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end and not context.stopping.is_set():
+        row = await run_in_threadpool(context.store.previews.get, token)
+        if row is not None and row.report is not None:
+            return await run_in_threadpool(_fetched, context, row)
+        if await is_gone():
+            break
+        await asyncio.sleep(_LOOK_EVERY_S)
+    raise PreviewTimeoutError(patience_s)
+
+
+def lease(context: Context, request: PreviewRequest) -> PreviewGrant:
+    """Hand out previews to a pool that has warm actors."""
+    granted = context.store.previews.lease(request.generators, request.max_previews)
+    tasks = []
+    for row, patience_s in granted:
+        spec = spec_of(row.spec)
+        tasks.append(
+            PreviewTask(
+                token=row.token,
+                spec=spec,
+                plan=plan_of(spec, row.num_samples),
+                output_url=row.output_url,
+                patience_s=patience_s,
+            )
+        )
+    return PreviewGrant(previews=tuple(tasks), retry_after_s=_AGAIN_S)
+
+
+def sweep(context: Context) -> int:
+    """Delete the files of previews that nobody fetched; return how many previews there were.
+
+    Raises:
+        StorageError: the store does not answer; sweeping again is harmless.
+    """
+    left = context.store.previews.left()
+    for row in left:
+        context.open_storage(row.output_url).delete(PREVIEW_FILE)
+        context.store.previews.forget(row.token)
+    return len(left)
+
+
+def _fetched(context: Context, row: PreviewRow) -> bytes:
+    """Take a preview out of the store."""
+    report = PreviewReport.model_validate_json(row.report or "{}")
+    if report.file is None:
+        context.store.previews.forget(row.token)
+        raise PreviewFailedError(report.error or "the worker does not say why")
+    try:
+        storage = context.open_storage(row.output_url)
+        data = storage.get_bytes(PREVIEW_FILE, max_bytes=_MAX_BYTES)
+        storage.delete(PREVIEW_FILE)
+    except StorageError as error:  # what is left of it is swept
+        raise StorageUnavailableError(f"the preview: {error}") from None
+    context.store.previews.forget(row.token)
+    return data
