@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 
-from synthforge.distributions import STRICT, Distribution, Normal, Uniform, support
+from synthforge.distributions import (
+    STRICT,
+    Choice,
+    Distribution,
+    Mixture,
+    Normal,
+    Uniform,
+    support,
+)
 
 
 def _within(low: float, high: float, unit: str) -> AfterValidator:
@@ -30,6 +38,11 @@ def _field(low: float, high: float, unit: str, what: str, default: Any) -> Any:
 
 def _uniform(low: float, high: float) -> Uniform:
     return Uniform(low=low, high=high)
+
+
+def _sometimes(share: float, then: Distribution) -> Mixture:
+    """Return 0, or for a share of the draws another distribution."""
+    return Mixture(type="mixture", weights=(1 - share, share), parts=(0.0, then))
 
 
 Yaw = Annotated[Distribution, _within(-89, 89, " degrees")]
@@ -201,6 +214,23 @@ class Appearance(BaseModel):
     wrinkles: Fraction = _field(0, 1, "", "depth of the skin's folds", _uniform(0, 1))
     stubble: Fraction = _field(
         0, 1, "", "shadow of a shaved beard", Normal(type="normal", mean=0, std=0.3, low=0, high=1)
+    )
+    beard: Fraction = _field(
+        0, 1, "", "length of the beard, 0 is none", _sometimes(0.25, _uniform(0.15, 1))
+    )
+    moustache: Fraction = _field(
+        0, 1, "", "length of the moustache, 0 is none", _sometimes(0.3, _uniform(0.2, 1))
+    )
+    glasses: Fraction = _field(0, 1, "", "worn from 0.5 on", _sometimes(0.25, 1.0))
+    lens_tint: Fraction = _field(
+        0, 1, "", "of glasses: clear below 0.5, else dark", _sometimes(0.15, 1.0)
+    )
+    headwear: Fraction = _field(
+        0,
+        1,
+        "",
+        "0 none, 0.5 a knit hat, 1 a cap with a brim: the nearest of the three",
+        Choice(type="choice", values=(0, 0.5, 1), weights=(88, 6, 6)),
     )
 
 

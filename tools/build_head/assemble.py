@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from tools.build_head.beard import add_beard
 from tools.build_head.chart import Chart
 from tools.build_head.clothing import add_clothing
 from tools.build_head.eyeball import add_eyeball
+from tools.build_head.glasses import add_glasses
 from tools.build_head.hair import add_hair
 from tools.build_head.half_mesh import HalfMesh, WholeMesh, mirror
+from tools.build_head.headwear import add_headwear
 from tools.build_head.layout import lay_out
 from tools.build_head.loft import Loft
 from tools.build_head.orient import flips_to_face_outward
@@ -30,6 +33,9 @@ def assemble() -> tuple[WholeMesh, Chart, Floats]:
     add_teeth(half)
     add_hair(half, loft)
     add_clothing(half, loft)
+    add_beard(half, loft)
+    add_headwear(half, loft)
+    add_glasses(half)
     mesh = mirror(half)
     flip = flips_to_face_outward(mesh.points, mesh.triangles)[:, None]
     whole = replace(

@@ -14,9 +14,13 @@ Ints = NDArray[np.int32]
 SKIN, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, NOSE = 1, 2, 3, 4, 5, 6
 UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR, LEFT_EAR, RIGHT_EAR = 7, 8, 9, 10, 11, 12
 NECK, CLOTHING = 13, 14
+GLASSES, HEADWEAR, FACIAL_HAIR = 15, 16, 17
 MIRRORED_REGION = {2: 3, 3: 2, 4: 5, 5: 4, 11: 12, 12: 11}
 
-PART_NAMES = ("skin", "left_eye", "right_eye", "mouth", "teeth", "hair", "clothing")
+PART_NAMES = (
+    "skin", "left_eye", "right_eye", "mouth", "teeth", "hair", "clothing", "beard", "headwear",
+    "glasses",
+)  # fmt: skip
 PART = {name: i for i, name in enumerate(PART_NAMES)}
 MIRRORED_PART = {PART["left_eye"]: PART["right_eye"]}
 

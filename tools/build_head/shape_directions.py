@@ -190,11 +190,11 @@ def shape_directions(f: Fields) -> dict[str, Floats]:
     out |= _hair(f) | _asymmetries(f)
     for name, recipe in COMBINED.items():
         out[name] = sum((k * out[part] for part, k in recipe.items()), np.zeros_like(f.at))
-    return {name: f.on_eyeballs(d) for name, d in _without_clothing(f, out).items()}
+    return {name: f.on_eyeballs(d) for name, d in _without_clothes(f, out).items()}
 
 
-def _without_clothing(f: Fields, directions: dict[str, Floats]) -> dict[str, Floats]:
-    still = f.of_parts("clothing")
+def _without_clothes(f: Fields, directions: dict[str, Floats]) -> dict[str, Floats]:
+    still = f.of_parts("clothing", "glasses")
     for displacement in directions.values():
         displacement[still] = 0.0
     return directions

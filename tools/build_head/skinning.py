@@ -34,7 +34,7 @@ def jaw_weight(f: Fields) -> Floats:
         for ids in (f.mesh.sets[name], f.mesh.right(name)):
             weight[ids] = ramp
     weight[f.members("mouth_end")] = 0.5
-    for part in ("hair", "clothing", "left_eye", "right_eye"):
+    for part in ("hair", "clothing", "left_eye", "right_eye", "glasses"):
         weight[f.of_parts(part)] = 0.0
     weight[f.members("upper_teeth")] = 0.0
     weight[f.members("lower_teeth")] = 1.0
@@ -50,7 +50,7 @@ def skinning_weights(f: Fields) -> Floats:
     weights = np.zeros((len(f.at), 5))
     lean = f.at[:, 1] + 0.25 * np.maximum(f.at[:, 2], -30.0)
     head = smoothstep(-150.0, -84.0, lean)
-    head[f.of_parts("hair", "teeth", "left_eye", "right_eye", "mouth")] = 1.0
+    head[f.of_parts("hair", "teeth", "left_eye", "right_eye", "mouth", "glasses")] = 1.0
     head[f.of_parts("clothing")] = 0.0
     weights[:, JAW] = jaw_weight(f) * head
     weights[:, NECK_JOINT] = head - weights[:, JAW]

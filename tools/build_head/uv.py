@@ -7,7 +7,7 @@ import numpy as np
 from tools.build_head.loft import LAST_ROW, Loft
 from tools.build_head.spline import Floats
 
-SKIN_BOTTOM = 0.27
+SKIN_BOTTOM = 0.335
 FACE_STRETCH = 0.35  # share of the width that favours the face over the back of the head
 MOUTH_CENTRE = (0.5, 0.135)
 MOUTH_RADIUS = 0.1
@@ -37,3 +37,13 @@ def eye_uv(polar: Floats, angle: Floats) -> Floats:
     """(..., 2) of the left eyeball: the pupil in the middle, equal angles at equal distances."""
     r = EYE_RADIUS * polar / np.pi
     return np.stack([EYE_CENTRE[0] + r * np.cos(angle), EYE_CENTRE[1] + r * np.sin(angle)], -1)
+
+
+def cells(num_triangles: int, left: float, width: float, top: float, height: float) -> Floats:
+    """(T, 3, 2): every triangle has a place of its own in a strip; for faces that few will see."""
+    starts = left + width * np.arange(num_triangles) / num_triangles
+    step = width / num_triangles
+    corners = np.array([[0.0, 0.0], [0.9 * step, 0.0], [0.0, height]])
+    corner = np.stack([starts, np.full(num_triangles, top - height)], 1)
+    out: Floats = corner[:, None] + corners
+    return out

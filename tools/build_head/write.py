@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tools.build_head.assemble import assemble
 from tools.build_head.expression_directions import expression_directions
 from tools.build_head.fields import Fields
+from tools.build_head.follow import follow_skin
 from tools.build_head.half_mesh import PART_NAMES
 from tools.build_head.landmarks import (
     PITCH_GRID_DEG,
@@ -42,14 +43,14 @@ def build_arrays() -> Arrays:
         "faces": mesh.triangles,
         "uv": mesh.uv.astype(np.float32),
         "uv_faces": mesh.uv_triangles,
-        "shapedirs": _stack(shape),
+        "shapedirs": follow_skin(mesh, _stack(shape)),
         "shape_names": np.array(list(shape)),
-        "expressiondirs": _stack(expression),
+        "expressiondirs": follow_skin(mesh, _stack(expression)),
         "expression_names": np.array(list(expression)),
         "posedirs": np.zeros((len(mesh.points), 3, 36), np.float16),
         "joint_regressor": joint_regressor(fields).astype(np.float32),
         "parents": PARENTS,
-        "weights": skinning_weights(fields).astype(np.float32),
+        "weights": follow_skin(mesh, skinning_weights(fields).astype(np.float32)),
         "face_region": mesh.regions.astype(np.uint8),
         "face_part": mesh.parts.astype(np.uint8),
         "part_names": np.array(PART_NAMES),

@@ -36,6 +36,11 @@ NEUTRAL = {
     "appearance.lip_redness": 0.5,
     "appearance.wrinkles": 0.2,
     "appearance.stubble": 0.0,
+    "appearance.beard": 0.0,
+    "appearance.moustache": 0.0,
+    "appearance.glasses": 0.0,
+    "appearance.lens_tint": 0.0,
+    "appearance.headwear": 0.0,
     "light.azimuth": 0.0,
     "light.elevation": 20.0,
     "light.contrast": 0.5,
@@ -56,6 +61,11 @@ MOVED = {
     "appearance.lip_redness": 1.0,
     "appearance.wrinkles": 1.0,
     "appearance.stubble": 0.8,
+    "appearance.beard": 0.8,
+    "appearance.moustache": 0.8,
+    "appearance.glasses": 1.0,
+    "appearance.lens_tint": 1.0,
+    "appearance.headwear": 1.0,
     "light.azimuth": 60.0,
     "light.elevation": 60.0,
     "light.contrast": 0.9,
@@ -64,6 +74,7 @@ MOVED = {
     "lens.blur": 2.0,
     "lens.noise": 0.05,
 }
+TOGETHER = {"appearance.lens_tint": {"appearance.glasses": 1.0}}  # seen only beside another
 STILL = {
     "identity": {"shape": 0},
     "pose": {"yaw": 0, "pitch": 0, "roll": 0},
@@ -165,7 +176,8 @@ def test_the_same_face_is_drawn_to_the_same_bytes_twice(
 def test_every_scalar_moves_the_picture(
     name: str, still: Callable[..., FaceParams], render: Render
 ) -> None:
-    first, second = render(still(), still(**{name.replace(".", "__"): MOVED[name]}))
+    beside = TOGETHER.get(name, {})
+    first, second = render(still(**beside), still(**beside | {name: MOVED[name]}))
     assert np.abs(first.astype(int) - second).max() > 8
 
 

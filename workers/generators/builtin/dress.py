@@ -45,6 +45,7 @@ from workers.generators.builtin.vertex_stage import (
     STUBBLE,
     WRINKLE,
 )
+from workers.generators.builtin.worn import WornParts, lens_vertices
 from workers.types import FaceParams, Float32Array, Float64Array
 
 HAIR_TEXEL_M = 0.00037
@@ -139,7 +140,25 @@ def _vertex_colours(params: FaceParams, surface: HeadSurface) -> Float32Array:
     skin = base * np.exp(-extinction) * lashes[:, None]
     hair = hair_reflectance(scalars["appearance.hair_tone"], scalars["appearance.hair_redness"])
     colours = np.where(surface.hair_vertices[:, None] > 0, hair, skin)
+    if surface.worn is not None:
+        _colour_worn(params, surface.worn, hair, colours)
     return np.clip(colours, 0.002, 0.95).astype(np.float32)
+
+
+def _colour_worn(
+    params: FaceParams, worn: WornParts, hair: Float64Array, colours: Float64Array
+) -> None:
+    """Beards are redder than hair; frames are mostly dark, hats of any colour."""
+    u = params.streams.identity_uniforms("appearance.worn_colours", 9)
+    beard = hair * (1.0 + 0.5 * u[0] * np.array([1.0, 0.35, 0.1]))
+    colours[worn.beard_outer] = colours[worn.beard_inner] = beard
+    hat = hue_colour(thing_hue(u[1]), 0.7 * u[2], 0.02 + 0.45 * u[3] ** 2)
+    colours[worn.hat_outer] = colours[worn.hat_inner] = hat
+    colours[worn.brim] = 0.8 * hat
+    is_plain = u[4] < 0.65
+    frame = np.full(3, 0.015 + 0.05 * u[5]) if is_plain else hue_colour(u[6], 0.8 * u[7], 0.12)
+    colours[worn.glasses] = frame
+    colours[lens_vertices(worn)] = 0.012 + 0.03 * u[8] * np.array([1.0, 0.8, 0.6])
 
 
 def _waves(params: FaceParams, rest: Float64Array) -> tuple[Float64Array, Float64Array]:

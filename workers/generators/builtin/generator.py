@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synthforge.conventions import CLASS_IDS
 from synthforge.shards import GeneratorInfo
 from workers.flame.model import Flame
-from workers.generators.builtin import shading_inputs as code
 from workers.generators.builtin.background import draw_background
 from workers.generators.builtin.dress import identity_look, occlusion, vertex_attributes
 from workers.generators.builtin.hair import cut_hair, hair_shell
@@ -22,6 +22,7 @@ from workers.generators.builtin.presets import preset_vectors
 from workers.generators.builtin.shading_inputs import Geometry, Lights, triple
 from workers.generators.builtin.surface import measure_surface
 from workers.generators.builtin.vertex_stage import light_vertices, ray_matrices
+from workers.generators.builtin.worn import dress
 from workers.raster.numba_cpu import NumbaRasteriser
 from workers.sampling import Rig, face_height
 from workers.types import (
@@ -57,8 +58,9 @@ class BuiltinGenerator:
         self._shell = hair_shell(
             self._surface.rest,
             self._surface.faces,
-            (self._surface.face_material == code.HAIR).astype(np.uint8),
+            (self._topology.face_region == CLASS_IDS["hair"]).astype(np.uint8),
             self._surface.fields.skin,
+            self._surface.worn,
         )
         self._rig = Rig(
             look_at_m=_look_at(self._surface.landmarks),
@@ -108,6 +110,9 @@ class BuiltinGenerator:
             up = mesh.joint_transforms[row, NECK_JOINT, :3, 1].double().numpy()
             cut = cut_hair(face, self._shell, vertices[row].numpy(), up)
             vertices[row, hair] = torch.from_numpy(cut)
+            if self._surface.worn is not None:
+                turn = mesh.joint_transforms[row, NECK_JOINT, :3, :3].double().numpy()
+                dress(face, self._surface.worn, self._topology, vertices[row].numpy(), turn)
         return PosedHeads(vertices, mesh.joint_transforms)
 
     def observe(self, face: FaceParams, head: PosedHeads) -> None:

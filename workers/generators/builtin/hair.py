@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.generators.builtin.fields import smoothstep
+from workers.generators.builtin.worn import COVERED_HAIR, WornParts, covered_hair, wears_hat
 from workers.types import FaceParams, Float32Array, Float64Array, Int32Array, UInt8Array
 
 BALD_BELOW = 0.06  # of `appearance.hair_length`: the whole part collapses
@@ -23,17 +24,22 @@ class HairShell:
         roots: (H,) index of the skin vertex that each is nearest to.
         around: (H,) 0 at the front of the head to 1 behind, measured about the crown.
         along: (H,) 0 at the crown to 1 at the hair's border.
-        inside: index of a vertex well inside the head, for hair that is not there.
+        covered: (H,) 1 where a hat would cover it.
     """
 
     vertices: Int32Array
     roots: Int32Array
     around: Float64Array
     along: Float64Array
+    covered: Float64Array
 
 
 def hair_shell(
-    rest: Float64Array, faces: Int32Array, is_hair_face: UInt8Array, is_skin: Float32Array
+    rest: Float64Array,
+    faces: Int32Array,
+    is_hair_face: UInt8Array,
+    is_skin: Float32Array,
+    worn: WornParts | None,
 ) -> HairShell:
     """Measure the hair part of a head at rest.
 
@@ -42,6 +48,7 @@ def hair_shell(
         faces: (F, 3).
         is_hair_face: (F,) of the hair's class.
         is_skin: (V,) 1 on skin.
+        worn: the parts that the head may wear.
     """
     vertices = np.unique(faces[is_hair_face > 0]).astype(np.int32)
     skin = np.flatnonzero(is_skin > 0)
@@ -50,12 +57,12 @@ def hair_shell(
         [skin[int(np.argmin(((rest[skin] - p) ** 2).sum(1)))] for p in points], np.int32
     )
     if not len(vertices):
-        return HairShell(vertices, roots, np.zeros(0), np.zeros(0))
+        return HairShell(vertices, roots, np.zeros(0), np.zeros(0), np.zeros(0))
     top = points[:, 1].max()
     middle_z = 0.5 * (points[:, 2].max() + points[:, 2].min())
     around = np.abs(np.arctan2(points[:, 0], points[:, 2] - middle_z)) / np.pi
     along = (top - points[:, 1]) / max(float(top - points[:, 1].min()), 1e-6)
-    return HairShell(vertices, roots, around, along)
+    return HairShell(vertices, roots, around, along, covered_hair(worn, rest, vertices))
 
 
 def cut_hair(
@@ -80,6 +87,8 @@ def cut_hair(
     closeness = 0.12 + 0.88 * smoothstep(BALD_BELOW, 0.5, np.full(1, length))[0]
     side = smoothstep(0.15, 0.45, shell.around) * smoothstep(0.25, 0.7, shell.along)
     gain = closeness * (0.75 + 0.6 * u[0]) * (1.0 - (0.75 * u[1] * (1.0 - length)) * side)
+    if wears_hat(params):
+        gain = gain * (1.0 - (1.0 - COVERED_HAIR) * shell.covered)
     cut = roots + (posed - roots) * gain[:, None]
     fall = smoothstep(LONG_FROM, 1.0, np.full(1, length))[0] * LONGEST_FALL_M * (0.5 + 0.5 * u[2])
     hang = fall * smoothstep(0.22, 0.36, shell.around) * smoothstep(0.35, 1.0, shell.along)

@@ -20,6 +20,7 @@ from workers.generators.builtin.front_maps import (
 )
 from workers.generators.builtin.noise import SKIN_TEXEL_M
 from workers.generators.builtin.occlusion import sky_visibility, vertex_normals
+from workers.generators.builtin.worn import WornParts, worn_parts
 from workers.raster.protocol import Rasteriser
 from workers.types import Float32Array, Float64Array, Int32Array, Topology, UInt8Array
 
@@ -30,6 +31,8 @@ EYE_GRID = 32
 EYE_WINDOW_M = 0.042
 EYE_BIAS_M = 0.0003
 LEFT_EYE_JOINT, RIGHT_EYE_JOINT = 3, 4
+WORN_CLASSES = ("glasses", "headwear", "facial_hair")
+WORN_LIGHT = 0.85  # share of open sky over what is worn
 
 _MATERIAL_OF_CLASS = {
     "left_brow": code.BROW,
@@ -40,6 +43,7 @@ _MATERIAL_OF_CLASS = {
     "lower_lip": code.LIP,
     "inner_mouth": code.MOUTH,
     "hair": code.HAIR,
+    "facial_hair": code.HAIR,
     "clothing": code.CLOTH,
     "skin": code.SKIN,
     "nose": code.SKIN,
@@ -71,6 +75,7 @@ class HeadSurface:
         brows: map of the brows' hairs.
         texels_per_uv: of the skin texture over the UV map, for its true scale on the face.
         crown: (3,) metres, from where hair falls.
+        worn: the parts that the head may wear, if it has them.
     """
 
     topology: Topology
@@ -90,6 +95,7 @@ class HeadSurface:
     brows: BrowMaps
     texels_per_uv: float
     crown: Float64Array
+    worn: WornParts | None
 
 
 def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) -> HeadSurface:
@@ -110,8 +116,10 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
     centres = joints[[RIGHT_EYE_JOINT, LEFT_EYE_JOINT]]
     radius = _eye_radius(rest, faces, material, centres)
     is_hair = np.zeros(len(rest), np.uint8)
-    is_hair[faces[material == code.HAIR]] = 1
-    bare = faces[material != code.HAIR]
+    is_hair[faces[topology.face_region == CLASS_IDS["hair"]]] = 1
+    worn = worn_parts(topology, rest)
+    always = ~np.isin(topology.face_region, [CLASS_IDS[name] for name in WORN_CLASSES])
+    bare = faces[always & (topology.face_region != CLASS_IDS["hair"])]
     return HeadSurface(
         topology=topology,
         faces=faces,
@@ -123,7 +131,7 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
         behind_lips=_on_vertices(len(rest), faces[material == code.TEETH], TEETH_LIGHT),
         fields=fields,
         occlusion=np.stack(
-            [_occlusion(v, faces, bare, is_hair, rasteriser) for v in (rest, opened)]
+            [_occlusion(v, faces[always], bare, is_hair, worn, rasteriser) for v in (rest, opened)]
         ),
         eye_centres=centres,
         eye_radius=radius,
@@ -132,8 +140,15 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
         brows=join_brows(
             _brow(rest, topology, landmarks, "right"), _brow(rest, topology, landmarks, "left")
         ),
+        worn=worn,
         texels_per_uv=_texels_per_uv(rest, topology, material),
-        crown=np.array([0.0, rest[:, 1].max() - 0.012, _middle(rest, fields)[2] - 0.035]),
+        crown=np.array(
+            [
+                0.0,
+                rest[is_hair > 0, 1].max(initial=_top(rest, fields)) - 0.012,
+                _middle(rest, fields)[2] - 0.035,
+            ]
+        ),
     )
 
 
@@ -189,6 +204,10 @@ def _middle(rest: Float64Array, fields: FaceFields) -> Float64Array:
     return np.asarray(0.5 * (above.max(0) + above.min(0)))
 
 
+def _top(rest: Float64Array, fields: FaceFields) -> float:
+    return float(rest[fields.skin > 0, 1].max())
+
+
 def _eye_radius(
     rest: Float64Array, faces: Int32Array, material: UInt8Array, centres: Float64Array
 ) -> float:
@@ -201,13 +220,17 @@ def _occlusion(
     faces: Int32Array,
     bare_faces: Int32Array,
     is_hair: UInt8Array,
+    worn: WornParts | None,
     rasteriser: Rasteriser,
 ) -> Float32Array:
-    """Skin is occluded by all but hair, which may be cut; hair by everything."""
+    """Skin is occluded by all but hair, which may be cut; hair by all but what may be worn."""
     normals = vertex_normals(vertices, faces)
     bare = sky_visibility(vertices, normals, vertices, bare_faces, rasteriser)
     whole = sky_visibility(vertices, normals, vertices, faces, rasteriser)
-    return np.where(is_hair > 0, np.maximum(whole, 0.35), bare).astype(np.float32)
+    out = np.where(is_hair > 0, np.maximum(whole, 0.35), bare)
+    if worn is not None:
+        out[worn.vertices] = WORN_LIGHT
+    return out.astype(np.float32)
 
 
 def _eye_openness(
@@ -219,7 +242,7 @@ def _eye_openness(
     rasteriser: Rasteriser,
 ) -> Float32Array:
     others = np.ascontiguousarray(
-        faces[~np.isin(material, [code.LEFT_EYE, code.RIGHT_EYE, code.HAIR])]
+        faces[~np.isin(material, [code.LEFT_EYE, code.RIGHT_EYE, code.HAIR, code.PLAIN])]
     )
     at = (np.arange(EYE_GRID) + 0.5) / EYE_GRID * 2.0 - 1.0
     x, y = np.meshgrid(at, at)
