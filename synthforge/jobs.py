@@ -52,6 +52,9 @@ _ONLY: Final[dict[str, tuple[str, ...]]] = {
         "generator.untrained",
         "generator.conditioning",
         "generator.network",
+        "generator.parser",
+        "quality.detector",
+        "quality.max_detector_error",
         "quality.min_opacity",
         "quality.max_depth_residual",
         "identity.truncation_psi",
@@ -70,6 +73,9 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 _DEFAULT_FOV: Final = [12.0, 27.0]  # degrees over the diagonal, where no framing is asked for
 
 
+PlugInName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
 class Generator(BaseModel):
     """Who draws the faces; a plain string is its kind."""
 
@@ -83,6 +89,9 @@ class Generator(BaseModel):
     )
     network: Literal["full", "small"] | None = Field(
         default=None, description="next3d, untrained: full for capacity planning, small for tests"
+    )
+    parser: PlugInName | None = Field(
+        default=None, description="next3d: plug-in that names what the mesh does not know"
     )
 
     @model_validator(mode="after")
@@ -132,6 +141,18 @@ class Quality(BaseModel):
         description="next3d: median distance of mesh and volume over the face, metres "
         "(default 0.02; untrained: not judged)",
     )
+    detector: PlugInName | None = Field(
+        default=None, description="next3d: plug-in whose landmarks must agree: face-alignment"
+    )
+    max_detector_error: float | None = Field(
+        default=None, gt=0, description="next3d: mean distance, pixels of 512 (11 as published)"
+    )
+
+    @model_validator(mode="after")
+    def _check_detector(self) -> Self:
+        if self.max_detector_error is not None and self.detector is None:
+            raise _error("quality.max_detector_error", "no quality.detector is named: name one")
+        return self
 
 
 SplitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from synthforge.jobs import JobSpec
+from synthforge.shards import GeneratorInfo
 from workers.annotate.landmarks import FaceLandmarks, locate_landmarks
 from workers.annotate.meta import sample_meta
 from workers.annotate.pixels import PixelLabels
@@ -24,6 +25,7 @@ from workers.annotate.volume import compose, hide_behind, measure_volume, segmen
 from workers.encoding import LabelledFace
 from workers.flame.embedding import Landmarks
 from workers.generators.protocol import FaceGenerator
+from workers.plugins import PUBLISHED_LIMIT_PX, PlugIns, fill_unknown, judge_detected
 from workers.quality import Accepted, Rejected, judge, judge_volume, measure
 from workers.raster.protocol import Fragments
 from workers.raster.select import Backend, make_rasteriser
@@ -55,6 +57,7 @@ class Candidate:
         labels: the other label pictures that the job asks for.
         landmarks: the 68 points.
         verdict: of the gate.
+        image: (H, W, 3) the picture, where the gate had to see it.
     """
 
     face: FaceParams
@@ -64,6 +67,7 @@ class Candidate:
     labels: PixelLabels
     landmarks: FaceLandmarks
     verdict: Accepted
+    image: UInt8Array | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,17 @@ class FaceMaker:
         self._rasteriser = make_rasteriser(backend)
         self._labeller = make_labeller(backend, self._topology)
         self._landmarks = Landmarks(self._topology.landmarks, self._topology.faces)
+        self._plugins = PlugIns.of(spec)
 
     @property
     def chunk_size(self) -> int:
         """Faces that one call makes."""
         return self._generator.chunk_size
+
+    def info(self) -> GeneratorInfo:
+        """Tell who draws and labels the faces, the job's plug-ins included."""
+        info = self._generator.info()
+        return info.model_copy(update={"versions": info.versions | self._plugins.versions})
 
     def propose(self, draws: Sequence[Draw]) -> list[Candidate | Refusal]:
         """Draw, pose, rasterise and judge up to `chunk_size` faces, and label those that pass."""
@@ -122,15 +132,21 @@ class FaceMaker:
 
     def finish(self, candidates: Sequence[Candidate]) -> list[LabelledFace]:
         """Draw the pictures of up to `chunk_size` accepted faces."""
+        drawn = [candidate.image for candidate in candidates if candidate.image is not None]
+        images = drawn if len(drawn) == len(candidates) else self._drawn(candidates)
+        with self._stages.timed("annotate"):
+            return [
+                self._labelled(candidate, image)
+                for candidate, image in zip(candidates, images, strict=False)
+            ]
+
+    def _drawn(self, candidates: Sequence[Candidate]) -> list[UInt8Array]:
+        """Pictures of a whole chunk, padding included."""
         padded = _padded(candidates, self.chunk_size)
         with self._stages.timed("shade"):
             heads = PosedHeads.stacked([candidate.heads for candidate in padded])
             images = self._generator.render([candidate.face for candidate in padded], heads)
-        with self._stages.timed("annotate"):
-            return [
-                self._labelled(candidate, images[i].cpu().numpy())
-                for i, candidate in enumerate(candidates)
-            ]
+            return list(images.cpu().numpy())
 
     def _rasterise(self, vertices_cam: Tensor, faces: Sequence[FaceParams]) -> Fragments:
         intrinsics = torch.stack([torch.from_numpy(face.camera.intrinsics_px) for face in faces])
@@ -173,10 +189,29 @@ class FaceMaker:
             composite = compose(fragments, segmentation, view)
             fragments, segmentation = composite.fragments, composite.segmentation
             landmarks = hide_behind(landmarks, view)
+        image = None
+        if self._plugins.detector is not None:
+            with self._stages.timed("shade"):
+                image = self._generator.render([face], heads)[0].cpu().numpy()
+            verdict = self._detected(image, landmarks, verdict)
+            if isinstance(verdict, Rejected):
+                return Refusal(face, verdict)
         labels = self._labeller.label(
             fragments, vertices_cam, face.camera.intrinsics_px, self._spec.annotations
         )
-        return Candidate(face, heads, vertices_cam, segmentation, labels, landmarks, verdict)
+        return Candidate(face, heads, vertices_cam, segmentation, labels, landmarks, verdict, image)
+
+    def _detected(
+        self, image: UInt8Array, landmarks: FaceLandmarks, before: Accepted
+    ) -> Accepted | Rejected:
+        """Judge by what the job's detector sees in the picture."""
+        detector, quality = self._plugins.detector, self._spec.quality
+        assert detector is not None  # noqa: S101 - asked for
+        limit_px = quality.max_detector_error or PUBLISHED_LIMIT_PX
+        verdict = judge_detected(landmarks.xy_px, detector(image), len(image), limit_px)
+        if isinstance(verdict, Rejected):
+            return verdict
+        return Accepted({**before.measured, **verdict.measured})
 
     def _located(self, face: FaceParams, vertices_cam: Tensor) -> FaceLandmarks:
         cell = self._topology.landmarks.cells([face.yaw_deg], [face.pitch_deg])
@@ -190,10 +225,13 @@ class FaceMaker:
 
     def _labelled(self, candidate: Candidate, image: UInt8Array) -> LabelledFace:
         asked, labels = self._spec.annotations, candidate.labels
+        segmentation = candidate.segmentation
+        if self._plugins.parser is not None:
+            segmentation = fill_unknown(segmentation, self._plugins.parser(image))
         has_dense = "landmarks_dense" in asked
         return LabelledFace(
             image=image,
-            segmentation=candidate.segmentation if "segmentation" in asked else None,
+            segmentation=segmentation if "segmentation" in asked else None,
             depth=labels.depth,
             normal=labels.normal,
             u=labels.u,

@@ -14,6 +14,7 @@ import torch
 
 from synthforge import __version__
 from synthforge.shards import Fingerprint, Sha256
+from workers.plugins import installed
 
 _LIBRARIES: Final = ("llvmlite", "numba", "numpy", "opencv-python-headless", "simplejpeg", "torch")
 _SOURCES: Final = ("synthforge", "workers")
@@ -37,6 +38,7 @@ def fingerprint(assets: Mapping[str, Sha256], backend: str, device: str) -> Fing
             **libraries,
             "libc": " ".join(platform.libc_ver()),  # its sines and logarithms shape the draws
             "python": platform.python_version(),
+            **installed(),
         },
         assets=dict(assets),
     )

@@ -291,7 +291,10 @@ class ShardWorker:
 
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
         generator, own = self._opened(lease.spec.generator)
-        maker = FaceMaker(lease.spec, generator, self._settings.backend, self.stages)
+        try:
+            maker = FaceMaker(lease.spec, generator, self._settings.backend, self.stages)
+        except ValueError as error:  # a plug-in that is not here
+            raise PlanError(str(error)) from error
 
         def before_chunk(index: int) -> None:
             execution.check()
@@ -310,7 +313,7 @@ class ShardWorker:
             file = writer.close()
         if file.num_samples != plan.num_samples:
             raise PlanError(f"{file.num_samples} samples were made of {plan.num_samples} planned")
-        return _Made(lease, file, stream.tally, own, generator.info())
+        return _Made(lease, file, stream.tally, own, maker.info())
 
     def _encoded(self, lease: Lease, stream: FaceStream) -> Iterator[EncodedSample]:
         """Encode on a second thread while the first renders, a bounded number of chunks behind."""
