@@ -30,7 +30,9 @@ from workers.fingerprint import cpu_model
 from workers.shard_worker import ShardWorker, WorkerSettings
 
 STAGES = ("parameters", "head", "raster", "annotate", "shade", "encode", "write")
-NUM_WARM = 16  # made before anything is measured: kernels are compiled, buffers are there
+# Made before anything is measured, a whole shard: kernels are compiled, textures made, the queues
+# before the encoder and the store have been full, and the allocator holds what that takes.
+NUM_WARM = 100
 NUM_EARLY = 100  # samples after which memory is first looked at
 SHARD_SAMPLES = 100
 TARGET_PER_S = 20.0

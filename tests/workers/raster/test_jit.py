@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numba
 import pytest
@@ -41,3 +44,24 @@ def test_where_nothing_can_be_written_a_kernel_still_runs_and_one_log_line_says_
     assert kernel(4) == 8
     assert len(caplog.records) == 1
     assert "set NUMBA_CACHE_DIR to a folder that can be written" in caplog.text
+
+
+def test_a_kernel_is_compiled_anew_when_a_file_whose_kernels_it_calls_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # or the old source may come back
+    caller = "from callee import one\nfrom workers.raster.jit import compiled\n\n\n"
+    (tmp_path / "caller.py").write_text(f"{caller}@compiled\ndef two():\n    return one() + 1\n")
+    results = []
+    for number in (1, 5):
+        (tmp_path / "callee.py").write_text(
+            "from workers.raster.jit import inlined\n\n\n"
+            f"@inlined\ndef one():\n    return {number}\n"
+        )
+        for name in ("caller", "callee"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        results.append(importlib.import_module("caller").two())
+    for name in ("caller", "callee"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert results == [2, 6]

@@ -9,16 +9,15 @@ The kernels are flat on purpose: an array handed to an inner function costs a re
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from workers.generators.builtin.shading_inputs import Geometry
-from workers.raster.jit import compiled
+from workers.raster.jit import compiled, inlined
 from workers.types import Float32Array, Float64Array, Int32Array, UInt8Array
 
-NUM_MESH_COLUMNS = 20  # NUM_ATTRIBUTES of vertex_stage.py
-NUM_COLUMNS = 24  # and u, v, and the ray's x/z and y/z
+NUM_COLUMNS = 32  # NUM_ATTRIBUTES of vertex_stage.py; from 20 on: u, v, the ray's x/z and y/z
 SAME_SURFACE_M = 0.004  # samples of one material nearer than this in depth are one surface
 
 
@@ -26,7 +25,8 @@ class Fragments(NamedTuple):
     """Room for the fragments of some rows; `num` of them are there.
 
     Attributes:
-        values: (N, 24) attributes, u, v, and x/z, y/z of the hit.
+        values: (N, 32) attributes, u, v, and x/z, y/z of the hit; the rest is padding.
+        ray: (N, 2) x/z, y/z of the hit.
         material: (N,).
         pixel: (N,) row-major index from the first row.
         share: (N,) samples covered, 1 to 4.
@@ -36,6 +36,7 @@ class Fragments(NamedTuple):
     """
 
     values: Float32Array
+    ray: Float32Array
     material: UInt8Array
     pixel: Int32Array
     share: UInt8Array
@@ -49,6 +50,7 @@ def fragment_room(num_rows: int, width: int) -> Fragments:
     most = 4 * num_rows * width
     return Fragments(
         values=np.empty((most, NUM_COLUMNS), np.float32),
+        ray=np.empty((most, 2), np.float32),
         material=np.empty(most, np.uint8),
         pixel=np.empty(most, np.int32),
         share=np.empty(most, np.uint8),
@@ -67,10 +69,10 @@ def gather(first_row: int, last_row: int, geometry: Geometry, room: Fragments) -
     rays, camera = geometry.ray_matrices, geometry.intrinsics
     num = _find_fragments(
         first_row, last_row, geometry.face_id, geometry.face_material, rays, camera,
-        room.values, room.material, room.pixel, room.share, room.face, room.num_free,
+        room.ray, room.material, room.pixel, room.share, room.face, room.num_free,
     )  # fmt: skip
     _interpolate(
-        num, room.face, rays, geometry.faces, geometry.uv_faces, geometry.uv,
+        num, room.face, room.ray, rays, geometry.faces, geometry.uv_faces, geometry.uv,
         geometry.attributes, room.values,
     )  # fmt: skip
     return num
@@ -98,15 +100,39 @@ def compose(
     _add_fragments(first_row, num, room.pixel, room.share, room.rgb, picture)
 
 
+@inlined
+def _nearness(rays: Float32Array, f: int, x: float, y: float) -> Any:
+    """1/z where the ray (x, y, 1) meets the plane of a face."""
+    return rays[f, 9] * x + rays[f, 10] * y + rays[f, 11]
+
+
+@inlined
+def _is_one_surface(
+    rays: Float32Array, kinds: UInt8Array, f: int, g: int, h: int, k: int, x: float, y: float
+) -> bool:
+    """Whether four faces are of one material and meet the ray at about one depth."""
+    if f == g and f == h and f == k:
+        return True
+    if kinds[f] != kinds[g] or kinds[f] != kinds[h] or kinds[f] != kinds[k]:
+        return False
+    here = _nearness(rays, f, x, y)
+    slack = SAME_SURFACE_M * here * here
+    return bool(
+        abs(_nearness(rays, g, x, y) - here) <= slack
+        and abs(_nearness(rays, h, x, y) - here) <= slack
+        and abs(_nearness(rays, k, x, y) - here) <= slack
+    )
+
+
 @compiled
 def _find_fragments(
     first_row: int,
     last_row: int,
     face_id: Int32Array,
-    face_material: UInt8Array,
+    kinds: UInt8Array,
     rays: Float32Array,
     K: Float64Array,
-    values: Float32Array,
+    ray: Float32Array,
     material: UInt8Array,
     pixel: Int32Array,
     share: UInt8Array,
@@ -115,8 +141,8 @@ def _find_fragments(
 ) -> int:
     """Face, ray, material, pixel and share of every fragment.
 
-    Where four samples see one face, that face at the pixel's centre. Elsewhere a surface's samples
-    count together: the first one's face at the middle of them.
+    Where four samples see one surface, the first one's face at the pixel's centre. Elsewhere a
+    surface's samples count together, at the middle of them.
     """
     width = face_id.shape[1] // 2
     per_fx, per_fy, skew = 1.0 / K[0, 0], 1.0 / K[1, 1], K[0, 1]
@@ -126,17 +152,17 @@ def _find_fragments(
         y = (i + top) * per_fy
         upper, lower = face_id[2 * i], face_id[2 * i + 1]
         for j in range(width):
-            f = upper[2 * j]
+            f, g = upper[2 * j], upper[2 * j + 1]
+            h, k = lower[2 * j], lower[2 * j + 1]
             at = (i - first_row) * width + j
-            is_whole = upper[2 * j + 1] == f and lower[2 * j] == f and lower[2 * j + 1] == f
-            if is_whole and f < 0:
+            if (f & g & h & k) == -1:  # four times nothing
                 num_free[at] = 4
                 continue
             x = (j + left - skew * y) * per_fx
-            if is_whole:
+            if (f | g | h | k) >= 0 and _is_one_surface(rays, kinds, f, g, h, k, x, y):
                 num_free[at] = 0
-                values[n, 22], values[n, 23] = np.float32(x), np.float32(y)
-                material[n], pixel[n], share[n], face[n] = face_material[f], at, 4, f
+                ray[n, 0], ray[n, 1] = np.float32(x), np.float32(y)
+                material[n], pixel[n], share[n], face[n] = kinds[f], at, 4, f
                 n += 1
                 continue
             done = free = 0
@@ -145,22 +171,21 @@ def _find_fragments(
                 free += int(f < 0)
                 if f < 0 or (done >> s) & 1:
                     continue
-                nearness = rays[f, 9] * x + rays[f, 10] * y + rays[f, 11]
+                nearness = _nearness(rays, f, x, y)
                 slack = SAME_SURFACE_M * nearness * nearness
                 count = right = below = 0
                 for t in range(s, 4):
                     g = upper[2 * j + t] if t < 2 else lower[2 * j + t - 2]
-                    if g < 0 or (done >> t) & 1 or face_material[g] != face_material[f]:
+                    if g < 0 or (done >> t) & 1 or kinds[g] != kinds[f]:
                         continue
-                    there = rays[g, 9] * x + rays[g, 10] * y + rays[g, 11]
-                    if g == f or abs(there - nearness) <= slack:
+                    if g == f or abs(_nearness(rays, g, x, y) - nearness) <= slack:
                         done |= 1 << t
                         count += 1
                         right += t & 1
                         below += t >> 1
-                values[n, 22] = np.float32(x + (0.5 * right / count - 0.25) * per_fx)
-                values[n, 23] = np.float32(y + (0.5 * below / count - 0.25) * per_fy)
-                material[n], pixel[n], share[n], face[n] = face_material[f], at, count, f
+                ray[n, 0] = np.float32(x + (0.5 * right / count - 0.25) * per_fx)
+                ray[n, 1] = np.float32(y + (0.5 * below / count - 0.25) * per_fy)
+                material[n], pixel[n], share[n], face[n] = kinds[f], at, count, f
                 n += 1
             num_free[at] = free
     return n
@@ -170,6 +195,7 @@ def _find_fragments(
 def _interpolate(
     num: int,
     face: Int32Array,
+    ray: Float32Array,
     rays: Float32Array,
     faces: Int32Array,
     uv_faces: Int32Array,
@@ -178,20 +204,22 @@ def _interpolate(
     values: Float32Array,
 ) -> None:
     """Attributes of the fragments where their rays meet their faces, clamped to those."""
+    zero, tiny = np.float32(0.0), np.float32(1e-30)
     for n in range(num):
         f = np.uint32(face[n])  # indices without a sign need no test for one
-        x, y = np.float64(values[n, 22]), np.float64(values[n, 23])
-        p = max(rays[f, 0] * x + rays[f, 1] * y + rays[f, 2], 0.0)
-        q = max(rays[f, 3] * x + rays[f, 4] * y + rays[f, 5], 0.0)
-        r = max(rays[f, 6] * x + rays[f, 7] * y + rays[f, 8], 0.0)
-        scale = 1.0 / max(p + q + r, 1e-30)
-        wp, wq, wr = np.float32(p * scale), np.float32(q * scale), np.float32(r * scale)
+        x, y = ray[n, 0], ray[n, 1]
+        p = max(rays[f, 0] * x + rays[f, 1] * y + rays[f, 2], zero)
+        q = max(rays[f, 3] * x + rays[f, 4] * y + rays[f, 5], zero)
+        r = max(rays[f, 6] * x + rays[f, 7] * y + rays[f, 8], zero)
+        scale = np.float32(1.0) / max(p + q + r, tiny)
+        wp, wq, wr = p * scale, q * scale, r * scale
         a, b, c = np.uint32(faces[f, 0]), np.uint32(faces[f, 1]), np.uint32(faces[f, 2])
-        for k in range(NUM_MESH_COLUMNS):
+        for k in range(NUM_COLUMNS):
             values[n, k] = wp * attributes[a, k] + wq * attributes[b, k] + wr * attributes[c, k]
         a, b, c = np.uint32(uv_faces[f, 0]), np.uint32(uv_faces[f, 1]), np.uint32(uv_faces[f, 2])
         values[n, 20] = wp * uv[a, 0] + wq * uv[b, 0] + wr * uv[c, 0]
         values[n, 21] = wp * uv[a, 1] + wq * uv[b, 1] + wr * uv[c, 1]
+        values[n, 22], values[n, 23] = x, y
 
 
 @compiled

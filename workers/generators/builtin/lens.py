@@ -175,33 +175,30 @@ def _develop(
     across = np.empty(width, np.float32)  # what vignetting takes, by column
     for j in range(width):
         across[j] = np.float32(vignetting * (j + 0.5 - 0.5 * width) ** 2)
-    grain = np.empty((width, 3), np.float32)
-    place = np.empty((width, 3), np.int32)
+    # One flat row of three planes each: plain strides run in vectors.
+    grain = np.empty(3 * width, np.float32)
+    light = np.empty(3 * width, np.float32)
+    place = np.empty(3 * width, np.int32)
     for i in range(height):
         centre = np.float32(1.0 - vignetting * (i + 0.5 - 0.5 * height) ** 2)
-        noise_line = sensor[(i + noise_row) % tile]
-        first, column = 0, noise_column
-        while first < width:  # the tile's row, over and over
-            num = min(tile - column, width - first)
-            texels, grains = noise_line[column : column + num], grain[first : first + num]
-            for j in range(num):
-                for c in range(3):
-                    grains[j, c] = spread * texels[j, c]
-            first, column = first + num, 0
-        line = picture[i]
-        for j in range(width):  # without a branch or a look-up, so that it is vectorised
+        row = (i + noise_row) % tile
+        column = noise_column
+        for j in range(width):  # the tile's row, over and over
+            for c in range(3):
+                grain[c * width + j] = spread * np.float32(sensor[row, column, c])
+                light[c * width + j] = picture[i, j, c]
+            column = column + 1 if column + 1 < tile else 0
+        red, green, blue = light[:width], light[width : 2 * width], light[2 * width :]
+        for j in range(width):
             fall = centre - across[j]
-            r = line[j, 0] * gain_r * fall
-            g = line[j, 1] * gain_g * fall
-            b = line[j, 2] * gain_b * fall
+            r, g, b = red[j] * gain_r * fall, green[j] * gain_g * fall, blue[j] * gain_b * fall
             grey = wr * r + wg * g + wb * b
-            r = np.sqrt(max(grey + keep * (r - grey), zero)) * bright + grain[j, 0]
-            g = np.sqrt(max(grey + keep * (g - grey), zero)) * bright + grain[j, 1]
-            b = np.sqrt(max(grey + keep * (b - grey), zero)) * bright + grain[j, 2]
-            place[j, 0] = np.int32(min(max(r, zero), last))
-            place[j, 1] = np.int32(min(max(g, zero), last))
-            place[j, 2] = np.int32(min(max(b, zero), last))
-        shown = out[i]
+            red[j] = max(grey + keep * (r - grey), zero)
+            green[j] = max(grey + keep * (g - grey), zero)
+            blue[j] = max(grey + keep * (b - grey), zero)
+        for k in range(3 * width):
+            root = np.sqrt(light[k]) * bright + grain[k]
+            place[k] = np.int32(min(max(root, zero), last))
         for j in range(width):
             for c in range(3):
-                shown[j, c] = table[place[j, c] & mask]
+                out[i, j, c] = table[place[c * width + j] & mask]

@@ -63,10 +63,11 @@ def blurred(texture: Float64Array, sigma_px: float) -> Float64Array:
 
 @lru_cache(maxsize=1)
 def skin_texture() -> Int8Array:
-    """Return (levels, 512, 512, 6): melanin, blood, freckles, pores' slope in x and y, stubble.
+    """Return (levels, 512, 512, 8): melanin, blood, freckles, pores' slope in x and y, stubble.
 
-    A tile is 128 mm wide. Values are in 1/32 standard deviations; freckles and stubble are
-    densities (0 to 127: none to full).
+    The last two channels are padding: a texel is read as one number of 64 bits. A tile is 128 mm
+    wide. Values are in 1/32 standard deviations; freckles and stubble are densities (0 to 127:
+    none to full).
     """
     shape = (SKIN_TILE_PX, SKIN_TILE_PX)
     melanin = band_noise("melanin", shape, (8.0, 8.0), 120.0)
@@ -82,7 +83,8 @@ def skin_texture() -> Int8Array:
         UNIT * 0.5 * (np.roll(relief, -1, 0) - np.roll(relief, 1, 0)),
         _spots("stubble", shape, 26000, (0.55, 0.8)),
     ]
-    return _levels(np.stack(channels, -1))
+    levels = _levels(np.stack(channels, -1))
+    return np.pad(levels, ((0, 0), (0, 0), (0, 0), (0, 2)))
 
 
 @lru_cache(maxsize=1)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from workers.generators.builtin.eye_shading import shade_eyes
 from workers.generators.builtin.fragments import compose, fragment_room, gather
-from workers.generators.builtin.shading import shade_eyes, shade_hair, shade_plain, shade_skin
+from workers.generators.builtin.hair_shading import shade_hair
+from workers.generators.builtin.plain_shading import shade_plain
 from workers.generators.builtin.shading_inputs import Geometry, Lights, Look
+from workers.generators.builtin.skin_shading import shade_skin
 from workers.types import Float32Array
 
 BAND_ROWS = 48  # rows whose fragments are shaded together: they stay in the cache

@@ -176,7 +176,7 @@ class Maps(NamedTuple):
     """The arrays that the materials look up.
 
     Attributes:
-        skin: (512, 512, 6) int8, the level of `noise.skin_texture` for this picture.
+        skin: (512, 512, 8) int8, the level of `noise.skin_texture` for this picture.
         brows: (2, H, W) cover of the right and left brow's hairs.
         wrinkles: (H, W, 3) slope in x, slope in y, depth.
         fibres: (512, 512, 2) int8, a level of `noise.strand_texture`, for irises.

@@ -21,7 +21,8 @@ SHADOW_TAPS = 2  # a square of 2 * taps + 1 texels is averaged
 # Columns of the vertex attributes that are interpolated at every pixel.
 NORMAL, AMBIENT, SHADOW, OCCLUSION, ALBEDO = 0, 3, 6, 7, 8
 OIL, STUBBLE, BROW, WRINKLE, LIPS, FRECKLES, REST = 11, 12, 13, 14, 15, 16, 17
-NUM_ATTRIBUTES = 20
+# Padded: a loop over four whole vectors of eight runs in vectors, one over 20 columns does not.
+NUM_ATTRIBUTES = 32
 
 
 def light_vertices(
