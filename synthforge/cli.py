@@ -10,10 +10,10 @@ from typing import Annotated, Final
 import typer
 
 from synthforge import __version__
-from synthforge.client import ApiError
 from synthforge.commands import assets, datasets, engine, jobs, keys, models, training
 from synthforge.commands.inputs import FAILED, USAGE, CommandError
 from synthforge.console import note, say
+from synthforge.refusals import ApiError
 from synthforge.storage import StorageError
 from synthforge.urls import UrlError
 

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from synthforge.client import ApiError, Client
+from synthforge.client import Client
 from synthforge.leases import Heartbeat, HeartbeatAnswer
+from synthforge.refusals import ApiError
 from workers.messenger import Messenger, is_gone
 from workers.slots import Work
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from synthforge.client import ApiError, NotFoundError, StaleLeaseError, UnavailableError
+from synthforge.refusals import ApiError, NotFoundError, StaleLeaseError, UnavailableError
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from synthforge.client import ApiError, Client
+from synthforge.client import Client
 from synthforge.jobs import GENERATOR_KINDS, GeneratorKind
 from synthforge.leases import (
     MAX_LEASES_PER_REQUEST,
@@ -30,6 +30,7 @@ from synthforge.leases import (
     LeaseReturn,
     Report,
 )
+from synthforge.refusals import ApiError
 from synthforge.shards import ShardRecord
 from workers import undone
 from workers.actors import (

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-from synthforge.client import ApiError, Client
+from synthforge.client import Client
 from synthforge.jobs import GeneratorKind
 from synthforge.previews import (
     MAX_PREVIEWS_PER_REQUEST,
@@ -21,6 +21,7 @@ from synthforge.previews import (
     PreviewRequest,
     PreviewTask,
 )
+from synthforge.refusals import ApiError
 from workers.messenger import Messenger
 
 log = logging.getLogger(__name__)

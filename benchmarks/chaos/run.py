@@ -18,8 +18,9 @@ from benchmarks.chaos.outcome import Outcome, judge
 from benchmarks.chaos.proxy import Weather, proxy_before
 from benchmarks.chaos.world import Actors, Part, Program, RayNode, Store, free_port
 from benchmarks.ray_nodes import ray_cluster_alone
-from synthforge.client import ApiError, Client
+from synthforge.client import Client
 from synthforge.jobs import JobSpec, JobStatus, parse_job_spec
+from synthforge.refusals import ApiError
 from synthforge.storage import open_storage
 from tools.postgres_server import serve_postgres
 from tools.s3_server import RestartableS3

@@ -11,8 +11,10 @@ import pytest
 
 from service.server import serving
 from service.settings import Settings
-from synthforge.client import Client, ConflictError, JobEvent
+from synthforge.client import Client
+from synthforge.job_events import JobEvent
 from synthforge.leases import Heartbeat
+from synthforge.refusals import ConflictError
 from synthforge.storage import open_storage
 from tests.service import driver
 

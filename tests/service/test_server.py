@@ -20,16 +20,11 @@ import pytest
 from service.app import create_app
 from service.server import serving
 from service.settings import Settings
-from synthforge.client import (
-    Client,
-    ConflictError,
-    InvalidRequestError,
-    JobEvent,
-    NotFoundError,
-    StaleLeaseError,
-)
+from synthforge.client import Client
+from synthforge.job_events import JobEvent
 from synthforge.jobs import JobSpec, JobState
 from synthforge.leases import Heartbeat, LeaseReturn
+from synthforge.refusals import ConflictError, InvalidRequestError, NotFoundError, StaleLeaseError
 from synthforge.storage import open_storage
 from tests.service import driver
 

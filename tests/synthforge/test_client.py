@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from synthforge.client import (
+from synthforge.client import Client
+from synthforge.jobs import JobSpec
+from synthforge.keys import take_key
+from synthforge.leases import Heartbeat, LeaseRequest
+from synthforge.refusals import (
     ApiError,
-    Client,
     ConflictError,
     ForbiddenError,
     InvalidRequestError,
@@ -21,9 +24,6 @@ from synthforge.client import (
     UnauthorizedError,
     UnavailableError,
 )
-from synthforge.jobs import JobSpec
-from synthforge.keys import take_key
-from synthforge.leases import Heartbeat, LeaseRequest
 from synthforge.shards import Fingerprint
 from workers.program import PoolOptions
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from synthforge.client import (
+from synthforge.refusals import (
     ApiError,
     InvalidRequestError,
     NotFoundError,
