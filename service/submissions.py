@@ -113,11 +113,13 @@ def _check_generator(spec: JobSpec, settings: Settings) -> None:
     missing = _missing_assets(spec, settings)
     if missing:
         place = settings.assets or "no registry, SYNTHFORGE_ASSETS is not set"
+        head = spec.generator.head
         raise invalid(
-            "generator.kind",
-            kind,
-            f"its assets {', '.join(missing)} are missing ({place}): synthforge assets import FILE "
-            "brings each in, synthforge assets status says where they come from",
+            "generator.kind" if head is None else "generator.head",
+            head or kind,
+            f"its assets {', '.join(missing)} are missing ({place}): synthforge assets import "
+            f"{'FILE' if head is None else 'ict-facekit DIR'} brings each in, "
+            "synthforge assets status says where they come from",
         )
 
 

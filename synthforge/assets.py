@@ -39,12 +39,14 @@ AssetKind = Literal[
     "next3d_topology",
     "semantic_map",
     "calibration",
+    "ict_head",
 ]
 KINDS: Final[tuple[AssetKind, ...]] = AssetKind.__args__  # type: ignore[attr-defined]
 PlaneWiring = Literal["front-plane", "three-plane"]
 
 NEEDED: Final[Mapping[str, tuple[AssetKind, ...]]] = {
     "builtin": (),
+    "ict": ("ict_head",),
     "next3d": (
         "flame_model",
         "flame_static_embedding",
@@ -52,7 +54,9 @@ NEEDED: Final[Mapping[str, tuple[AssetKind, ...]]] = {
         "next3d_checkpoint",
     ),
 }
-"""What a generator cannot do without; it takes what else it knows where the registry has it."""
+"""What a head model (`Generator.head_model`) cannot do without.
+
+A generator takes what else it knows where the registry has it."""
 
 
 IMPORTED: Final[tuple[AssetKind, ...]] = tuple(kind for kind in KINDS if kind != "calibration")
@@ -144,6 +148,7 @@ class OfficialSource:
 FLAME_SITE: Final = "https://flame.is.tue.mpg.de"
 FLAME_LICENCE: Final = "MPI academic model licence: non-commercial, no redistribution"
 FLAME_OPEN_LICENCE: Final = "FLAME 2023 Open: CC BY 4.0 with restrictions on use"
+ICT_LICENCE: Final = "ICT-FaceKit: MIT, USC Institute for Creative Technologies"
 _RINGNET_LICENCE: Final = "RingNet: MIT licence file; README says non-commercial research"
 _NEXT3D_LICENCE: Final = "Next3D: no licence file; NVIDIA EG3D terms: non-commercial research"
 
@@ -193,6 +198,12 @@ OFFICIAL_SOURCES: Final[Mapping[AssetKind, OfficialSource]] = {
         "a PNG of class ids",
         "semantic map: as its author says",
     ),
+    "ict_head": OfficialSource(
+        "ICT-FaceKit head",
+        "https://github.com/ICT-VGL/ICT-FaceKit",
+        "a clone: import ict-facekit DIR",
+        ICT_LICENCE,
+    ),
     "calibration": OfficialSource(
         "mesh-to-volume calibration",
         "synthforge assets calibrate",
@@ -237,7 +248,7 @@ def find_asset(storage: Storage, kind: AssetKind) -> AssetEntry | None:
 
 def needed_assets(generator: Generator) -> tuple[AssetKind, ...]:
     """Return the kinds that a generator cannot do without; an untrained one needs none."""
-    return () if generator.untrained else NEEDED[generator.kind]
+    return () if generator.untrained else NEEDED[generator.head_model]
 
 
 def missing_assets(storage: Storage, generator: Generator) -> tuple[AssetKind, ...]:

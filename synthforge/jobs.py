@@ -40,14 +40,15 @@ Annotation = Literal[
 ANNOTATIONS: Final[tuple[Annotation, ...]] = Annotation.__args__  # type: ignore[attr-defined]
 
 # Coefficients that a `coefficients` field draws, and the largest count that `per_index` reaches.
-DRAWN_SHAPE: Final[dict[str, int]] = {"builtin": 77, "next3d": 100}
-DRAWN_EXPRESSION: Final[dict[str, int]] = {"builtin": 42, "next3d": 50}
-MAX_SHAPE: Final[dict[str, int]] = {"builtin": 77, "next3d": 300}
-MAX_EXPRESSION: Final[dict[str, int]] = {"builtin": 42, "next3d": 100}
+# By the head model: a generator's kind, or the name of another head that it draws.
+DRAWN_SHAPE: Final[dict[str, int]] = {"builtin": 77, "ict": 100, "next3d": 100}
+DRAWN_EXPRESSION: Final[dict[str, int]] = {"builtin": 42, "ict": 43, "next3d": 50}
+MAX_SHAPE: Final[dict[str, int]] = {"builtin": 77, "ict": 100, "next3d": 300}
+MAX_EXPRESSION: Final[dict[str, int]] = {"builtin": 42, "ict": 43, "next3d": 100}
 
 # Sections and fields that one generator has and the other lacks.
 _ONLY: Final[dict[str, tuple[str, ...]]] = {
-    "builtin": ("appearance", "light", "lens"),
+    "builtin": ("appearance", "light", "lens", "generator.head"),
     "next3d": (
         "generator.untrained",
         "generator.conditioning",
@@ -83,6 +84,11 @@ class Generator(BaseModel):
     kind: GeneratorKind = Field(
         default="builtin", description="builtin: our own head and renderer; next3d: licensed assets"
     )
+    head: Literal["ict"] | None = Field(
+        default=None,
+        description="builtin: ict is ICT-FaceKit's (synthforge assets import ict-facekit DIR); "
+        "by default our own",
+    )
     untrained: bool | None = Field(default=None, description="next3d: random weights, for tests")
     conditioning: Literal["fixed", "render"] | None = Field(
         default=None, description="next3d: the camera that the latent is conditioned on"
@@ -99,6 +105,11 @@ class Generator(BaseModel):
         if self.network is not None and not self.untrained:
             raise _error("generator.network", "a trained network has its own size: remove it")
         return self
+
+    @property
+    def head_model(self) -> str:
+        """Whose coefficients the job draws: a key of `DRAWN_SHAPE`."""
+        return self.head or self.kind
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -258,13 +269,13 @@ class JobSpec(BaseModel):
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
-        kind = self.generator.kind
+        model = self.generator.head_model
         if len(set(self.annotations)) != len(self.annotations):
             raise _error("annotations", "an annotation is named twice: name each once")
         self._check_framing()
-        _check_indices(self.identity.shape, MAX_SHAPE[kind], "identity.shape", kind)
+        _check_indices(self.identity.shape, MAX_SHAPE[model], "identity.shape", model)
         _check_indices(
-            self.expression.coefficients, MAX_EXPRESSION[kind], "expression.coefficients", kind
+            self.expression.coefficients, MAX_EXPRESSION[model], "expression.coefficients", model
         )
         if not sum(self.expression.presets.values()) > 0:
             raise _error("expression.presets", "all weights are 0: at least one must be positive")
@@ -472,13 +483,13 @@ def _filled_in(data: dict[str, Any], defaults: Mapping[str, Mapping[str, Any]]) 
     return data
 
 
-def _check_indices(coefficients: Coefficients, count: int, path: str, kind: str) -> None:
+def _check_indices(coefficients: Coefficients, count: int, path: str, model: str) -> None:
     if not isinstance(coefficients, PerIndex):
         return
     for index in coefficients.per_index:
         if int(index) >= count:
             raise _error(
-                f"{path}.per_index.{index}", f"the generator {kind!r} has indices 0 to {count - 1}"
+                f"{path}.per_index.{index}", f"the generator {model!r} has indices 0 to {count - 1}"
             )
 
 

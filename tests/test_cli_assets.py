@@ -42,6 +42,20 @@ def test_status_names_what_is_missing_its_source_and_its_licence(run: Run) -> No
     assert "next3d lacks flame_model" in out
 
 
+def test_the_head_of_ict_facekit_is_imported_from_a_folder_alone(run: Run, tmp_path: Path) -> None:
+    assert "import ict-facekit DIR" in run("status")[1]
+    for arguments, message in (
+        (("ict-facekit",), "give the folder of the clone"),
+        (("model.pkl", str(tmp_path)), "import one file, or ict-facekit DIR"),
+        (("ict-facekit", str(tmp_path), "--release", "2023"), "belong to next3d's files"),
+        (("ict-facekit", str(tmp_path / "none")), "is no folder"),
+        (("ict-facekit", str(tmp_path)), "holds no FaceXModel folder"),
+    ):
+        code, _, err = run("import", *arguments)
+        assert code != 0
+        assert message in err
+
+
 def test_what_is_imported_is_present_and_checked(
     run: Run, shared_dir: Path, tmp_path: Path
 ) -> None:

@@ -112,13 +112,13 @@ def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -
     identity = index // spec.identity.views
     streams = Streams(spec.seed, identity, index, attempt)
     scalars = _draw_scalars(spec, streams)
-    kind = spec.generator.kind
+    model = spec.generator.head_model
     neck = turn(scalars["neck.yaw"], scalars["neck.pitch"], scalars["neck.roll"])
     eye_pose = _axis_angle(turn(scalars["gaze.yaw"], scalars["gaze.pitch"]))
     drawn_expression = _draw_coefficients(
         spec.expression.coefficients,
         streams.sample_uniforms("expression.coefficients", rig.num_expression),
-        DRAWN_EXPRESSION[kind],
+        DRAWN_EXPRESSION[model],
     )
     return FaceParams(
         index=index,
@@ -128,7 +128,7 @@ def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -
         betas=_draw_coefficients(
             spec.identity.shape,
             streams.identity_uniforms("identity.shape", rig.num_betas),
-            DRAWN_SHAPE[kind],
+            DRAWN_SHAPE[model],
         ),
         expression=drawn_expression + _draw_preset(spec, rig, streams),
         neck_pose=_axis_angle(neck),

@@ -25,6 +25,7 @@ Float64Array = NDArray[np.float64]
 UInt8Array = NDArray[np.uint8]
 UInt16Array = NDArray[np.uint16]
 Int32Array = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

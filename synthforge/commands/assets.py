@@ -1,4 +1,4 @@
-"""Commands about the licensed files of `next3d`: what is there, bring it in, check it."""
+"""Commands about files of users: what is there, bring it in, check it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from workers.assets.loading import AssetLoader
 
 _MEBIBYTE = 1 << 20
+_ICT_FACEKIT = "ict-facekit"
+_NO_ICT = "lacks ict_head: synthforge assets import ict-facekit DIR brings it in"
 
 app = typer.Typer()
-assets = typer.Typer(help="Licensed files of next3d: FLAME model, landmarks, checkpoint.")
+assets = typer.Typer(help="Files of yours: those that next3d needs, and another head.")
 app.add_typer(assets, name="assets")
 
 RegistryOption = Annotated[
@@ -65,6 +67,7 @@ def status(registry: RegistryOption = None, as_json: JsonOption = False) -> None
     for kind in IMPORTED:
         for line in _status_lines(kind, held.get(kind)):
             say(line)
+    say(f"generator.head ict {'has what it needs' if 'ict_head' in held else _NO_ICT}")
     missing = [kind for kind in NEEDED["next3d"] if kind not in held]
     if missing:
         say(f"next3d lacks {', '.join(missing)}: synthforge assets import FILE brings each in")
@@ -74,7 +77,13 @@ def status(registry: RegistryOption = None, as_json: JsonOption = False) -> None
 
 @assets.command("import", epilog="Example: synthforge assets import flame2023.pkl --release 2023")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="As its publisher distributes it, any name.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="As its publisher distributes it, any name; or ict-facekit DIR."),
+    ],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Of ict-facekit: a clone of ICT-FaceKit.")
+    ] = None,
     registry: RegistryOption = None,
     wiring: Annotated[
         WiringName | None,
@@ -87,14 +96,21 @@ def import_file(
     as_json: JsonOption = False,
 ) -> None:
     """Recognise a file by its content, convert it to a safe format, keep it with its provenance."""
-    from workers.assets.importing import import_asset  # noqa: PLC0415
+    if folder is None and str(file) != _ICT_FACEKIT:
+        from workers.assets.importing import import_asset  # noqa: PLC0415
 
-    added = import_asset(
-        file,
-        _registry(registry),
-        wiring=None if wiring is None else wiring.value,
-        release=None if release is None else release.value,
-    )
+        added = import_asset(
+            file,
+            _registry(registry),
+            wiring=None if wiring is None else wiring.value,
+            release=None if release is None else release.value,
+        )
+    else:
+        _check_head_arguments(file, folder, wiring, release)
+        from workers.assets.ict.importing import import_ict_facekit  # noqa: PLC0415
+
+        assert folder is not None  # noqa: S101 - checked
+        added = (import_ict_facekit(folder, _registry(registry)),)
     for entry in added:
         if as_json:
             say(entry.model_dump_json())
@@ -163,6 +179,17 @@ def calibrate(
         f"before, {fit.after_m * 1000:.1f} mm after"
     )
     say(f"calibration  sha256 {entry.sha256}")
+
+
+def _check_head_arguments(
+    file: Path, folder: Path | None, wiring: WiringName | None, release: ReleaseName | None
+) -> None:
+    if str(file) != _ICT_FACEKIT:
+        raise CommandError(f"{file} {folder}: import one file, or ict-facekit DIR", USAGE)
+    if folder is None:
+        raise CommandError("ict-facekit: give the folder of the clone: ict-facekit DIR", USAGE)
+    if wiring is not None or release is not None:
+        raise CommandError("ict-facekit: --wiring and --release belong to next3d's files", USAGE)
 
 
 def _precisions(

@@ -87,6 +87,18 @@ def test_a_job_whose_assets_are_missing_is_refused_and_names_them(
     assert next3d_http.post("/v1/jobs", json=spec).status_code == 202
 
 
+def test_a_job_for_a_head_that_was_not_imported_is_refused_and_says_how_to_import_it(
+    next3d_http: TestClient, tmp_path: Path
+) -> None:
+    spec = {"count": 1, "generator": {"kind": "builtin", "head": "ict"}}
+    problem = refusal(next3d_http.post("/v1/jobs", json=spec), 422)
+    assert problem.errors[0].field == "generator.head"
+    assert "its assets ict_head are missing" in problem.detail
+    assert "synthforge assets import ict-facekit DIR" in problem.detail
+    _describe(open_storage(str(tmp_path / "registry")), "ict_head")
+    assert next3d_http.post("/v1/jobs", json=spec).status_code == 202
+
+
 def test_an_untrained_generator_needs_no_assets(next3d_http: TestClient) -> None:
     spec = {"count": 1, "generator": {"kind": "next3d", "untrained": True}}
     assert next3d_http.post("/v1/jobs", json=spec).status_code == 202

@@ -11,6 +11,7 @@ from tools.build_head import anatomy
 from tools.build_head.chart import Chart
 from tools.build_head.half_mesh import PART, WholeMesh
 from tools.build_head.spline import Floats
+from workers.flame.outline import PITCH_GRID_DEG, YAW_GRID_DEG, outermost
 
 Ints = NDArray[np.int32]
 # Position in 17..67 of each point's mirror twin: filled from the pairs below.
@@ -205,21 +206,8 @@ SLIDES: dict[int, tuple[tuple[str, float, float], tuple[str, float, float]]] = {
     9: (("side", -80.5, 64.0), ("front", 8.0, -58.0)),
     8: (("front", 0.0, -80.0), ("front", 0.0, -56.0)),
 }
-OUTWARD_DEG = {
-    16: 0.0,
-    15: 0.0,
-    14: -8.0,
-    13: -16.0,
-    12: -30.0,
-    11: -46.0,
-    10: -60.0,
-    9: -76.0,
-    8: -90.0,
-}
 NUM_SLIDE_POINTS = 28
 CHIN_ROW = 15.35
-YAW_GRID_DEG = np.arange(-90.0, 91.0, 5.0)
-PITCH_GRID_DEG = np.arange(-40.0, 41.0, 10.0)
 
 
 def _slides(locator: Locator) -> dict[int, list[OnMesh]]:
@@ -249,27 +237,10 @@ def contour_grid(locator: Locator) -> list[list[list[OnMesh]]]:
     """
     slides = _slides(locator)
     where = {k: np.stack([locator.position(p) for p in slide]) for k, slide in slides.items()}
-    grid = []
-    for yaw in np.deg2rad(YAW_GRID_DEG):
-        line = []
-        for pitch in np.deg2rad(PITCH_GRID_DEG):
-            row = []
-            for k in range(17):
-                angle = np.deg2rad(OUTWARD_DEG[max(k, 16 - k)])
-                outward = np.array([np.cos(angle) * (1 if k > 8 else -1), np.sin(angle)])
-                if k == 8:
-                    outward = np.array([0.0, -1.0])
-                best = int(np.argmax(_in_image(where[k], yaw, pitch) @ outward))
-                row.append(slides[k][best])
-            line.append(row)
-        grid.append(line)
-    return grid
-
-
-def _in_image(points: Floats, yaw: float, pitch: float) -> Floats:
-    """(N, 2): right and up in the image of a far camera, head turned as DESIGN.md's angles say."""
-    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-    right = cy * points[:, 0] + sy * points[:, 2]
-    depth = -sy * points[:, 0] + cy * points[:, 2]
-    up = cp * points[:, 1] + sp * depth
-    return np.stack([right, up], 1)
+    return [
+        [
+            [slides[k][best] for k, best in enumerate(outermost(where, float(yaw), float(pitch)))]
+            for pitch in PITCH_GRID_DEG
+        ]
+        for yaw in YAW_GRID_DEG
+    ]

@@ -13,8 +13,6 @@ from tools.build_head.fields import Fields
 from tools.build_head.follow import follow_skin
 from tools.build_head.half_mesh import PART_NAMES
 from tools.build_head.landmarks import (
-    PITCH_GRID_DEG,
-    YAW_GRID_DEG,
     Locator,
     OnMesh,
     contour_grid,
@@ -23,6 +21,7 @@ from tools.build_head.landmarks import (
 from tools.build_head.shape_directions import shape_directions
 from tools.build_head.skinning import PARENTS, joint_regressor, skinning_weights
 from tools.build_head.spline import Floats
+from workers.flame.outline import PITCH_GRID_DEG, YAW_GRID_DEG
 
 METRES_PER_MM = 1e-3
 Arrays = dict[str, NDArray[np.generic]]

@@ -104,6 +104,14 @@ def _compare_faces(loader: AssetLoader, weights: Next3DWeights) -> None:
         raise ValueError("its faces are not the FLAME model's: one of them is of another mesh")
 
 
+def _ict_head(loader: AssetLoader) -> str:
+    head = loader.ict_head()
+    return (
+        f"{head.assets.num_vertices} vertices, {len(head.shape_names)} shape and "
+        f"{len(head.expression_names)} expression directions"
+    )
+
+
 def _topology(loader: AssetLoader) -> str:
     return f"{loader.checkpoint_topology()['faces'].shape[1]} faces"
 
@@ -117,4 +125,5 @@ _CHECKS: Final[Mapping[AssetKind, Callable[[AssetLoader], str]]] = {
     "next3d_checkpoint": _checkpoint,
     "next3d_topology": _topology,
     "semantic_map": _semantic_map,
+    "ict_head": _ict_head,
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from workers.flame.arrays_file import Array, read_all_arrays, read_arrays
 from workers.flame.assets import FlameAssets, load_npz
 from workers.flame.embedding import LandmarkEmbedding
 from workers.flame.official import OfficialEmbedding, to_view_grid
+from workers.generators.builtin.head import BuiltinHead, load_head
 from workers.generators.next3d.checkpoint import TOPOLOGY_TENSORS, Next3DWeights
 from workers.types import UInt8Array
 
 EMBEDDING_ARRAYS = ("lmk_face_idx", "lmk_b_coords")
+_CACHE_FOLDER: Final = "synthforge-assets"
 
 
 class AssetSource(Protocol):
@@ -87,6 +90,12 @@ class AssetLoader:
         """Open the mesh that the checkpoint dresses: `TOPOLOGY_TENSORS`."""
         return read_arrays(self._path("next3d_topology"), TOPOLOGY_TENSORS)
 
+    def ict_head(self) -> BuiltinHead:
+        """Open the head made of ICT-FaceKit."""
+        entry = self.entry("ict_head")
+        path = self.registry.fetch(entry, self.cache_folder)
+        return replace(load_head(path), kind=entry.kind, licence=entry.licence)
+
     def entry(self, kind: AssetKind) -> AssetEntry:
         """Return the description of a kind.
 
@@ -100,3 +109,8 @@ class AssetLoader:
 
     def _path(self, kind: AssetKind) -> Path:
         return self.registry.fetch(self.entry(kind), self.cache_folder)
+
+
+def shared_loader(held: AssetSource) -> AssetLoader:
+    """Return a loader whose cache this machine's workers share."""
+    return AssetLoader(held, Path(tempfile.gettempdir()) / _CACHE_FOLDER)

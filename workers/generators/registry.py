@@ -21,9 +21,10 @@ def open_generator(generator: Generator, assets: AssetSnapshot | None = None) ->
         ValueError: assets are missing, or do not fit each other.
         StorageError: the registry does not answer.
     """
-    if generator.kind == "builtin":
+    if generator.head_model == "builtin":
         return _builtin()
-    return _next3d(generator, AssetSnapshot.of(None) if assets is None else assets)
+    held = AssetSnapshot.of(None) if assets is None else assets
+    return _other_head(held) if generator.head == "ict" else _next3d(generator, held)
 
 
 def read_hashes(assets: AssetSnapshot | None = None) -> Mapping[str, str]:
@@ -44,6 +45,14 @@ def _builtin() -> FaceGenerator:
     from workers.generators.builtin.generator import BuiltinGenerator  # noqa: PLC0415
 
     return BuiltinGenerator()
+
+
+@lru_cache(maxsize=1)
+def _other_head(assets: AssetSnapshot) -> FaceGenerator:
+    from workers.assets.loading import shared_loader  # noqa: PLC0415 - opens licensed files
+    from workers.generators.builtin.generator import BuiltinGenerator  # noqa: PLC0415
+
+    return BuiltinGenerator(shared_loader(assets).ict_head())
 
 
 @lru_cache(maxsize=2)

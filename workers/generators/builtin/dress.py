@@ -52,6 +52,7 @@ HAIR_TEXEL_M = 0.00037
 HAIRLINE_SHADE = 0.55  # cover of the short hairs at the hairline
 NUM_WAVES = 5
 WAVE_LENGTH_M = (0.035, 0.12)
+EYE_RADIUS_M = 0.012  # of people: the iris keeps its size in a model's larger eyeball
 
 
 def vertex_attributes(params: FaceParams, surface: HeadSurface) -> Float32Array:
@@ -92,7 +93,7 @@ def identity_look(
     level = _level(pixel_m, SKIN_TEXEL_M)
     return Look(
         skin=_skin(params, surface),
-        eyes=_eyes(params, pixel_m / surface.eye_radius),
+        eyes=_eyes(params, pixel_m, surface.eye_radius),
         hair=_hair(params, surface),
         cloth=_cloth(params),
         mouth=MouthLook(mouth_rgb=(0.17, 0.042, 0.040), teeth_rgb=_teeth(params)),
@@ -217,19 +218,20 @@ def _lips(params: FaceParams, base: Float64Array) -> Float64Array:
     return np.asarray(natural + (paint - natural) * share)
 
 
-def _eyes(params: FaceParams, pixel: float) -> EyeLook:
+def _eyes(params: FaceParams, pixel_m: float, radius_m: float) -> EyeLook:
     u = params.streams.identity_uniforms("texture.eyes", 5)
     pupil = params.streams.sample_uniforms("eyes.pupil", 1)
     iris = iris_reflectance(params.scalars["appearance.eye_tone"])
+    share = EYE_RADIUS_M / radius_m
     amber = np.array([0.26, 0.15, 0.05])
     ring = iris + (amber - iris) * 0.55 * u[0] if iris[2] > 0.05 else 0.8 * iris
     return EyeLook(
         iris_rgb=triple(iris * (0.85 + 0.3 * u[2])),
         ring_rgb=triple(ring),
         sclera_rgb=triple(np.array([0.66, 0.62, 0.585]) * (0.86 + 0.14 * u[1])),
-        iris_radius=0.475 + 0.035 * u[3],
-        pupil_radius=0.12 + 0.13 * pupil[0],
-        pixel=pixel,
+        iris_radius=(0.475 + 0.035 * u[3]) * share,
+        pupil_radius=(0.12 + 0.13 * pupil[0]) * share,
+        pixel=pixel_m / radius_m,
     )
 
 

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthforge.conventions import CLASS_IDS
-from workers.types import Float32Array, Float64Array, Int32Array, UInt8Array
-
-BoolArray = NDArray[np.bool_]
+from workers.types import BoolArray, Float32Array, Float64Array, Int32Array, UInt8Array
 
 SKIN_CLASSES = (
     "skin",

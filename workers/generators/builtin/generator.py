@@ -42,7 +42,7 @@ SUPERSAMPLING = 2
 
 
 class BuiltinGenerator:
-    """`FaceGenerator` of the embedded head, on one CPU core.
+    """`FaceGenerator` of heads that we dress and light ourselves, on one CPU core.
 
     Args:
         head: its data; None reads the one that comes with the package.
@@ -87,11 +87,12 @@ class BuiltinGenerator:
 
     def info(self) -> GeneratorInfo:
         """See `FaceGenerator.info`."""
+        head = self._head
         return GeneratorInfo(
             kind="builtin",
-            versions={"head": self._head.sha256[:12]},
-            assets={"head": self._head.sha256},
-            licences={"head": "Apache-2.0"},
+            versions={head.kind: head.sha256[:12]},
+            assets={head.kind: head.sha256},
+            licences={head.kind: head.licence},
         )
 
     def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workers.closest import Surface
 from workers.generators.builtin.fields import smoothstep
 from workers.generators.builtin.worn import COVERED_HAIR, WornParts, covered_hair, wears_hat
 from workers.types import FaceParams, Float32Array, Float64Array, Int32Array, UInt8Array
@@ -21,14 +22,16 @@ class HairShell:
 
     Attributes:
         vertices: (H,) indices of the hair's vertices in the mesh.
-        roots: (H,) index of the skin vertex that each is nearest to.
+        root_corners: (H, 3) corners of the skin's face that each is nearest to.
+        root_bary: (H, 3) their shares of the nearest point.
         around: (H,) 0 at the front of the head to 1 behind, measured about the crown.
         along: (H,) 0 at the crown to 1 at the hair's border.
         covered: (H,) 1 where a hat would cover it.
     """
 
     vertices: Int32Array
-    roots: Int32Array
+    root_corners: Int32Array
+    root_bary: Float64Array
     around: Float64Array
     along: Float64Array
     covered: Float64Array
@@ -51,18 +54,20 @@ def hair_shell(
         worn: the parts that the head may wear.
     """
     vertices = np.unique(faces[is_hair_face > 0]).astype(np.int32)
-    skin = np.flatnonzero(is_skin > 0)
     points = rest[vertices]
-    roots = np.array(
-        [skin[int(np.argmin(((rest[skin] - p) ** 2).sum(1)))] for p in points], np.int32
-    )
     if not len(vertices):
-        return HairShell(vertices, roots, np.zeros(0), np.zeros(0), np.zeros(0))
+        nothing = np.zeros(0)
+        return HairShell(
+            vertices, np.zeros((0, 3), np.int32), np.zeros((0, 3)), nothing, nothing, nothing
+        )
+    skin = faces[(is_skin[faces] > 0).all(1)]
+    root = Surface(rest, skin).closest(points)
     top = points[:, 1].max()
     middle_z = 0.5 * (points[:, 2].max() + points[:, 2].min())
     around = np.abs(np.arctan2(points[:, 0], points[:, 2] - middle_z)) / np.pi
     along = (top - points[:, 1]) / max(float(top - points[:, 1].min()), 1e-6)
-    return HairShell(vertices, roots, around, along, covered_hair(worn, rest, vertices))
+    covered = covered_hair(worn, rest, vertices)
+    return HairShell(vertices, skin[root.face], root.bary, around, along, covered)
 
 
 def cut_hair(
@@ -81,7 +86,7 @@ def cut_hair(
     if length < BALD_BELOW:
         inside = 0.5 * (posed.max(0) + posed.min(0)) - 0.04 * up
         return np.broadcast_to(inside, posed.shape).astype(np.float32)
-    roots = vertices[shell.roots].astype(np.float64)
+    roots = (vertices[shell.root_corners] * shell.root_bary[..., None]).sum(1)
     u = params.streams.identity_uniforms("appearance.hair_cut", 5)
     # Short hair lies close; sides are cut shorter than the top.
     closeness = 0.12 + 0.88 * smoothstep(BALD_BELOW, 0.5, np.full(1, length))[0]

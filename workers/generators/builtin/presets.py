@@ -9,6 +9,8 @@ import numpy as np
 
 from workers.types import Float32Array
 
+_SIDES: Final = ("_left", "_right", "_L", "_R")
+
 # Weights of movements in standard deviations; `x` stands for `x_left` and `x_right`.
 PRESETS: Final[Mapping[str, Mapping[str, float]]] = {
     "neutral": {},
@@ -40,14 +42,28 @@ PRESETS: Final[Mapping[str, Mapping[str, float]]] = {
 }
 
 
+# The same of a head with ARKit's blend shapes; a unit is 0.42 of a full activation.
+ARKIT_PRESETS: Final[Mapping[str, Mapping[str, float]]] = {
+    "neutral": {},
+    "smile": {"mouthSmile": 1.8, "cheekSquint": 1.2, "mouthUpperUp": 0.5, "eyeSquint": 0.5},
+    "frown": {"mouthFrown": 2.0, "browDown": 1.8, "mouthShrugLower": 1.0, "mouthPress": 0.6},
+    "surprise": {"browInnerUp": 1.8, "browOuterUp": 1.8, "eyeWide": 1.8, "mouthFunnel": 1.0},
+    "disgust": {"noseSneer": 2.2, "mouthUpperUp": 1.4, "browDown": 1.2, "eyeSquint": 0.8},
+    "kiss": {"mouthPucker": 2.2, "mouthFunnel": 0.5},
+    "wink": {"eyeBlink_L": 2.4, "cheekSquint_L": 1.2, "mouthSmile_L": 0.8},
+    "shout": {"mouthLowerDown": 1.6, "mouthUpperUp": 1.4, "mouthStretch": 1.0, "browDown": 1.0},
+}
+
+
 def preset_vectors(expression_names: Sequence[str]) -> dict[str, Float32Array]:
     """Return each preset's (E,) coefficients; movements that the head lacks are left out."""
     index = {name: i for i, name in enumerate(expression_names)}
     out = {}
-    for preset, weights in PRESETS.items():
+    presets = ARKIT_PRESETS if "eyeBlink_L" in index else PRESETS
+    for preset, weights in presets.items():
         vector = np.zeros(len(index), np.float32)
         for movement, weight in weights.items():
-            for name in (movement, f"{movement}_left", f"{movement}_right"):
+            for name in (movement, *(f"{movement}{side}" for side in _SIDES)):
                 if name in index:
                     vector[index[name]] += weight
         out[preset] = vector

@@ -119,7 +119,8 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
     is_hair[faces[topology.face_region == CLASS_IDS["hair"]]] = 1
     worn = worn_parts(topology, rest)
     always = ~np.isin(topology.face_region, [CLASS_IDS[name] for name in WORN_CLASSES])
-    bare = faces[always & (topology.face_region != CLASS_IDS["hair"])]
+    # Teeth shade nothing: on each other, a few millimetres apart, the maps would be too coarse.
+    bare = faces[always & (topology.face_region != CLASS_IDS["hair"]) & (material != code.TEETH)]
     return HeadSurface(
         topology=topology,
         faces=faces,

@@ -29,9 +29,10 @@ GLASSES_FROM: Final = 0.5
 DARK_FROM: Final = 0.5
 HAT_FROM, CAP_FROM = 0.25, 0.75
 COVERED_HAIR: Final = 0.3  # share of its thickness that hair keeps under a hat
-INNER_DEPTH_M: Final = 0.001  # of the beard's inner layer below the skin
+INNER_DEPTH_M: Final = 0.001  # of the beard's inner layer below the skin at rest
+_SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
 HAT_INNER_DEPTH_M: Final = 0.002
-_HIDDEN_M: Final = -0.0005  # of the outer layer where nothing grows
+_HIDDEN_M: Final = -0.0025  # of the outer layer where nothing grows
 _HAT_REACH_M: Final = 0.03  # hair nearer than this to the skull below the hat is covered by it
 _FIRST_INNER: Final = 17
 _EYE_CORNERS: Final = (36, 39, 42, 45)
@@ -167,7 +168,9 @@ def dress(
     posed = vertices.astype(np.float64)
     inside = posed[parts.hat_inner[0, -1]] - head_turn @ [0.0, 0.08, 0.0]
     if has_beard(params):
-        vertices[parts.beard_outer] = _beard(params, parts, posed, head_turn)
+        off = _outward(posed, parts.beard_outer, parts.beard_inner)
+        vertices[parts.beard_outer] = _beard(params, posed[parts.beard_inner], off, head_turn)
+        vertices[parts.beard_inner] = posed[parts.beard_inner] - _SUNK_M * off
     else:
         vertices[parts.beard_outer] = vertices[parts.beard_inner] = inside
     if wears_hat(params):
@@ -189,12 +192,10 @@ def _outward(posed: Float64Array, outer: Int32Array, inner: Int32Array) -> Float
 
 
 def _beard(
-    params: FaceParams, parts: WornParts, posed: Float64Array, head_turn: Float64Array
+    params: FaceParams, skin: Float64Array, off: Float64Array, head_turn: Float64Array
 ) -> Float64Array:
-    """(2, B, 3) the outer layer."""
+    """(2, B, 3) the outer layer over the inner one at rest, `skin`; `off` is outward."""
     height, fall = beard_shape(params)
-    skin = posed[parts.beard_inner]
-    off = _outward(posed, parts.beard_outer, parts.beard_inner)
     down = -head_turn[:, 1]
     return np.asarray(skin + (INNER_DEPTH_M + height)[..., None] * off + fall[..., None] * down)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -19,7 +17,7 @@ from synthforge.assets import (
 )
 from synthforge.jobs import Generator
 from synthforge.shards import GeneratorInfo
-from workers.assets.loading import AssetLoader
+from workers.assets.loading import AssetLoader, shared_loader
 from workers.assets.snapshot import AssetSnapshot
 from workers.generators.next3d import heads
 from workers.generators.next3d.calibration import read_calibration
@@ -42,7 +40,6 @@ SMALL: Final = Next3DConfig(
 )
 """An untrained network that a CPU runs in half a second, every part of it in its place."""
 
-_CACHE_FOLDER: Final = "synthforge-assets"
 _FLAME_KINDS: Final[tuple[AssetKind, ...]] = (
     "flame_model",
     "flame_static_embedding",
@@ -60,7 +57,7 @@ def open_next3d(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
     assert generator.conditioning is not None  # noqa: S101 - filled in
     if generator.untrained:
         return _open_untrained(generator, generator.conditioning, held)
-    loader = _loader(held)
+    loader = shared_loader(held)
     if held.find("calibration") is None:
         return _open_trained(loader, Placement(PUBLISHED), generator.conditioning, ())
     calibration = loader.entry("calibration")
@@ -75,11 +72,7 @@ def open_unaligned(held: AssetSnapshot) -> Next3DGenerator:
 
     Errors as `open_next3d`.
     """
-    return _open_trained(_loader(held), Placement(IDENTITY), "fixed", ())
-
-
-def _loader(held: AssetSnapshot) -> AssetLoader:
-    return AssetLoader(held, Path(tempfile.gettempdir()) / _CACHE_FOLDER)
+    return _open_trained(shared_loader(held), Placement(IDENTITY), "fixed", ())
 
 
 def _open_trained(
@@ -117,7 +110,7 @@ def _open_trained(
 def _open_untrained(
     generator: Generator, conditioning: Conditioning, held: AssetSnapshot
 ) -> Next3DGenerator:
-    head, info = _untrained_head(_loader(held), f"untrained {generator.network}")
+    head, info = _untrained_head(shared_loader(held), f"untrained {generator.network}")
     weights = untrained_weights(
         SMALL if generator.network == "small" else Next3DConfig(),
         heads.network_topology(head.topology),

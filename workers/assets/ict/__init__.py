@@ -1,0 +1,1 @@
+"""ICT-FaceKit made into a head of ours: joints, one UV map, classes, landmarks, worn parts."""

@@ -1,0 +1,96 @@
+"""What our head wears, fitted to another: hair, clothing, beard, headwear and glasses.
+
+Our skin is laid on the other's by a spline; a part's vertex keeps its distance from the skin that
+it stands on, and moves with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from workers.assets.ict.bare import WORN_CELL
+from workers.assets.ict.laying import Laid
+from workers.closest import OnSurface, Surface
+from workers.generators.builtin.head import BuiltinHead
+from workers.types import Float32Array, Float64Array, Int32Array, UInt8Array
+
+WORN_PARTS: Final = ("hair", "clothing", "beard", "headwear", "glasses")
+FOLLOWERS: Final = ("hair", "beard", "headwear")
+"""Parts that take the skin's motion; clothing stays with the shoulders, glasses with the head."""
+
+
+@dataclass(frozen=True)
+class WornMesh:
+    """The parts on the other head.
+
+    Attributes:
+        vertices: (W, 3) metres.
+        triangles: (G, 3) into them.
+        uv: (T, 2); uv_triangles (G, 3).
+        region: (G,) class ids; part (G,) index into our parts' names.
+        mirror: (W,) twins.
+        roots: places on the other's skin, one a vertex.
+        follows: (W,) whether it takes its root's motion.
+        is_clothing: (W,).
+    """
+
+    vertices: Float64Array
+    triangles: Int32Array
+    uv: Float32Array
+    uv_triangles: Int32Array
+    region: UInt8Array
+    part: UInt8Array
+    mirror: Int32Array
+    roots: OnSurface
+    follows: UInt8Array
+    is_clothing: UInt8Array
+
+
+def fit_worn(head: BuiltinHead, laid: Laid, skin: Surface) -> WornMesh:
+    """Fit our parts.
+
+    Args:
+        head: ours.
+        laid: our skin on the other's.
+        skin: the other's.
+    """
+    topology = head.topology
+    rest = head.assets.v_template.astype(np.float64)
+    numbers = [topology.part_names.index(name) for name in WORN_PARTS]
+    kept = np.flatnonzero(np.isin(topology.face_part, numbers))
+    ids, triangles = np.unique(topology.faces[kept], return_inverse=True)
+    at = np.full(len(rest), -1, np.int32)
+    at[ids] = np.arange(len(ids))
+    own_skin = Surface(rest, topology.faces[topology.face_part == 0])
+    root = own_skin.closest(rest[ids]).xyz
+    stands = laid(rest[ids]) - laid(root)
+    onto = skin.closest(laid(root))
+    is_clothing = _of(topology.faces, topology.face_part, [topology.part_names.index("clothing")])
+    is_clothing = is_clothing[ids]
+    fitted = np.where(is_clothing[:, None] > 0, laid(rest[ids]), onto.xyz + stands)
+    mirror = at[topology.mirror[ids]]
+    fitted = 0.5 * (fitted + fitted[mirror] * [-1.0, 1.0, 1.0])
+    followers = [topology.part_names.index(name) for name in FOLLOWERS]
+    left, bottom, side = WORN_CELL
+    return WornMesh(
+        vertices=fitted,
+        triangles=triangles.reshape(-1, 3).astype(np.int32),
+        uv=(np.array([left, bottom]) + side * topology.uv).astype(np.float32),
+        uv_triangles=topology.uv_faces[kept],
+        region=topology.face_region[kept],
+        part=topology.face_part[kept],
+        mirror=mirror,
+        roots=onto,
+        follows=_of(topology.faces, topology.face_part, followers)[ids],
+        is_clothing=is_clothing,
+    )
+
+
+def _of(faces: Int32Array, part: UInt8Array, numbers: list[int]) -> UInt8Array:
+    """(V,) 1 on the vertices of parts."""
+    out = np.zeros(int(faces.max()) + 1, np.uint8)
+    out[faces[np.isin(part, numbers)]] = 1
+    return out
