@@ -30,7 +30,7 @@ DARK_FROM: Final = 0.5
 HAT_FROM, CAP_FROM = 0.25, 0.75
 COVERED_HAIR: Final = 0.3  # share of its thickness that hair keeps under a hat
 INNER_DEPTH_M: Final = 0.001  # of the beard's inner layer below the skin at rest
-_SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
+SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
 HAT_INNER_DEPTH_M: Final = 0.002
 _HIDDEN_M: Final = -0.0025  # of the outer layer where nothing grows
 _HAT_REACH_M: Final = 0.03  # hair nearer than this to the skull below the hat is covered by it
@@ -170,7 +170,7 @@ def dress(
     if has_beard(params):
         off = _outward(posed, parts.beard_outer, parts.beard_inner)
         vertices[parts.beard_outer] = _beard(params, posed[parts.beard_inner], off, head_turn)
-        vertices[parts.beard_inner] = posed[parts.beard_inner] - _SUNK_M * off
+        vertices[parts.beard_inner] = posed[parts.beard_inner] - SUNK_M * off
     else:
         vertices[parts.beard_outer] = vertices[parts.beard_inner] = inside
     if wears_hat(params):
