@@ -13,6 +13,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "shading": (),
     "encoding": (),
     "pipeline": ("--samples", "64", "--long", "300"),
+    "service": ("--seconds", "4", "--skip-million"),
     "labels": ("--make", "48"),
 }
 """Name of the benchmark to the arguments that keep it short."""

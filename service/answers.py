@@ -84,18 +84,19 @@ def key_info(key: KeyRow) -> KeyInfo:
 
 
 def _lease_json(granted: Granted, terms: Terms) -> str:
-    plan = plan_of(granted.job, granted.position) if granted.kind == "shard" else None
+    plan = "null"
+    if granted.kind == "shard":
+        plan = plan_of(granted.job, granted.position).model_dump_json()
     before = json.dumps({"token": granted.token, "kind": granted.kind, "job_id": granted.job.id})
     after = json.dumps(
         {
             "output_url": granted.job.output_url,
-            "plan": None if plan is None else plan.model_dump(mode="json"),
             "parent": _parent(granted.job),
             "lease_s": terms.lease_s,
             "heartbeat_s": terms.heartbeat_s,
         }
     )
-    return f'{before[:-1]}, "spec": {granted.job.spec}, {after[1:]}'
+    return f'{before[:-1]}, "spec": {granted.job.spec}, "plan": {plan}, {after[1:]}'
 
 
 def moment(seconds: float | None) -> datetime | None:

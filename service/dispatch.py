@@ -1,8 +1,8 @@
 """Where the work of a request is done: at once, or on a thread.
 
-SQLite answers in a fraction of a millisecond and has one writer: threads would only hand the
-interpreter's lock to and fro, at several times the cost of the work itself. So on SQLite what
-touches nothing but the database is done where the request is read. PostgreSQL is a network away,
+SQLite answers in a fraction of a millisecond and has one writer: a thread would only add what it
+costs to hand work over, a quarter of a status read. So on SQLite what touches nothing but the
+database is done where the request is read. PostgreSQL is a network away,
 and the object store is always: what waits for them waits on a thread.
 """
 

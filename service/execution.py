@@ -17,6 +17,7 @@ from synthforge.shards import SUMMARY_NAMES, ShardPlan
 
 RECORDS_A_PAGE = 1000
 _CACHED_SPECS = 256
+_CACHED_PLANS = 1024  # one is 10 to 20 KB
 
 
 @lru_cache(maxsize=_CACHED_SPECS)
@@ -31,8 +32,13 @@ def _rate_key_of(canonical: str) -> RateKey:
 
 
 def plan_of(job: JobRow, position: int) -> ShardPlan:
-    """Return the plan of a job's n-th shard."""
-    spec, base = spec_of(job.spec), bases.plan_base(job.base)
+    """Return the plan of a job's n-th shard: asked for when it is leased, and when reported."""
+    return _plan_of(job.spec, job.base, position)
+
+
+@lru_cache(maxsize=_CACHED_PLANS)
+def _plan_of(canonical: str, base_text: str | None, position: int) -> ShardPlan:
+    spec, base = spec_of(canonical), bases.plan_base(base_text)
     split, number = planning.nth_shard(spec, position, base)
     return planning.shard_plan(spec, split, number, base)
 

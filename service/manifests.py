@@ -6,16 +6,23 @@ of times, so a crash anywhere on the way is mended by doing it all again.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Final, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from service import bases, planning
 from service.errors import DatasetDeletedError, NotYetError, StorageUnavailableError
 from service.execution import spec_of
+from service.named_shards import NamedShards
 from service.objects import StorageFactory
 from service.store import Store
 from service.store.rows import JobRow
@@ -25,6 +32,7 @@ from synthforge.leases import SummaryReport
 from synthforge.shards import (
     MANIFEST_NAME,
     PARTS_FOLDER,
+    SCHEMA_VERSION,
     SHARD_FOLDER,
     SUMMARY_NAMES,
     Fingerprint,
@@ -32,15 +40,24 @@ from synthforge.shards import (
     Manifest,
     ShardRecord,
     StoredFile,
-    dataset_digest,
+    digest_line,
     join_shards,
     manifest_copy_key,
+    manifest_pieces,
     staged_key,
 )
 from synthforge.storage import NotFound, Storage, StorageError
 
 _LOG: Final = logging.getLogger(__name__)
 _RECORD: Final = TypeAdapter(ShardRecord)
+
+
+class SupportsWrite(Protocol):
+    """A file that takes bytes."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take them."""
+        ...
 
 
 class ManifestError(Exception):
@@ -50,45 +67,72 @@ class ManifestError(Exception):
 def commit(store: Store, open_storage: StorageFactory, job: JobRow) -> bool:
     """Write the manifest of a job whose shards and summary lie in the store.
 
+    It passes through a local file, a shard at a time: a million shards take no more memory than
+    their names' hashes and sizes.
+
     Returns:
         Whether the job ended by this call; another replica may have been first.
 
     Raises:
         StorageError: the store does not answer; to be tried again.
     """
-    try:
-        storage = open_storage(job.output_url)
-        manifest = build_manifest(
-            spec_of(job.spec),
-            (record for _, record in store.datasets.records(job.num)),
-            store.datasets.fingerprints(job.num),
-            job.files or "",
-            _parent_of(storage, job),
-        )
-        check_shards(storage, manifest.shards)
-        if manifest.parent is not None:
-            publish_files(storage, manifest.files)
-        check_files(storage, manifest.files)
-    except ManifestError as error:
-        _LOG.error("no manifest", extra={"job_id": job.id, "reason": str(error)})
-        return store.datasets.fail(job.num, f"no manifest: {error}")
-    content = manifest.to_json()
-    storage.put_bytes(manifest_copy_key(manifest.digest), content)
-    storage.put_bytes(MANIFEST_NAME, content)
-    sweep(storage, manifest)
-    return store.datasets.succeed(job.num, manifest.digest)
+    with tempfile.NamedTemporaryFile(prefix="synthforge-manifest-") as file:
+        try:
+            storage = open_storage(job.output_url)
+            written = write_manifest(
+                file,
+                spec_of(job.spec),
+                (record for _, record in store.datasets.records(job.num)),
+                store.datasets.fingerprints(job.num),
+                job.files or "",
+                _parent_of(storage, job),
+            )
+            check_shards(storage, written.shards)
+            if written.is_extension:
+                publish_files(storage, written.files)
+            check_files(storage, written.files)
+        except ManifestError as error:
+            _LOG.error("no manifest", extra={"job_id": job.id, "reason": str(error)})
+            return store.datasets.fail(job.num, f"no manifest: {error}")
+        file.flush()
+        path = Path(file.name)
+        storage.put_file(path, manifest_copy_key(written.digest), written.sha256)
+        storage.put_file(path, MANIFEST_NAME, written.sha256)
+    sweep(storage, written.shards)
+    return store.datasets.succeed(job.num, written.digest)
 
 
-def build_manifest(
+@dataclass(frozen=True)
+class Written:
+    """A manifest that was written to a local file.
+
+    Attributes:
+        digest: of the dataset.
+        sha256: of the file.
+        files: beside the shards.
+        shards: that it names.
+        is_extension: it adds to another dataset.
+    """
+
+    digest: str
+    sha256: str
+    files: tuple[StoredFile, ...]
+    shards: NamedShards
+    is_extension: bool
+
+
+def write_manifest(
+    file: SupportsWrite,
     spec: JobSpec,
     records: Iterable[str],
     fingerprints: Iterable[tuple[str, str, str]],
     files: str,
     parent: Manifest | None = None,
-) -> Manifest:
-    """Make the manifest from committed rows.
+) -> Written:
+    """Write the manifest from committed rows.
 
     Args:
+        file: that takes its bytes.
         spec: of the job.
         records: JSON of each ShardRecord, in order of the plan.
         fingerprints: id, JSON of the Fingerprint, JSON of the GeneratorInfo, in order of id.
@@ -98,25 +142,59 @@ def build_manifest(
     Raises:
         ManifestError: a plan has no record, or a record no plan.
     """
-    base = _base_of(parent)
-    own = _checked_records(spec, records, base)
-    older = () if parent is None else parent.shards
-    shards = tuple(join_shards(spec.output.splits, older, own))
-    splits = {split: planning.num_split_samples(spec, split) for split in spec.output.splits}
-    try:
-        return Manifest(
-            job=spec,
-            generator=merge_generators(fingerprints, None if parent is None else parent.generator),
-            classes={str(class_id): name for class_id, name in CLASSES.items()},
-            num_samples=spec.count,
-            splits=splits,
-            files=_ordered_files(files),
-            shards=shards,
-            parent=None if parent is None else parent.digest,
-            digest=dataset_digest(shards),
+    ordered_files = _ordered_files(files)
+    older = None if parent is None else parent.generator
+    fields = {
+        "schema_version": SCHEMA_VERSION,
+        "job": json.loads(spec.canonical_json()),
+        "generator": merge_generators(fingerprints, older).model_dump(mode="json"),
+        "synthetic": True,
+        "classes": {str(class_id): name for class_id, name in CLASSES.items()},
+        "num_samples": spec.count,
+        "splits": {split: planning.num_split_samples(spec, split) for split in spec.output.splits},
+        "files": [file.model_dump(mode="json") for file in ordered_files],
+        "parent": None if parent is None else parent.digest,
+    }
+    passing = _PassingShards(spec.output.splits)
+    own = _checked_records(spec, records, _base_of(parent))
+    joined = join_shards(spec.output.splits, () if parent is None else parent.shards, own)
+    file_hash = hashlib.sha256()
+    for piece in manifest_pieces(fields, passing.noted(joined), passing.digest):
+        data = piece.encode()
+        file_hash.update(data)
+        file.write(data)
+    if passing.num_samples != fields["splits"]:
+        raise ManifestError(
+            f"splits {fields['splits']} differ from what the shards hold: {passing.num_samples}"
         )
-    except ValidationError as error:
-        raise ManifestError(str(error.errors(include_url=False)[0]["msg"])) from None
+    return Written(
+        digest=passing.digest(),
+        sha256=file_hash.hexdigest(),
+        files=ordered_files,
+        shards=passing.names,
+        is_extension=parent is not None,
+    )
+
+
+class _PassingShards:
+    """What is noted of shards on their way into the manifest."""
+
+    def __init__(self, splits: Iterable[str]) -> None:
+        self.names = NamedShards()
+        self.num_samples = dict.fromkeys(splits, 0)
+        self._digest = hashlib.sha256()
+
+    def noted(self, shards: Iterable[ShardRecord]) -> Iterator[str]:
+        """Yield the JSON of each shard."""
+        for shard in shards:
+            self.names.add(shard)
+            self.num_samples[shard.split] += shard.num_samples
+            self._digest.update(digest_line(shard))
+            yield shard.model_dump_json()
+
+    def digest(self) -> str:
+        """Return the dataset's digest, of the shards that have passed."""
+        return self._digest.hexdigest()
 
 
 def merge_generators(
@@ -164,12 +242,25 @@ def read(open_storage: StorageFactory, job: JobRow) -> bytes:
         DatasetDeletedError: the dataset is gone.
         StorageUnavailableError: the store does not give it.
     """
+    return b"".join(stream(open_storage, job))
+
+
+def stream(open_storage: StorageFactory, job: JobRow) -> Iterator[bytes]:
+    """Open a finished job's manifest, and return its bytes in pieces.
+
+    Raises: as `read`, at the call; later only what breaks on the way.
+    """
     if job.deleted_at is not None or job.clearing == "dataset":
         raise DatasetDeletedError(job.id)
     if job.digest is None:
         raise NotYetError(f"job {job.id} is {job.state}: its manifest is there once it succeeded")
+    pieces = _pieces(open_storage, job, manifest_copy_key(job.digest))
+    return chain([next(pieces)], pieces)
+
+
+def _pieces(open_storage: StorageFactory, job: JobRow, key: str) -> Iterator[bytes]:
     try:
-        return open_storage(job.output_url).get_bytes(manifest_copy_key(job.digest))
+        yield from open_storage(job.output_url).stream(key)
     except StorageError as error:
         raise StorageUnavailableError(f"manifest of job {job.id}: {error}") from None
 
@@ -190,7 +281,7 @@ def publish_files(storage: Storage, files: Sequence[StoredFile]) -> None:
         storage.copy(staged_key(file.name), file.name, file.sha256)
 
 
-def check_shards(storage: Storage, shards: Iterable[ShardRecord]) -> None:
+def check_shards(storage: Storage, shards: NamedShards) -> None:
     """Check that every shard that a manifest names lies in the store, in its size.
 
     The listing is asked first, a thousand objects at a time; an object that it lacks is asked for
@@ -200,12 +291,10 @@ def check_shards(storage: Storage, shards: Iterable[ShardRecord]) -> None:
         ManifestError: naming the first object that is not there or has another size.
         StorageError: the store does not answer.
     """
-    listed = {found.key: found.num_bytes for found in storage.list_objects(SHARD_FOLDER)}
-    for shard in shards:
-        num_bytes = listed.get(shard.name)
-        if num_bytes != shard.num_bytes:
-            num_bytes = storage.head(shard.name)
-        _check_size(shard, num_bytes)
+    for found in storage.list_objects(SHARD_FOLDER):
+        shards.see(found.key, found.num_bytes)
+    for name, num_bytes in shards.unseen():
+        _check_size(name, num_bytes, storage.head(name))
 
 
 def check_files(storage: Storage, files: Iterable[StoredFile]) -> None:
@@ -214,25 +303,24 @@ def check_files(storage: Storage, files: Iterable[StoredFile]) -> None:
     Raises: as `check_shards`.
     """
     for file in files:
-        _check_size(file, storage.head(file.name))
+        _check_size(file.name, file.num_bytes, storage.head(file.name))
 
 
-def _check_size(named: ShardRecord | StoredFile, num_bytes: int | None) -> None:
-    if num_bytes != named.num_bytes:
-        state = "is not in the store" if num_bytes is None else f"has {num_bytes} bytes there"
-        raise ManifestError(f"{named.name} ({named.num_bytes} bytes) {state}")
+def _check_size(name: str, num_bytes: int, found: int | None) -> None:
+    if found != num_bytes:
+        state = "is not in the store" if found is None else f"has {found} bytes there"
+        raise ManifestError(f"{name} ({num_bytes} bytes) {state}")
 
 
-def sweep(storage: Storage, manifest: Manifest) -> None:
+def sweep(storage: Storage, shards: NamedShards) -> None:
     """Delete what no manifest names: index parts, and shards of executions that came too late.
 
     Raises:
         StorageError: the store does not answer; sweeping again is harmless.
     """
-    named = {shard.name for shard in manifest.shards}
     for folder in (PARTS_FOLDER, SHARD_FOLDER):
-        for found in list(storage.list_objects(folder)):
-            if found.key not in named:
+        for found in storage.list_objects(folder):
+            if found.key not in shards:
                 storage.delete(found.key)
 
 

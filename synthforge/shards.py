@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -172,25 +172,50 @@ class Manifest(BaseModel):
 
     def to_json(self) -> bytes:
         """Return the bytes that are stored, a line a shard: equal manifests, equal bytes."""
-        data: dict[str, Any] = self.model_dump(mode="json", exclude={"job", "shards"})
+        data = self.model_dump(mode="json", exclude={"job", "shards"})
         data["job"] = json.loads(self.job.canonical_json())
-        fields = []
-        for name in type(self).model_fields:
-            if name == "shards":  # there may be a million
-                text = "[\n  " + ",\n  ".join(s.model_dump_json() for s in self.shards) + "\n ]"
-            else:
-                text = json.dumps(data[name], indent=1, allow_nan=False).replace("\n", "\n ")
-            fields.append(f' "{name}": {text}')
-        return ("{\n" + ",\n".join(fields) + "\n}\n").encode()
+        shards = (shard.model_dump_json() for shard in self.shards)
+        return "".join(manifest_pieces(data, shards, lambda: self.digest)).encode()
+
+
+def manifest_pieces(
+    fields: Mapping[str, Any], shards: Iterable[str], digest: Callable[[], str]
+) -> Iterator[str]:
+    """Yield a manifest's text a shard at a time: there may be a million.
+
+    Args:
+        fields: JSON values of every field but `shards` and `digest`.
+        shards: JSON of each ShardRecord, in order.
+        digest: asked for once the shards have passed.
+    """
+    before = "{"
+    for name in Manifest.model_fields:
+        yield f'{before}\n "{name}": '
+        before = ","
+        if name == "shards":
+            between = "[\n  "
+            for shard in shards:
+                yield between + shard
+                between = ",\n  "
+            yield "\n ]"
+        else:
+            value = digest() if name == "digest" else fields[name]
+            yield json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n ")
+    yield "\n}\n"
 
 
 def dataset_digest(shards: Iterable[ShardRecord]) -> str:
-    """Return the sha256 of the lines `<split> <number> <num_samples> <sha256>`, shards in order."""
+    """Return the sha256 of the shards' `digest_line`s, in order."""
     digest = hashlib.sha256()
     for shard in shards:
-        line = f"{shard.split} {shard.number:06d} {shard.num_samples} {shard.sha256}\n"
-        digest.update(line.encode("ascii"))
+        digest.update(digest_line(shard))
     return digest.hexdigest()
+
+
+def digest_line(shard: ShardRecord) -> bytes:
+    """Return what a dataset's digest is made of: `<split> <number> <num_samples> <sha256>`."""
+    line = f"{shard.split} {shard.number:06d} {shard.num_samples} {shard.sha256}\n"
+    return line.encode("ascii")
 
 
 def join_shards(

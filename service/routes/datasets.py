@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from service import answers, clearing, links, manifests
 from service.context import InContext
@@ -39,7 +39,8 @@ def get_manifest(
     """Return the manifest, byte for byte as it lies in the store; with links if asked for."""
     job = context.store.jobs.get(job_id)
     if with_links is None:
-        return Response(manifests.read(context.open_storage, job), media_type="application/json")
+        pieces = manifests.stream(context.open_storage, job)
+        return StreamingResponse(pieces, media_type="application/json")
     content = links.manifest_with_links(context.open_storage, job, expires)
     return Response(content, headers=_SECRET, media_type="application/json")
 

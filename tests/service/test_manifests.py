@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +15,13 @@ from service import manifests, planning
 from service.app import create_app
 from service.loops import Committer
 from service.manifests import ManifestError
+from service.named_shards import NamedShards
 from service.settings import Settings
 from service.store import Store
 from service.store.rows import JobRow
 from synthforge.jobs import JobSpec
 from synthforge.leases import SummaryReport
-from synthforge.shards import Manifest, StoredFile
+from synthforge.shards import Manifest, ShardRecord, StoredFile
 from synthforge.storage import Storage, StorageUnavailable, open_storage
 from tests.service import driver
 from tests.service.driver import TestClient
@@ -47,7 +50,13 @@ FILES = SummaryReport(
 
 
 def built(records: list[str] = RECORDS) -> Manifest:
-    return manifests.build_manifest(SPEC, records, FINGERPRINTS, FILES)
+    file = io.BytesIO()
+    written = manifests.write_manifest(file, SPEC, records, FINGERPRINTS, FILES)
+    manifest = Manifest.model_validate_json(file.getvalue())
+    assert manifest.to_json() == file.getvalue()
+    assert manifest.digest == written.digest
+    assert hashlib.sha256(file.getvalue()).hexdigest() == written.sha256
+    return manifest
 
 
 def test_a_manifest_holds_every_plan_once_in_order() -> None:
@@ -80,6 +89,29 @@ def test_records_of_fewer_samples_make_no_manifest() -> None:
     record["num_samples"] -= 1
     with pytest.raises(ManifestError, match="differ from what the shards hold"):
         built([json.dumps(record), *RECORDS[1:]])
+
+
+def test_names_are_held_exactly_and_what_no_listing_showed_is_known() -> None:
+    records = [ShardRecord.model_validate_json(text) for text in RECORDS]
+    named = NamedShards()
+    for record in records:
+        named.add(record)
+    assert all(record.name in named for record in records)
+    first = records[0].name
+    for other in (
+        first.replace("train", "val"),
+        first.replace("000000", "000001"),
+        first.replace("000000", "999999"),
+        first.replace(".tar", ".parquet"),
+        first.replace("shards/", "parts/"),
+        first[:-5] + ("0" if first[-5] != "0" else "1") + ".tar",
+        "shards/notes",
+    ):
+        assert other not in named, other
+    for record in records[1:]:
+        named.see(record.name, record.num_bytes)
+    named.see(records[1].name, 1)
+    assert list(named.unseen()) == [(record.name, record.num_bytes) for record in records[:2]]
 
 
 def test_what_fingerprints_tell_is_joined_and_nothing_lost() -> None:
@@ -125,11 +157,11 @@ class CrashingStorage:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def put_bytes(self, key: str, data: bytes) -> StoredFile:
+    def put_file(self, path: Path, key: str, sha256: str) -> StoredFile:
         if self._puts == 0:
             raise StorageUnavailable(f"{key}: the store is gone")
         self._puts -= 1
-        return self._storage.put_bytes(key, data)
+        return self._storage.put_file(path, key, sha256)
 
 
 @pytest.mark.parametrize("puts", [0, 1])
