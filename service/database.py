@@ -13,7 +13,19 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Double, Engine, create_engine, event, make_url, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Double,
+    Engine,
+    FromClause,
+    create_engine,
+    event,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -151,8 +163,17 @@ def _postgres_engine(url: URL) -> Engine:
     return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
 
 
+class _HintedCompiler(SQLiteCompiler):
+    """Writes `with_hint` after the table, as INDEXED BY stands: SQLAlchemy leaves it out."""
+
+    def get_from_hint_text(self, _table: FromClause, text: str | None) -> str | None:
+        """Return the hint as it was given."""
+        return text
+
+
 def _sqlite_engine(url: str, synchronous: str) -> Engine:
     engine = create_engine(url, pool_size=20, max_overflow=40)
+    engine.dialect.statement_compiler = _HintedCompiler
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

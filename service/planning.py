@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -19,15 +19,58 @@ from typing import Final
 from synthforge.jobs import SPLIT_UNIT, JobSpec
 from synthforge.shards import ShardPlan
 
-_CACHED_TABLES = 16  # one is at most 4 MB: splits with shares that need all six decimals
+_CACHED_TABLES = 16  # one is at most 12 MB: splits with shares that need all six decimals
+
+
+class _Runs:
+    """The identities of one period that a split gets: runs of neighbours, ascending."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._starts = array("I")
+        self._stops = array("I")
+        self._before = array("I")  # identities in the runs before
+
+    def append(self, identity: int) -> None:
+        """Take in an identity above all others."""
+        if self._stops and self._stops[-1] == identity:
+            self._stops[-1] += 1
+        else:
+            self._starts.append(identity)
+            self._stops.append(identity + 1)
+            self._before.append(self.count)
+        self.count += 1
+
+    def num_below(self, place: int) -> int:
+        """Count the identities below a place of the period."""
+        run = bisect_left(self._starts, place) - 1
+        if run < 0:
+            return 0
+        return self._before[run] + min(place, self._stops[run]) - self._starts[run]
+
+    def pieces(self, first: int, stop: int, period: int) -> Iterator[tuple[int, int]]:
+        """Yield first and end of each run of the split's identities number `first` to `stop`."""
+        periods, place = divmod(first, self.count)
+        run = bisect_right(self._before, place) - 1
+        skipped = place - self._before[run]
+        left = stop - first
+        while left > 0:
+            start = periods * period + self._starts[run] + skipped
+            length = min(self._stops[run] - self._starts[run] - skipped, left)
+            yield start, start + length
+            left -= length
+            skipped = 0
+            run += 1
+            if run == len(self._starts):
+                run, periods = 0, periods + 1
 
 
 @dataclass(frozen=True)
 class _Deal:
-    """One period of the deal: for each split the identities it gets, ascending."""
+    """One period of the deal: for each split the identities it gets."""
 
     period: int
-    identities: tuple[array[int], ...]
+    identities: tuple[_Runs, ...]
 
 
 @dataclass(frozen=True)
@@ -56,8 +99,7 @@ def split_of(spec: JobSpec, identity: int) -> str:
     deal = _deal_of(spec)
     place = identity % deal.period
     for name, held in zip(spec.output.splits, deal.identities, strict=True):
-        index = bisect_left(held, place)
-        if index < len(held) and held[index] == place:
+        if held.num_below(place) < held.num_below(place + 1):
             return name
     raise AssertionError(f"identity {identity} is in no split")
 
@@ -72,7 +114,7 @@ def num_split_identities(spec: JobSpec, split: str) -> int:
     deal = _deal_of(spec)
     held = deal.identities[_split_position(spec, split)]
     periods, rest = divmod(num_identities(spec), deal.period)
-    return periods * len(held) + bisect_left(held, rest)
+    return periods * held.count + held.num_below(rest)
 
 
 def num_split_samples(spec: JobSpec, split: str) -> int:
@@ -116,13 +158,11 @@ def shard_plan(spec: JobSpec, split: str, number: int, base: Base = NOTHING) -> 
     first = _num_base_identities(spec, split, base) + (number - begin) * per_shard
     stop = min(first + per_shard, num_split_identities(spec, split))
     pieces: list[list[int]] = []
-    for ordinal in range(first, stop):
-        periods, place = divmod(ordinal, len(held))
-        identity = periods * deal.period + held[place]
-        if pieces and pieces[-1][1] == identity:
-            pieces[-1][1] = identity + 1
+    for start_of, stop_of in held.pieces(first, stop, deal.period):
+        if pieces and pieces[-1][1] == start_of:  # on from the last of a period
+            pieces[-1][1] = stop_of
         else:
-            pieces.append([identity, identity + 1])
+            pieces.append([start_of, stop_of])
     views = spec.identity.views
     indices = [
         {"start": start * views, "stop": min(stop * views, spec.count)} for start, stop in pieces
@@ -176,7 +216,7 @@ def _deal(units: tuple[int, ...]) -> _Deal:
     period = SPLIT_UNIT // common
     shares = [unit // common for unit in units]
     deficits = [0] * len(shares)  # in units of 1 / period of an identity
-    identities: tuple[array[int], ...] = tuple(array("I") for _ in shares)
+    identities = tuple(_Runs() for _ in shares)
     for identity in range(period):
         deficits = [deficit + share for deficit, share in zip(deficits, shares, strict=True)]
         chosen = deficits.index(max(deficits))  # ties: the first in the order of the spec
