@@ -12,6 +12,7 @@ from synthforge.codecs import Array, CodecError, check_array, decode_array, deco
 from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
 from synthforge.samples import Member, SampleMeta, members_of
+from synthforge.truth_checks import truth_faults
 
 _SECTIONS: Final = ("camera", "head", "landmarks68")  # each of an annotation of that name
 _IS_NO_CLASS: Final = np.array([class_id not in CLASSES for class_id in range(256)])
@@ -50,14 +51,24 @@ class SampleExpectation:
         if found != wanted:
             yield f"members {' '.join(found)}; {' '.join(wanted)} would do"
             return
-        yield from self._meta_faults(files[-1][1], index, split)
         size = self.spec.image.size
         sizes = {"H": size, "W": size} | ({} if num_vertices is None else {"V": num_vertices})
+        arrays: dict[str, Array] = {}
+        faults: list[str] = []
         for member, (_, data) in zip(self.members, files, strict=True):
             if member.encoding != "json":
-                yield from _array_faults(member, data, sizes)
+                try:
+                    arrays[member.name] = _checked(member, data, sizes)
+                except CodecError as error:
+                    faults.append(str(error))
+        yield from self._meta_faults(files[-1][1], index, split, arrays.get("segmentation"))
+        yield from faults
+        for name, array in arrays.items():
+            yield from _value_faults(name, array)
 
-    def _meta_faults(self, data: bytes, index: int, split: str) -> Iterator[str]:
+    def _meta_faults(
+        self, data: bytes, index: int, split: str, segmentation: Array | None
+    ) -> Iterator[str]:
         try:
             meta = decode_meta(data)
         except CodecError as error:
@@ -69,6 +80,7 @@ class SampleExpectation:
             if (held := getattr(meta, name)) != value:
                 yield f"meta: {name} is {held!r}; {value!r} would do"
         yield from self._section_faults(meta)
+        yield from truth_faults(meta, segmentation)
         if meta.to_json() != data:
             yield "meta: not the canonical JSON (keys sorted, no spaces)"
 
@@ -91,20 +103,16 @@ def num_vertices_of(files: Sequence[tuple[str, bytes]], members: Sequence[Member
     return None
 
 
-def _array_faults(member: Member, data: bytes, sizes: dict[str, int]) -> Iterator[str]:
-    try:
-        array = decode_array(member, data)
-        check_array(member, array, sizes)
-    except CodecError as error:
-        yield str(error)
-        return
-    yield from _value_faults(member, array)
+def _checked(member: Member, data: bytes, sizes: dict[str, int]) -> Array:
+    array = decode_array(member, data)
+    check_array(member, array, sizes)
+    return array
 
 
-def _value_faults(member: Member, array: Array) -> Iterator[str]:
-    if member.name == "segmentation":
+def _value_faults(name: str, array: Array) -> Iterator[str]:
+    if name == "segmentation":
         counts = np.bincount(array.ravel(), minlength=256)
         for class_id in np.flatnonzero(_IS_NO_CLASS & (counts > 0)):
             yield f"segmentation: {counts[class_id]} pixels of {class_id}, which is no class"
-    elif member.name == "dense" and not np.isfinite(array).all():
+    elif name == "dense" and not np.isfinite(array).all():
         yield "dense: a coordinate is not finite"

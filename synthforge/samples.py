@@ -161,6 +161,98 @@ class LandmarksMeta(BaseModel):
     ]
 
 
+Visibility = Literal[0, 1, 2]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class EyeMeta(BaseModel):
+    """One eye of the subject, whether the lids are open or not."""
+
+    model_config = STRICT
+    iris_xy_px: Point2 = Field(description="centre of the iris' outer border, pixels")
+    iris_xyz_m: Point3 = Field(description="the same, camera axes, metres")
+    iris_radius_m: float = Field(gt=0, description="of the iris' outer border, metres")
+    iris_visibility: Visibility = Field(
+        description="0 outside the picture, 1 hidden, 2 seen: the pixel there is of the eye's class"
+    )
+    pupil_xy_px: Point2 = Field(description="centre of the pupil, pixels")
+    pupil_xyz_m: Point3 = Field(description="the same, camera axes, metres")
+    pupil_radius_m: float = Field(gt=0, description="of the pupil, metres")
+    pupil_visibility: Visibility = Field(description="as iris_visibility")
+    opening: float = Field(
+        ge=0,
+        description="mean distance of the two pairs of lid points over the distance of the "
+        "corners, all in space: of points 36-41 (right), 42-47 (left)",
+    )
+
+
+class EyesMeta(BaseModel):
+    """Both eyes; with `landmarks68`, of heads that have eyeballs."""
+
+    model_config = STRICT
+    left: EyeMeta
+    right: EyeMeta
+
+
+class OcclusionMeta(BaseModel):
+    """How much of each class something hides; with `segmentation`, by the class' name.
+
+    A class lies at a pixel when the pixel's centre is in one of its triangles, front or back,
+    whatever stands before it.
+    """
+
+    model_config = STRICT
+    whole_px: dict[str, Annotated[int, Field(gt=0)]] = Field(
+        description="pixels of the picture at which the class lies"
+    )
+    hidden: dict[str, Share] = Field(
+        description="share of them that show something else: 1 - (pixels of the class in "
+        "`K.seg.png`) / whole_px, not below 0"
+    )
+
+
+SkinGroup = Literal["very_light", "light", "intermediate", "tan", "brown", "dark"]
+HairColour = Literal["bald", "blond", "brown", "black", "red", "grey"]
+HairStyle = Literal["bald", "cropped", "short", "medium", "long"]
+EyeColour = Literal["blue", "green", "hazel", "brown"]
+FacialHair = Literal["none", "stubble", "moustache", "goatee", "beard"]
+
+
+class AttributesMeta(BaseModel):
+    """What a synthetic face knows of itself, for audits of bias; `builtin` only.
+
+    Words are bands of the numbers beside them, and say how the face was drawn, not who people are.
+    """
+
+    model_config = STRICT
+    age_years: float | None = Field(default=None, gt=0, description="nominal: 42 exp(0.22 age)")
+    sex: float | None = Field(
+        default=None, description="standard deviations of the head's direction; > 0 masculine"
+    )
+    ancestry: dict[str, float] = Field(
+        description="standard deviations of the head's directions of ancestry, by name"
+    )
+    skin_ita_deg: float = Field(
+        ge=-90, le=90, description="typology angle of the face's mean albedo: atan((L* - 50) / b*)"
+    )
+    skin_group: SkinGroup = Field(description="by ITA: > 55, 41, 28, 10, -30, below")
+    hair_length: Share
+    hair_tone: Share = Field(description="0 blond, 1 black")
+    hair_redness: Share
+    hair_grey: Share
+    hair_colour: HairColour
+    hair_style: HairStyle = Field(description="by length: < 0.06, 0.2, 0.45, 0.65, above")
+    eye_tone: Share = Field(description="0 blue, 1 dark brown")
+    eye_colour: EyeColour
+    beard: Share = Field(description="length, 0 none")
+    moustache: Share = Field(description="length, 0 none")
+    stubble: Share
+    facial_hair: FacialHair
+    wrinkles: Share
+    glasses: Literal["none", "clear", "dark"]
+    headwear: Literal["none", "hat", "cap"]
+
+
 class SampleMeta(BaseModel):
     """`K.json`. Sections are there when their annotation was asked for."""
 
@@ -174,6 +266,14 @@ class SampleMeta(BaseModel):
     camera: CameraMeta | None = None
     head: HeadMeta | None = None
     landmarks68: LandmarksMeta | None = None
+    eyes: EyesMeta | None = Field(
+        default=None, description="with `landmarks68`, of heads that have eyeballs"
+    )
+    occlusion: OcclusionMeta | None = Field(default=None, description="with `segmentation`")
+    attributes: AttributesMeta | None = Field(default=None, description="builtin: of the person")
+    action_units: dict[str, Share] | None = Field(
+        default=None, description="builtin: each movement, 0 at rest, 1 as far as it goes"
+    )
     bbox_px: Box | None = None
     bbox_visible_px: Annotated[tuple[int, int, int, int], Field(strict=False)] | None = None
     quality: dict[str, float]

@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from synthforge.jobs import JobSpec
+from synthforge.samples import SampleMeta
 from synthforge.shards import GeneratorInfo
+from workers.annotate.eyes import eyeball_vertices, locate_eyes
 from workers.annotate.landmarks import FaceLandmarks, locate_landmarks
 from workers.annotate.meta import sample_meta
+from workers.annotate.occlusion import measure_occlusion
 from workers.annotate.pixels import PixelLabels
 from workers.annotate.select import make_labeller
 from workers.annotate.volume import compose, hide_behind, measure_volume, segment_by_map
@@ -31,7 +34,7 @@ from workers.raster.protocol import Fragments
 from workers.raster.select import Backend, make_rasteriser
 from workers.sampling import sample_face
 from workers.timing import Stages
-from workers.types import FaceParams, Float64Array, PosedHeads, UInt8Array
+from workers.types import FaceParams, Float32Array, Float64Array, PosedHeads, UInt8Array
 
 T = TypeVar("T")
 
@@ -96,6 +99,7 @@ class FaceMaker:
         self._rasteriser = make_rasteriser(backend)
         self._labeller = make_labeller(backend, self._topology)
         self._landmarks = Landmarks(self._topology.landmarks, self._topology.faces)
+        self._eyeballs = eyeball_vertices(self._topology)
         self._plugins = PlugIns.of(spec)
 
     @property
@@ -229,6 +233,7 @@ class FaceMaker:
         if self._plugins.parser is not None:
             segmentation = fill_unknown(segmentation, self._plugins.parser(image))
         has_dense = "landmarks_dense" in asked
+        vertices_cam = candidate.vertices_cam[0].cpu().numpy()
         return LabelledFace(
             image=image,
             segmentation=segmentation if "segmentation" in asked else None,
@@ -236,15 +241,39 @@ class FaceMaker:
             normal=labels.normal,
             u=labels.u,
             v=labels.v,
-            dense=candidate.vertices_cam[0].cpu().numpy() if has_dense else None,
-            meta=sample_meta(
-                self._spec,
-                candidate.face,
-                joint_transforms=candidate.heads.joint_transforms[0].cpu().numpy(),
-                landmarks=candidate.landmarks,
-                segmentation=candidate.segmentation,
-                measured=candidate.verdict.measured,
-            ),
+            dense=vertices_cam if has_dense else None,
+            meta=self._meta(candidate, segmentation, vertices_cam),
+        )
+
+    def _meta(
+        self, candidate: Candidate, segmentation: UInt8Array, vertices_cam: Float32Array
+    ) -> SampleMeta:
+        face, asked = candidate.face, self._spec.annotations
+        transforms = candidate.heads.joint_transforms[0].cpu().numpy()
+        described = self._generator.describe(face)
+        eyes = occlusion = None
+        if "landmarks68" in asked:
+            eyes = locate_eyes(
+                described,
+                self._eyeballs,
+                face.camera,
+                vertices_cam=vertices_cam,
+                joint_transforms=transforms,
+                landmarks_m=candidate.landmarks.xyz_m,
+                segmentation=segmentation,
+            )
+        if "segmentation" in asked:
+            occlusion = measure_occlusion(vertices_cam, self._topology, face.camera, segmentation)
+        return sample_meta(
+            self._spec,
+            face,
+            joint_transforms=transforms,
+            landmarks=candidate.landmarks,
+            segmentation=candidate.segmentation,
+            measured=candidate.verdict.measured,
+            described=described,
+            eyes=eyes,
+            occlusion=occlusion,
         )
 
 

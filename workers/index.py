@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_origin
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synthforge.samples import SampleMeta
+from synthforge.samples import AttributesMeta, SampleMeta
 from synthforge.shards import sample_key
 
 ROW_GROUP_ROWS: Final = 1 << 16  # of the joined file: few groups, flat memory
+
+# Scalars of `attributes` in K.json, numbers and words alike.
+ATTRIBUTE_FIELDS: Final = tuple(
+    pa.field(name, pa.string() if get_origin(field.annotation) is Literal else pa.float64())
+    for name, field in AttributesMeta.model_fields.items()
+    if name != "ancestry"
+)
 
 # `key`, `shard`, `offset`, `num_bytes`, `sha256` find a sample's run of bytes in its tar by one
 # range request; the rest are the scalars of K.json. Null: the job did not ask for them.
@@ -37,6 +44,11 @@ INDEX_SCHEMA: Final = pa.schema(
         pa.field("bbox_px", pa.list_(pa.float64(), 4)),
         pa.field("bbox_visible_px", pa.list_(pa.int32(), 4)),
         pa.field("quality", pa.map_(pa.string(), pa.float64())),
+        pa.field("opening_left", pa.float64()),
+        pa.field("opening_right", pa.float64()),
+        pa.field("hidden", pa.map_(pa.string(), pa.float64())),
+        *ATTRIBUTE_FIELDS,
+        pa.field("ancestry", pa.map_(pa.string(), pa.float64())),
     ]
 )
 
@@ -61,6 +73,10 @@ class IndexRow:
     bbox_px: tuple[float, float, float, float] | None
     bbox_visible_px: tuple[int, int, int, int] | None
     quality: dict[str, float]
+    opening_left: float | None
+    opening_right: float | None
+    hidden: dict[str, float] | None
+    attributes: dict[str, float | str | dict[str, float] | None]
 
 
 def index_row(meta: SampleMeta, offset: int, num_bytes: int, sha256: str) -> IndexRow:
@@ -83,6 +99,10 @@ def index_row(meta: SampleMeta, offset: int, num_bytes: int, sha256: str) -> Ind
         bbox_px=meta.bbox_px,
         bbox_visible_px=meta.bbox_visible_px,
         quality=dict(sorted(meta.quality.items())),
+        opening_left=meta.eyes.left.opening if meta.eyes else None,
+        opening_right=meta.eyes.right.opening if meta.eyes else None,
+        hidden=dict(sorted(meta.occlusion.hidden.items())) if meta.occlusion else None,
+        attributes=meta.attributes.model_dump() if meta.attributes else {},
     )
 
 
@@ -94,10 +114,17 @@ def write_part(path: Path, shard_name: str, rows: Iterable[IndexRow]) -> None:
         shard_name: path of the tar under the dataset's prefix.
         rows: in the order of the tar.
     """
-    data = [{"shard": shard_name, **asdict(row), "quality": list(row.quality.items())}
-            for row in rows]  # fmt: skip
+    data = [{"shard": shard_name} | _columns(row) for row in rows]
     with _writer(path) as writer:
         writer.write_table(pa.Table.from_pylist(data, INDEX_SCHEMA))
+
+
+def _columns(row: IndexRow) -> dict[str, object]:
+    columns = asdict(row)
+    columns |= columns.pop("attributes")
+    maps = ("quality", "hidden", "ancestry")
+    pairs = {name: list(columns[name].items()) for name in maps if columns.get(name) is not None}
+    return {**columns, **pairs}
 
 
 def join_parts(parts: Iterable[Path], path: Path) -> int:

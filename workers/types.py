@@ -18,6 +18,7 @@ from torch import Tensor
 from workers.streams import Streams
 
 if TYPE_CHECKING:
+    from synthforge.samples import AttributesMeta
     from workers.flame.embedding import LandmarkEmbedding
 
 Float32Array = NDArray[np.float32]
@@ -101,6 +102,23 @@ class FaceParams:
     scalars: Mapping[str, float]
     streams: Streams
     latent: Latent | None = None
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a generator knows of a face that no mesh tells.
+
+    Attributes:
+        attributes: of the person; None where the generator does not know them.
+        action_units: how far each movement goes, 0 to 1; None too.
+        iris_radius: over the eyeball's.
+        pupil_radius: over the eyeball's.
+    """
+
+    attributes: AttributesMeta | None
+    action_units: Mapping[str, float] | None
+    iris_radius: float
+    pupil_radius: float
 
 
 @dataclass(frozen=True)

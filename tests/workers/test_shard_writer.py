@@ -206,6 +206,7 @@ def make_rows(count: int, first: int = 0) -> list[IndexRow]:
             key=f"{index:09d}", offset=index * 512, num_bytes=512, sha256="0" * 64, index=index,
             identity=index, split="train", attempt=0, width=8, height=8, yaw_deg=None,
             pitch_deg=None, roll_deg=None, bbox_px=None, bbox_visible_px=None, quality={},
+            opening_left=None, opening_right=None, hidden=None, attributes={},
         )
         for index in range(first, first + count)
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from service.app import create_app
 from service.settings import Settings, describe_settings
 from synthforge.conventions import CLASSES
 from synthforge.jobs import ANNOTATIONS, JobSpec, JobStatus
-from synthforge.samples import MEMBERS, SampleMeta
+from synthforge.samples import MEMBERS, AttributesMeta, EyeMeta, OcclusionMeta, SampleMeta
 from synthforge.shards import Manifest, ShardRecord
 
 _HEADER: Final = "<!-- Written by `python -m tools.docs`; the code is the source. -->"
@@ -57,6 +57,20 @@ def contract_page() -> str:
             "## `K.json`",
             "",
             *_model_rows(SampleMeta),
+            "",
+            "Each of `eyes.left`, `eyes.right`:",
+            "",
+            *_model_rows(EyeMeta),
+            "",
+            "`occlusion`, by the class' name: a class lies at a pixel when the pixel's centre is "
+            "in one of its triangles, front or back, whatever stands before it.",
+            "",
+            *_model_rows(OcclusionMeta),
+            "",
+            "`attributes`: words are bands of the numbers beside them, and say how the face was "
+            "drawn, not who people are.",
+            "",
+            *_model_rows(AttributesMeta),
             "",
             "## Classes",
             "",

@@ -7,11 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from synthforge.jobs import JobSpec
-from synthforge.samples import CameraMeta, HeadMeta, LandmarksMeta, SampleMeta
+from synthforge.samples import (
+    CameraMeta,
+    EyesMeta,
+    HeadMeta,
+    LandmarksMeta,
+    OcclusionMeta,
+    SampleMeta,
+)
 from workers.annotate.landmarks import PX_DECIMALS, FaceLandmarks
 from workers.annotate.segmentation import face_mask
 from workers.camera import head_pose
-from workers.types import FaceParams, Float32Array, Float64Array, UInt8Array
+from workers.types import Described, FaceParams, Float32Array, Float64Array, UInt8Array
 
 ANGLE_DECIMALS = 6
 COEFFICIENT_DECIMALS = 7
@@ -26,6 +33,9 @@ def sample_meta(
     landmarks: FaceLandmarks,
     segmentation: UInt8Array,
     measured: Mapping[str, float],
+    described: Described,
+    eyes: EyesMeta | None,
+    occlusion: OcclusionMeta | None,
 ) -> SampleMeta:
     """Gather the sections that the job asks for.
 
@@ -36,6 +46,9 @@ def sample_meta(
         landmarks: of the face.
         segmentation: (H, W) class ids, for the visible box.
         measured: values of the quality gate.
+        described: what the generator knows of the face.
+        eyes: of the face, where asked for.
+        occlusion: of the classes, where asked for.
     """
     asked = spec.annotations
     has_landmarks = "landmarks68" in asked
@@ -49,6 +62,10 @@ def sample_meta(
         camera=_camera_meta(face) if "camera" in asked else None,
         head=_head_meta(face, joint_transforms) if "head" in asked else None,
         landmarks68=_landmarks_meta(landmarks) if has_landmarks else None,
+        eyes=eyes,
+        occlusion=occlusion,
+        attributes=described.attributes,
+        action_units=None if described.action_units is None else dict(described.action_units),
         bbox_px=_bounds(landmarks.xy_px) if has_landmarks else None,
         bbox_visible_px=visible_bounds(segmentation),
         quality=dict(measured),

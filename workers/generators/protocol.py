@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthforge.shards import GeneratorInfo
 from workers.sampling import Rig
-from workers.types import FaceParams, PosedHeads, Topology, VolumeView
+from workers.types import Described, FaceParams, PosedHeads, Topology, VolumeView
 
 
 class FaceGenerator(Protocol):
@@ -35,6 +35,10 @@ class FaceGenerator(Protocol):
 
     def info(self) -> GeneratorInfo:
         """Tell versions, assets and licences."""
+        ...
+
+    def describe(self, face: FaceParams) -> Described:
+        """Return what is known of a face beside its mesh: for `K.json`."""
         ...
 
     def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:

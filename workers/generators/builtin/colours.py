@@ -64,6 +64,20 @@ def skin_reflectance(ita_deg: float, redness: float) -> Float64Array:
     return np.clip(_lab_to_rgb(float(lightness), a, b), 0.008, 0.95)
 
 
+def typology_angle(rgb: Float64Array) -> float:
+    """Return the individual typology angle of a colour, degrees; the inverse way of the above.
+
+    Args:
+        rgb: (3,) linear sRGB reflectance.
+
+    Source: atan((L* - 50) / b*) in CIELAB, D65 (Chardon et al., 1991); b* below 1 is taken as 1.
+    """
+    t = np.linalg.solve(XYZ_TO_RGB, rgb) / WHITE_XYZ
+    f = np.where(t > (6.0 / 29.0) ** 3, np.cbrt(t), t / (3.0 * (6.0 / 29.0) ** 2) + 4.0 / 29.0)
+    lightness, b = 116.0 * f[1] - 16.0, 200.0 * (f[1] - f[2])
+    return float(np.rad2deg(np.arctan2(lightness - 50.0, max(b, 1.0))))
+
+
 def hair_reflectance(tone: float, redness: float) -> Float64Array:
     """Return the colour of hair: `tone` 0 blond to 1 black, `redness` adds pheomelanin."""
     eumelanin = 0.3 + 10.5 * tone**1.8

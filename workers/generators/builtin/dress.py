@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from synthforge.truths import BALD_BELOW
 from workers.generators.builtin.colours import (
     BLOOD_EXTINCTION,
     GREY_HAIR,
@@ -14,7 +15,7 @@ from workers.generators.builtin.colours import (
     skin_reflectance,
     thing_hue,
 )
-from workers.generators.builtin.hair import BALD_BELOW
+from workers.generators.builtin.fields import FaceFields
 from workers.generators.builtin.noise import (
     FULL,
     NUM_LEVELS,
@@ -53,10 +54,19 @@ HAIRLINE_SHADE = 0.55  # cover of the short hairs at the hairline
 NUM_WAVES = 5
 WAVE_LENGTH_M = (0.035, 0.12)
 EYE_RADIUS_M = 0.012  # of people: the iris keeps its size in a model's larger eyeball
+YOUNG_FOLDS = 0.15  # share of their depth that folds have in the youngest skin
 
 
-def vertex_attributes(params: FaceParams, surface: HeadSurface) -> Float32Array:
-    """Return (V, NUM_ATTRIBUTES) with all that depends on the identity alone filled in."""
+def vertex_attributes(
+    params: FaceParams, surface: HeadSurface, ageing: float | None
+) -> Float32Array:
+    """Return (V, NUM_ATTRIBUTES) with all that depends on the identity alone filled in.
+
+    Args:
+        params: of the face.
+        surface: of the head.
+        ageing: of `wrinkle_depth`.
+    """
     scalars, fields = params.scalars, surface.fields
     out = np.zeros((len(surface.rest), NUM_ATTRIBUTES), np.float32)
     out[:, OIL], out[:, BROW] = fields.oil, fields.brow
@@ -64,10 +74,24 @@ def vertex_attributes(params: FaceParams, surface: HeadSurface) -> Float32Array:
     out[:, STUBBLE] = np.float32(scalars["appearance.stubble"]) * fields.beard
     out[:, STUBBLE] += np.float32(HAIRLINE_SHADE * has_hair) * surface.scalp
     out[:, LIPS], out[:, FRECKLES] = fields.lips, fields.freckles
-    out[:, WRINKLE] = np.float32(scalars["appearance.wrinkles"]) * fields.wrinkles
+    out[:, WRINKLE] = np.float32(wrinkle_depth(params, ageing)) * fields.wrinkles
     out[:, REST : REST + 3] = surface.rest
     out[:, ALBEDO : ALBEDO + 3] = _vertex_colours(params, surface)
     return out
+
+
+def wrinkle_depth(params: FaceParams, ageing: float | None) -> float:
+    """Return how deep a face's folds are, 0 to 1: what was drawn, and less of it in the young.
+
+    Args:
+        params: of the face.
+        ageing: standard deviations of the head's direction of age; None where it has none.
+    """
+    drawn = params.scalars["appearance.wrinkles"]
+    if ageing is None:
+        return drawn
+    old = 1.0 / (1.0 + np.exp(-1.6 * ageing))
+    return float(drawn * (YOUNG_FOLDS + (1.0 - YOUNG_FOLDS) * old))
 
 
 def occlusion(params: FaceParams, surface: HeadSurface) -> Float32Array:
@@ -125,11 +149,27 @@ def _level(pixel_m: float, texel_m: float) -> int:
 
 def _vertex_colours(params: FaceParams, surface: HeadSurface) -> Float32Array:
     """(V, 3) reflectances: skin by melanin and blood, hair by its tone."""
-    scalars, fields = params.scalars, surface.fields
+    scalars = params.scalars
+    skin = skin_albedo(params, surface.rest, surface.fields)
+    hair = hair_reflectance(scalars["appearance.hair_tone"], scalars["appearance.hair_redness"])
+    colours = np.where(surface.hair_vertices[:, None] > 0, hair, skin)
+    if surface.worn is not None:
+        _colour_worn(params, surface.worn, hair, colours)
+    return np.clip(colours, 0.002, 0.95).astype(np.float32)
+
+
+def skin_albedo(params: FaceParams, rest: Float64Array, fields: FaceFields) -> Float64Array:
+    """Return (N, 3) linear reflectances of skin, by melanin and blood.
+
+    Args:
+        params: of the face.
+        rest: (N, 3) points of the head at rest, metres.
+        fields: (N,) masks there.
+    """
     u = params.streams.identity_uniforms("texture.skin", 6)
-    redness = scalars["appearance.skin_redness"]
-    base = skin_reflectance(scalars["appearance.skin_tone"], redness)
-    patches = _waves(params, surface.rest)
+    redness = params.scalars["appearance.skin_redness"]
+    base = skin_reflectance(params.scalars["appearance.skin_tone"], redness)
+    patches = _waves(params, rest)
     dark_skin = 1.0 - min(base[1] / 0.3, 1.0)
     melanin = (0.20 + 0.45 * u[0]) * fields.socket + 0.10 * fields.neck + 0.05 * patches[0]
     melanin += dark_skin * 0.25 * fields.lid_edge
@@ -138,12 +178,7 @@ def _vertex_colours(params: FaceParams, surface: HeadSurface) -> Float32Array:
     extinction = np.multiply.outer(melanin, MELANIN_EXTINCTION)
     extinction += np.multiply.outer(blood, BLOOD_EXTINCTION)
     lashes = 1.0 - (0.6 + 0.3 * u[3]) * fields.lid_edge
-    skin = base * np.exp(-extinction) * lashes[:, None]
-    hair = hair_reflectance(scalars["appearance.hair_tone"], scalars["appearance.hair_redness"])
-    colours = np.where(surface.hair_vertices[:, None] > 0, hair, skin)
-    if surface.worn is not None:
-        _colour_worn(params, surface.worn, hair, colours)
-    return np.clip(colours, 0.002, 0.95).astype(np.float32)
+    return np.asarray(base * np.exp(-extinction) * lashes[:, None])
 
 
 def _colour_worn(
@@ -220,19 +255,26 @@ def _lips(params: FaceParams, base: Float64Array) -> Float64Array:
 
 def _eyes(params: FaceParams, pixel_m: float, radius_m: float) -> EyeLook:
     u = params.streams.identity_uniforms("texture.eyes", 5)
-    pupil = params.streams.sample_uniforms("eyes.pupil", 1)
+    iris_radius, pupil_radius = iris_radii(params, radius_m)
     iris = iris_reflectance(params.scalars["appearance.eye_tone"])
-    share = EYE_RADIUS_M / radius_m
     amber = np.array([0.26, 0.15, 0.05])
     ring = iris + (amber - iris) * 0.55 * u[0] if iris[2] > 0.05 else 0.8 * iris
     return EyeLook(
         iris_rgb=triple(iris * (0.85 + 0.3 * u[2])),
         ring_rgb=triple(ring),
         sclera_rgb=triple(np.array([0.66, 0.62, 0.585]) * (0.86 + 0.14 * u[1])),
-        iris_radius=(0.475 + 0.035 * u[3]) * share,
-        pupil_radius=(0.12 + 0.13 * pupil[0]) * share,
+        iris_radius=iris_radius,
+        pupil_radius=pupil_radius,
         pixel=pixel_m / radius_m,
     )
+
+
+def iris_radii(params: FaceParams, eye_radius_m: float) -> tuple[float, float]:
+    """Return the radii of iris and pupil over the eyeball's: one the identity's, one of now."""
+    u = params.streams.identity_uniforms("texture.eyes", 5)
+    pupil = params.streams.sample_uniforms("eyes.pupil", 1)
+    share = EYE_RADIUS_M / eye_radius_m
+    return (0.475 + 0.035 * float(u[3])) * share, (0.12 + 0.13 * float(pupil[0])) * share
 
 
 def _hair(params: FaceParams, surface: HeadSurface) -> HairLook:

@@ -11,6 +11,7 @@ from torch import Tensor
 from synthforge.conventions import CLASS_IDS
 from synthforge.shards import GeneratorInfo
 from workers.flame.model import Flame
+from workers.generators.builtin.attributes import Describer
 from workers.generators.builtin.background import draw_background
 from workers.generators.builtin.dress import identity_look, occlusion, vertex_attributes
 from workers.generators.builtin.hair import cut_hair, hair_shell
@@ -26,6 +27,7 @@ from workers.generators.builtin.worn import dress
 from workers.raster.numba_cpu import NumbaRasteriser
 from workers.sampling import Rig, face_height
 from workers.types import (
+    Described,
     FaceParams,
     Float32Array,
     Float64Array,
@@ -62,6 +64,9 @@ class BuiltinGenerator:
             self._surface.fields.skin,
             self._surface.worn,
         )
+        self._describer = Describer(
+            self._head.shape_names, self._head.expression_names, self._surface
+        )
         self._rig = Rig(
             look_at_m=_look_at(self._surface.landmarks),
             face_height_m=face_height(self._surface.rest, self._topology),
@@ -94,6 +99,10 @@ class BuiltinGenerator:
             assets={head.kind: head.sha256},
             licences={head.kind: head.licence},
         )
+
+    def describe(self, face: FaceParams) -> Described:
+        """See `FaceGenerator.describe`."""
+        return self._describer.describe(face)
 
     def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:
         """See `FaceGenerator.pose`; hair is cut to `appearance.hair_length`."""
@@ -134,7 +143,7 @@ class BuiltinGenerator:
         camera, surface = params.camera, self._surface
         turn = camera.world2cam[:3, :3]
         vertices_cam = vertices.astype(np.float64) @ turn.T + camera.world2cam[:3, 3]
-        attributes = vertex_attributes(params, surface)
+        attributes = vertex_attributes(params, surface, self._describer.ageing(params))
         illumination = light_vertices(
             vertices_cam,
             surface.faces,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synthforge.truths import BALD_BELOW
 from workers.closest import Surface
 from workers.generators.builtin.fields import smoothstep
 from workers.generators.builtin.worn import COVERED_HAIR, WornParts, covered_hair, wears_hat
 from workers.types import FaceParams, Float32Array, Float64Array, Int32Array, UInt8Array
 
-BALD_BELOW = 0.06  # of `appearance.hair_length`: the whole part collapses
 LONG_FROM = 0.55  # above this hair falls below the hairline
 LONGEST_FALL_M = 0.15
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from workers.types import Float32Array
 
+FULL: Final = 3.0  # standard deviations of a movement as far as it goes
+BLINK_FULL: Final = 2.38  # closes the lids exactly
+ARKIT_FULL: Final = 1.0 / 0.42
 _SIDES: Final = ("_left", "_right", "_L", "_R")
 
 # Weights of movements in standard deviations; `x` stands for `x_left` and `x_right`.
@@ -41,7 +44,6 @@ PRESETS: Final[Mapping[str, Mapping[str, float]]] = {
     },
 }
 
-
 # The same of a head with ARKit's blend shapes; a unit is 0.42 of a full activation.
 ARKIT_PRESETS: Final[Mapping[str, Mapping[str, float]]] = {
     "neutral": {},
@@ -68,3 +70,10 @@ def preset_vectors(expression_names: Sequence[str]) -> dict[str, Float32Array]:
                     vector[index[name]] += weight
         out[preset] = vector
     return out
+
+
+def full_movements(expression_names: Sequence[str]) -> tuple[float, ...]:
+    """Return the standard deviations at which each movement is as far as it goes."""
+    if "eyeBlink_L" in expression_names:
+        return (ARKIT_FULL,) * len(expression_names)
+    return tuple(BLINK_FULL if name.startswith("blink") else FULL for name in expression_names)

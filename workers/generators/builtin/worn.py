@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from synthforge.conventions import CLASS_IDS
+from synthforge.truths import GROWN_FROM
 from workers.generators.builtin.eyewear import NUM_LENS, Frame, left_half
 from workers.generators.builtin.fields import smoothstep
 from workers.generators.builtin.worn_layout import (
@@ -24,10 +25,10 @@ from workers.generators.builtin.worn_layout import (
 )
 from workers.types import FaceParams, Float32Array, Float64Array, Int32Array, Topology
 
-WORN_FROM: Final = 0.02  # of a beard's or a moustache's length
 GLASSES_FROM: Final = 0.5
 DARK_FROM: Final = 0.5
 HAT_FROM, CAP_FROM = 0.25, 0.75
+GOATEE_SHARE: Final = 0.3  # of those who grow a beard
 COVERED_HAIR: Final = 0.3  # share of its thickness that hair keeps under a hat
 INNER_DEPTH_M: Final = 0.001  # of the beard's inner layer below the skin at rest
 SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
@@ -127,7 +128,12 @@ def wears_glasses(params: FaceParams) -> bool:
 def has_beard(params: FaceParams) -> bool:
     """Tell whether a face has a beard or a moustache."""
     scalars = params.scalars
-    return max(scalars["appearance.beard"], scalars["appearance.moustache"]) >= WORN_FROM
+    return max(scalars["appearance.beard"], scalars["appearance.moustache"]) >= GROWN_FROM
+
+
+def has_goatee(params: FaceParams) -> bool:
+    """Tell whether a face's beard, if it grows one, leaves the cheeks bare."""
+    return bool(params.streams.identity_uniforms("appearance.beard_style", 8)[0] < GOATEE_SHARE)
 
 
 def covered_hair(parts: WornParts | None, rest: Float64Array, hair: Int32Array) -> Float64Array:
@@ -211,7 +217,7 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     ring = np.tile(BEARD_RINGS, BEARD_COLUMNS)
     lip = 1.0 - smoothstep(0.24, 0.33, column)
     chin = smoothstep(0.62, 0.86, column)
-    is_goatee = u[0] < 0.3
+    is_goatee = has_goatee(params)
     cheeks = 0.0 if is_goatee else 1.0
     upto = 0.55 + 0.45 * u[1]  # how far the cheeks' hair reaches
     reach = np.where(column < 0.55, upto, 1.0)
@@ -235,7 +241,7 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
 
 def _grown(length: float) -> float:
     """Height of hair of a length of 0 to 1, metres."""
-    return 0.0 if length < WORN_FROM else 0.002 + 0.008 * length
+    return 0.0 if length < GROWN_FROM else 0.002 + 0.008 * length
 
 
 def _hat(params: FaceParams, parts: WornParts, posed: Float64Array) -> Float64Array:

@@ -39,13 +39,17 @@ from workers.generators.next3d.rays import (
 )
 from workers.generators.next3d.sampling import VolumeDraws
 from workers.sampling import Rig, face_height
-from workers.types import FaceParams, PosedHeads, Topology, VolumeView
+from workers.types import Described, FaceParams, PosedHeads, Topology, VolumeView
 
 CHUNK_SIZE: Final = 1
 TRAINED_FOV_DEG: Final = 18.837
 """Of the cameras that FFHQ's crops were aligned to."""
 
 Conditioning = Literal["fixed", "render"]
+
+
+IRIS_RADIUS: Final = 0.49  # over the eyeball's: 5.9 mm over 12 mm, of most adults
+PUPIL_RADIUS: Final = 0.17
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,10 @@ class Next3DGenerator:
     def info(self) -> GeneratorInfo:
         """See `FaceGenerator.info`."""
         return self._info
+
+    def describe(self, face: FaceParams) -> Described:  # noqa: ARG002 - alike for all
+        """See `FaceGenerator.describe`: who is seen, the network alone knows; eyes are average."""
+        return Described(None, None, IRIS_RADIUS, PUPIL_RADIUS)
 
     def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:
         """See `FaceGenerator.pose`; `vertices` are where the volume shows the mesh."""
