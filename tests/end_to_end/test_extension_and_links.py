@@ -64,7 +64,7 @@ class ByHand:
 @pytest.fixture
 def by_hand(s3_url: str, tmp_path: Path) -> Iterator[ByHand]:
     settings = Settings(
-        database_url=f"sqlite:///{tmp_path}/jobs.db", output_prefixes=(s3_url,), port=0
+        database_url=f"sqlite:///{tmp_path}/jobs.db", output_prefixes=(s3_url,), auth="off", port=0
     )
     app = create_app(settings)
     worker = ShardWorker(WorkerSettings(settings.output_prefixes, tmp_path / "scratch"))

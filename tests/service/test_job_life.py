@@ -89,7 +89,7 @@ def test_a_lease_tells_all_that_a_worker_needs(http: TestClient) -> None:
 
 def test_a_pool_without_work_is_told_when_to_ask_again(http: TestClient) -> None:
     answer = driver.post_json(http, "/v1/leases", driver.request().model_dump_json())
-    assert answer.json() == {"leases": [], "retry_after_s": 1.0}
+    assert answer.json() == {"leases": [], "retry_after_s": 1.0, "waiting": {}}
 
 
 def test_a_heartbeat_tells_whether_to_go_on(http: TestClient) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,13 +22,17 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from service import previews
 from service.app import create_app
+from service.context import Context
 from service.keys import issue
 from service.loops import Committer
 from service.settings import Settings
 from service.store import Store
-from synthforge.jobs import JobSpec
+from synthforge.jobs import GENERATOR_KINDS, JobSpec
 from synthforge.keys import KeyRequest
+from synthforge.previews import PREVIEW_FILE, PreviewReport, PreviewRequest
+from synthforge.storage import open_storage
 from tests.service import driver
 from tests.service.driver import TestClient
 
@@ -91,8 +98,28 @@ class Seeded:
     headers: dict[str, str]
 
 
+@contextmanager
+def previews_made(context: Context) -> Iterator[None]:
+    """Put a file for each preview that is asked for: whoever asks is not left waiting."""
+    ended = threading.Event()
+    request = PreviewRequest(pool="warm", generators=GENERATOR_KINDS, max_previews=16)
+
+    def make_them() -> None:
+        while not ended.wait(0.01):
+            for task in previews.lease(context, request).previews:
+                file = open_storage(task.output_url).put_bytes(PREVIEW_FILE, b"a tar")
+                made = PreviewReport(file=file, num_samples=task.plan.num_samples)
+                context.store.previews.report(task.token, made.model_dump_json())
+
+    maker = threading.Thread(target=make_them)
+    maker.start()
+    yield
+    ended.set()
+    maker.join()
+
+
 @pytest.fixture
-def seeded(settings: Settings, sqlite_store: Store) -> Seeded:
+def seeded(settings: Settings, sqlite_store: Store) -> Iterator[Seeded]:
     app = create_app(replace(settings, auth="keys"), sqlite_store)
     _, key = issue(sqlite_store, KeyRequest(name="admin", scopes=("admin",)))
     other, _ = issue(sqlite_store, KeyRequest(name="other", scopes=("read",)))
@@ -106,7 +133,8 @@ def seeded(settings: Settings, sqlite_store: Store) -> Seeded:
     tokens = [lease.token for lease in driver.lease(http, max_leases=3)]
     schema = schemathesis.openapi.from_dict(app.openapi())
     schema.app = app
-    return Seeded(http, schema, [done], live, [*tokens, "never"], [other.id], headers)
+    with previews_made(app.state.context):
+        yield Seeded(http, schema, [done], live, [*tokens, "never"], [other.id], headers)
 
 
 def _with_real_ids(case: Case, seeded: Seeded, pick: int) -> None:

@@ -45,18 +45,18 @@ def test_two_processes_follow_one_and_survive_a_kill(made: Any, tmp_path: Path) 
     url = str(made.folder)
     alone = run_stage1(url, tmp_path / "alone", OPTIONS)
     started: list[dict[int, int]] = []
-    steps: list[int] = []
+    killed: list[int] = []
 
     def watch(report: StepReport) -> None:
-        steps.append(report.step)
-        if len(started) == 1 and report.step >= 6:
-            os.kill(started[0][1], signal.SIGKILL)
+        if not killed and report.step >= 6:
+            killed.append(started[0][1])
+            os.kill(killed[0], signal.SIGKILL)
 
     together = run_stage1_on_ray(
         url, tmp_path / "together", OPTIONS, ClusterOptions(workers=2), watch, started.append
     )
     assert len(started) == 2, "the killed process was replaced once"
-    assert started[0][1] != started[1][1]
+    assert started[1][1] != killed[0]
     assert together.num_steps == alone.num_steps == NUM_STEPS
     one, two = curve(tmp_path / "alone"), curve(tmp_path / "together")
     assert [step for step, _ in two] == list(range(1, NUM_STEPS + 1))
