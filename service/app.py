@@ -25,6 +25,7 @@ from service.routes import (
     keys,
     leases,
     previews,
+    webhooks,
 )
 from service.settings import Settings
 from service.store import Store
@@ -80,7 +81,18 @@ def create_app(
         dependencies=[Depends(authorize)],
     )
     app.state.context = context
-    for routes in (jobs, actions, datasets, estimates, previews, events, leases, keys, health):
+    for routes in (
+        jobs,
+        actions,
+        datasets,
+        estimates,
+        previews,
+        events,
+        webhooks,
+        leases,
+        keys,
+        health,
+    ):
         app.include_router(routes.router)
     problems.install(app)
     documents.install(app)

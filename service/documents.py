@@ -13,6 +13,8 @@ from pydantic.json_schema import models_json_schema
 from service.access import scope_of
 from service.errors import PROBLEM_MEDIA_TYPE
 from service.messages import (
+    CreatedWebhook,
+    DeliveryList,
     EstimateAnswer,
     Health,
     JobChange,
@@ -21,6 +23,9 @@ from service.messages import (
     PoolList,
     ReportAnswer,
     ReturnAnswer,
+    WebhookInfo,
+    WebhookList,
+    WebhookRequest,
 )
 from service.problems import Problem
 from synthforge.jobs import JobSpec, JobStatus
@@ -51,9 +56,12 @@ _READ: Final[tuple[type[BaseModel], ...]] = (
     LeaseReturn,
     PreviewReport,
     PreviewRequest,
+    WebhookRequest,
 )
 _ANSWERED: Final[tuple[type[BaseModel], ...]] = (
     CreatedKey,
+    CreatedWebhook,
+    DeliveryList,
     EstimateAnswer,
     Health,
     HeartbeatAnswer,
@@ -69,6 +77,8 @@ _ANSWERED: Final[tuple[type[BaseModel], ...]] = (
     ReportAnswer,
     ReturnAnswer,
     ShardPage,
+    WebhookInfo,
+    WebhookList,
 )
 
 

@@ -70,6 +70,15 @@ class QuotaExceededError(ServiceError):
         return {"Retry-After": str(_QUOTA_WAIT_S)}
 
 
+class UnknownWebhookError(ServiceError):
+    """The key has no webhook of that id."""
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(
+            f"you have no webhook {webhook_id[:80]!r}: GET /v1/webhooks lists those there are"
+        )
+
+
 class InvalidRequestError(ServiceError):
     """A field holds what cannot be."""
 
@@ -210,6 +219,7 @@ PROBLEMS: Final[dict[type[ServiceError], ProblemKind]] = {
     TooManyPreviewsError: ProblemKind(429, "too-many-previews", "There are too many previews"),
     PreviewFailedError: ProblemKind(422, "preview-failed", "The preview cannot be made"),
     PreviewTimeoutError: ProblemKind(503, "preview-timeout", "No worker made the preview in time"),
+    UnknownWebhookError: ProblemKind(404, "unknown-webhook", "There is no such webhook"),
     NotReadyError: ProblemKind(503, "not-ready", "The service is not ready"),
 }
 

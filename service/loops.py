@@ -13,6 +13,7 @@ from service import clearing, manifests, previews
 from service.context import Context
 from service.launcher import Launcher
 from service.store.rows import JobRow
+from service.webhooks import Deliverer
 from synthforge.storage import StorageError
 
 _LOG: Final = logging.getLogger(__name__)
@@ -176,6 +177,7 @@ def make_loops(context: Context) -> tuple[Loop, ...]:
         Loop("reaper", Reaper(context).step, interval_s, failed),
         Loop("committer", Committer(context).step, interval_s, failed, context.manifest_due),
         Loop("clearer", Clearer(context).step, interval_s, failed, context.clearing_due),
+        Loop("webhooks", Deliverer(context).step, interval_s, failed),
         Loop("previews", PreviewSweeper(context).step, PREVIEWS_SWEPT_EVERY_S, failed),
         Loop("rates", RateKeeper(context).step, RATES_KEPT_EVERY_S, failed),
     )

@@ -70,6 +70,55 @@ class EstimateAnswer(BaseModel):
     refusals_per_sample: EstimateFigure
 
 
+class WebhookRequest(BaseModel):
+    """Where to post changes of jobs' states."""
+
+    model_config = STRICT
+    url: str = Field(min_length=1, max_length=2000, description="https, of an allowed host")
+
+
+class WebhookInfo(BaseModel):
+    """A webhook."""
+
+    model_config = STRICT
+    id: str
+    url: str
+    created_at: datetime | None
+
+
+class CreatedWebhook(WebhookInfo):
+    """A webhook that was just created."""
+
+    secret: Annotated[str, Field(description="signs what is posted; told this once")]
+
+
+class WebhookList(BaseModel):
+    """Every webhook of a key."""
+
+    model_config = STRICT
+    webhooks: list[WebhookInfo]
+
+
+class DeliveryInfo(BaseModel):
+    """One event on its way to one webhook."""
+
+    model_config = STRICT
+    id: Annotated[str, Field(description="header Webhook-Id, the same at each attempt")]
+    state: Literal["pending", "taken", "dead"]
+    attempts: int
+    error: Annotated[str | None, Field(description="why the last attempt failed")]
+    body: str
+    created_at: datetime | None
+    next_at: Annotated[datetime | None, Field(description="when it is tried again")]
+
+
+class DeliveryList(BaseModel):
+    """Deliveries of a webhook, the newest first."""
+
+    model_config = STRICT
+    deliveries: list[DeliveryInfo]
+
+
 class ReportAnswer(BaseModel):
     """A report that was accepted, now or when it came before."""
 

@@ -67,6 +67,13 @@ class Settings:
     idempotency_kept_s: float = _setting(86_400.0, "how long an Idempotency-Key is remembered")
     events_poll_s: float = _setting(0.25, "how often an event stream looks for news")
     events_keepalive_s: float = _setting(15.0, "a silent event stream says that it lives")
+    webhook_hosts: tuple[str, ...] = _setting(
+        (), "comma-separated hosts that webhooks may go to, *.example.com for all below one"
+    )
+    webhook_private: Literal["refused", "allowed"] = _setting(
+        "refused", "allowed: webhooks to private addresses and over http too; for tests"
+    )
+    webhook_timeout_s: float = _setting(10.0, "a webhook's host answers within so long")
     preview_timeout_s: float = _setting(30.0, "a preview is waited for so long")
     max_previews: int = _setting(16, "previews that may be waited for at once")
     shutdown_grace_s: float = _setting(10.0, "open requests get so long to end at shutdown")

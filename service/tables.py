@@ -196,6 +196,41 @@ Index(
     postgresql_where=text(_PREVIEW_OPEN),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("num", _RowNumber, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", String(128), nullable=False),  # signs what is sent
+    Column("created_at", Double, nullable=False),
+)
+Index(None, webhooks.c.owner)
+
+_DELIVERY_PENDING: Final = "state = 'pending'"
+IS_DELIVERY_PENDING: Final = text("deliveries.state = 'pending'")
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("num", _RowNumber, primary_key=True, autoincrement=True),
+    Column("id", String(128), nullable=False),  # the same at each attempt
+    Column("webhook_num", ForeignKey("webhooks.num", ondelete="CASCADE"), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(8), nullable=False),  # pending, taken, dead
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),  # not sent before
+    Column("error", Text),  # of the last attempt
+    Column("created_at", Double, nullable=False),
+)
+Index(
+    "ix_deliveries_pending",
+    deliveries.c.next_at,
+    sqlite_where=text(_DELIVERY_PENDING),
+    postgresql_where=text(_DELIVERY_PENDING),
+)
+Index(None, deliveries.c.webhook_num, deliveries.c.num)
+
 rates = Table(
     "rates",
     metadata,

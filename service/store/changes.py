@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, text, update
 
 from service.database import Transaction
 from service.errors import StaleLeaseError, UnknownJobError
@@ -27,6 +27,13 @@ _CHANGE_SHARD: Final = update(shards).where(
     shards.c.job_num == bindparam("job"), shards.c.position == bindparam("at")
 )
 _RECORD_EVENT: Final = insert(events)
+# For each webhook of the job's owner one delivery, in the transaction of the event: none is lost.
+_DELIVER: Final = text(
+    "INSERT INTO deliveries "
+    "(id, webhook_num, body, state, attempts, next_at, created_at) "
+    "SELECT 'msg-' || CAST(:event AS VARCHAR(96)) || '-' || CAST(num AS VARCHAR(20)), num, :body, "
+    "'pending', 0, :now, :now FROM webhooks WHERE owner = :owner"
+)
 
 
 def lock_job(tx: Transaction, num: int) -> JobRow:
@@ -88,6 +95,10 @@ def record_event(tx: Transaction, job: JobRow, kind: str) -> None:
     data = event_data(job, tx.now)
     row = {"job_num": job.num, "seq": job.num_events, "kind": kind, "data": data}
     tx.connection.execute(_RECORD_EVENT, row)
+    if kind == "state":
+        body = f'{{"type":"job.{job.state.value}","seq":{job.num_events},"data":{data}}}'
+        told = {"event": f"{job.id}-{job.num_events}", "owner": job.owner, "now": tx.now}
+        tx.connection.execute(_DELIVER, told | {"body": body})
 
 
 def event_data(job: JobRow, at: float) -> str:

@@ -1,0 +1,152 @@
+"""The verbs of webhooks and their deliveries."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from service.database import Database
+from service.errors import UnknownWebhookError
+from service.tables import IS_DELIVERY_PENDING, deliveries, webhooks
+
+DeliveryState = Literal["pending", "taken", "dead"]
+
+_MINE: Final = (webhooks.c.id == bindparam("wanted")) & (webhooks.c.owner == bindparam("mine"))
+_DUE: Final = (
+    select(deliveries.c.num)
+    .where(IS_DELIVERY_PENDING, deliveries.c.next_at <= bindparam("now"))
+    .order_by(deliveries.c.next_at)
+    .limit(bindparam("limit"))
+)
+_CLAIM: Final = (
+    update(deliveries)
+    .where(deliveries.c.num.in_(_DUE), deliveries.c.next_at <= bindparam("now"))
+    .values(next_at=bindparam("until"), attempts=deliveries.c.attempts + 1)
+    .returning(deliveries)
+)
+_CHANGE: Final = update(deliveries).where(deliveries.c.num == bindparam("wanted"))
+
+
+@dataclass(frozen=True)
+class WebhookRow:
+    """A URL that an owner's events are posted to, and the secret that signs them."""
+
+    num: int
+    id: str
+    owner: str
+    url: str
+    secret: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """One event on its way to one webhook; times are seconds since 1970."""
+
+    num: int
+    id: str
+    webhook_num: int
+    body: str
+    state: DeliveryState
+    attempts: int
+    next_at: float
+    error: str | None
+    created_at: float
+
+
+class WebhookVerbs:
+    """What the service asks of its database about webhooks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, owner: str, url: str, secret: str) -> WebhookRow:
+        """Keep a webhook."""
+        with self._database.write() as tx:
+            new = {
+                "id": f"hook-{secrets.token_hex(8)}",
+                "owner": owner,
+                "url": url,
+                "secret": secret,
+                "created_at": tx.now,
+            }
+            row = tx.connection.execute(insert(webhooks).returning(webhooks), new).one()
+            return WebhookRow(*row)
+
+    def all(self, owner: str) -> list[WebhookRow]:
+        """Read an owner's webhooks, the oldest first."""
+        query = select(webhooks).where(webhooks.c.owner == owner).order_by(webhooks.c.num)
+        with self._database.read() as connection:
+            return [WebhookRow(*row) for row in connection.execute(query)]
+
+    def remove(self, owner: str, webhook_id: str) -> WebhookRow:
+        """Forget a webhook and what was on its way to it.
+
+        Raises:
+            UnknownWebhookError: the owner has none of that id.
+        """
+        with self._database.write() as tx:
+            wanted = {"wanted": webhook_id, "mine": owner}
+            row = tx.connection.execute(select(webhooks).where(_MINE), wanted).first()
+            if row is None:
+                raise UnknownWebhookError(webhook_id)
+            found = WebhookRow(*row)
+            here = deliveries.c.webhook_num == found.num
+            tx.connection.execute(delete(deliveries).where(here))
+            tx.connection.execute(delete(webhooks).where(webhooks.c.num == found.num))
+            return found
+
+    def deliveries(
+        self, owner: str, webhook_id: str, states: Sequence[DeliveryState], limit: int
+    ) -> list[DeliveryRow]:
+        """Read the latest deliveries of a webhook, the newest first.
+
+        Raises:
+            UnknownWebhookError: the owner has none of that id.
+        """
+        with self._database.read() as connection:
+            wanted = {"wanted": webhook_id, "mine": owner}
+            num = connection.scalar(select(webhooks.c.num).where(_MINE), wanted)
+            if num is None:
+                raise UnknownWebhookError(webhook_id)
+            query = select(deliveries).where(deliveries.c.webhook_num == num)
+            if states:
+                query = query.where(deliveries.c.state.in_(states))
+            query = query.order_by(deliveries.c.num.desc()).limit(limit)
+            return [DeliveryRow(*row) for row in connection.execute(query)]
+
+    def claim(self, limit: int, claim_s: float) -> list[tuple[DeliveryRow, WebhookRow]]:
+        """Take the deliveries that are due, each with its webhook; nobody else has them for now."""
+        with self._database.read() as connection:
+            pending = select(deliveries.c.num).where(IS_DELIVERY_PENDING).limit(1)
+            if connection.scalar(pending) is None:
+                return []
+        with self._database.write() as tx:
+            now = {"now": tx.now, "until": tx.now + claim_s, "limit": limit}
+            taken = [DeliveryRow(*row) for row in tx.connection.execute(_CLAIM, now)]
+            nums = {delivery.webhook_num for delivery in taken}
+            rows = tx.connection.execute(select(webhooks).where(webhooks.c.num.in_(nums)))
+            held = {row.num: WebhookRow(*row) for row in rows}
+        return [(delivery, held[delivery.webhook_num]) for delivery in taken]
+
+    def note_taken(self, num: int) -> None:
+        """Say that a delivery was taken."""
+        self._change(num, state="taken", error=None)
+
+    def note_dead(self, num: int, error: str) -> None:
+        """Give a delivery up."""
+        self._change(num, state="dead", error=error)
+
+    def note_failed(self, num: int, error: str, again_in_s: float) -> None:
+        """Say why a delivery was not taken, and when it is tried again."""
+        with self._database.write() as tx:
+            values = {"wanted": num, "error": error, "next_at": tx.now + again_in_s}
+            tx.connection.execute(_CHANGE, values)
+
+    def _change(self, num: int, **values: Any) -> None:
+        with self._database.write() as tx:
+            tx.connection.execute(_CHANGE, {"wanted": num, **values})
