@@ -19,7 +19,7 @@ from synthforge.shards import (
     SUMMARY_NAMES,
     Manifest,
 )
-from synthforge.storage import NotFound, Storage, StorageError
+from synthforge.storage import NotFound, Storage, StorageError, StoredObject
 
 _FOLDERS: Final = (PARTS_FOLDER, SHARD_FOLDER)
 
@@ -63,14 +63,30 @@ def _doomed(storage: Storage, *, is_dataset: bool) -> Iterator[str]:
     manifest = None if is_dataset else _manifest_at(storage)
     if is_dataset:
         yield MANIFEST_NAME
-    named = set() if manifest is None else {shard.name for shard in manifest.shards}
-    for folder in _FOLDERS:
-        for found in list(storage.list_objects(folder)):
-            if found.key not in named:
-                yield found.key
+    yield from [found.key for found in _not_in(storage, manifest)]
     if manifest is None:
         yield from SUMMARY_NAMES
         yield from [found.key for found in storage.list_objects(MANIFEST_FOLDER)]
+
+
+def unnamed_objects(storage: Storage) -> list[StoredObject]:
+    """Return the shards and parts under a dataset's prefix that its manifest does not name.
+
+    Raises:
+        StorageError: also where the manifest cannot be read.
+    """
+    manifest = _manifest_at(storage)
+    return [] if manifest is None else _not_in(storage, manifest)
+
+
+def _not_in(storage: Storage, manifest: Manifest | None) -> list[StoredObject]:
+    named = set() if manifest is None else {shard.name for shard in manifest.shards}
+    return [
+        found
+        for folder in _FOLDERS
+        for found in storage.list_objects(folder)
+        if found.key not in named
+    ]
 
 
 def _manifest_at(storage: Storage) -> Manifest | None:

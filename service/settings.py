@@ -65,6 +65,15 @@ class Settings:
     retry_after_s: float = _setting(1.0, "a pool that found no work asks again after this")
     reap_interval_s: float = _setting(1.0, "how often lapsed leases are looked for")
     idempotency_kept_s: float = _setting(86_400.0, "how long an Idempotency-Key is remembered")
+    events_kept_s: float = _setting(
+        2_592_000.0, "synthforge gc forgets events and deliveries after so long: 30 days"
+    )
+    unfinished_kept_s: float = _setting(
+        604_800.0, "synthforge gc deletes what failed and cancelled jobs left after so long: 7 days"
+    )
+    jobs_kept_s: float = _setting(
+        15_552_000.0, "synthforge gc forgets jobs without data after so long: 180 days"
+    )
     events_poll_s: float = _setting(0.25, "how often an event stream looks for news")
     events_keepalive_s: float = _setting(15.0, "a silent event stream says that it lives")
     webhook_hosts: tuple[str, ...] = _setting(

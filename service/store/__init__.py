@@ -12,6 +12,7 @@ from service.store.pool_verbs import PoolVerbs
 from service.store.preview_verbs import PreviewVerbs
 from service.store.rate_verbs import RateVerbs
 from service.store.report_verbs import ReportVerbs
+from service.store.retention_verbs import RetentionVerbs
 from service.store.webhook_verbs import WebhookVerbs
 
 
@@ -28,5 +29,6 @@ class Store:
         self.rates = RateVerbs(database)
         self.previews = PreviewVerbs(database)
         self.webhooks = WebhookVerbs(database)
+        self.retention = RetentionVerbs(database)
         self.pools = PoolVerbs(database)
         self.keys = KeyVerbs(database)

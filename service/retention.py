@@ -1,0 +1,79 @@
+"""What `synthforge gc` lets go, by stated rules; nothing that a manifest names is touched.
+
+1. Events of jobs that ended, and webhook deliveries that were taken or given up, after
+   `events_kept_s`.
+2. What failed and cancelled jobs left in the store, after `unfinished_kept_s`; until then a retry
+   goes on with it.
+3. Under the prefix of a dataset: shards and parts that its manifest does not name and that are
+   older than a day, where nobody works on it.
+4. After `jobs_kept_s`: jobs that have nothing in the store, and the shards' rows of datasets that
+   stand, since their manifests hold the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from service import clearing
+from service.errors import OutputTakenError
+from service.objects import StorageFactory
+from service.settings import Settings
+from service.store import Store
+from service.store.rows import JobRow
+from synthforge.storage import Storage
+
+SETTLED_S: Final = 86_400.0  # no upload of a lost worker is under way for so long
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Something to let go: what it is, and the call that does so."""
+
+    what: str
+    let_go: Callable[[], object]
+
+
+def refuse(store: Store, open_storage: StorageFactory, settings: Settings) -> Iterator[Refuse]:
+    """Yield what is to go, in the order of the rules; nothing goes by itself.
+
+    Raises:
+        StorageError: the store does not answer; what was yielded before stands.
+    """
+    held = store.retention
+    for job in held.with_old_events(settings.events_kept_s):
+        yield Refuse(f"events of job {job.id}", partial(held.drop_events, job.num))
+    if num := held.num_old_deliveries(settings.events_kept_s):
+        yield Refuse(
+            f"{num} webhook deliveries", partial(held.drop_deliveries, settings.events_kept_s)
+        )
+    for job in held.unfinished(settings.unfinished_kept_s):
+        what = f"what job {job.id} ({job.state.value}) left under {job.output_url}"
+        yield Refuse(what, partial(_clear, store, open_storage, job))
+    for job in held.settled_datasets(SETTLED_S):
+        yield from _unnamed(open_storage(job.output_url))
+    for job in held.with_old_shards(settings.jobs_kept_s):
+        yield Refuse(f"shard rows of job {job.id}", partial(held.drop_shards, job.num))
+    for job in held.forgettable(settings.jobs_kept_s):
+        yield Refuse(f"job {job.id}", partial(held.forget, job.num))
+
+
+def _clear(store: Store, open_storage: StorageFactory, job: JobRow) -> None:
+    """Clear a job; one whose prefix is another's by now has nothing of its own there any more."""
+    try:
+        marked = store.actions.clear(job.id)
+    except OutputTakenError:
+        return
+    if marked.clearing and not marked.num_leased:
+        clearing.clear(store, open_storage, marked)
+
+
+def _unnamed(storage: Storage) -> Iterator[Refuse]:
+    oldest = time.time() - SETTLED_S
+    for found in clearing.unnamed_objects(storage):
+        if found.modified_s < oldest:
+            what = f"{storage.url}/{found.key} ({found.num_bytes} bytes)"
+            yield Refuse(what, partial(storage.delete, found.key))

@@ -1,0 +1,102 @@
+"""The verbs of retention: what is old enough to go, and letting it go."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select
+
+from service.database import Database, database_now
+from service.store.rows import JobRow, job_row
+from service.tables import deliveries, events, jobs, shards
+from synthforge.jobs import JobState
+
+_FINAL: Final = [state.value for state in JobState if state.is_final]
+_HAS_DATASET: Final = (jobs.c.state == JobState.SUCCEEDED.value) & jobs.c.deleted_at.is_(None)
+
+
+class RetentionVerbs:
+    """What `synthforge gc` asks of the database; all ages in seconds since a job's end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def with_old_events(self, kept_s: float) -> list[JobRow]:
+        """Read the jobs that ended so long ago and still have events."""
+        has_events = exists().where(events.c.job_num == jobs.c.num)
+        return self._ended(kept_s, has_events)
+
+    def drop_events(self, job_num: int) -> None:
+        """Forget what happened to a job; its latest sequence number stays."""
+        with self._database.write() as tx:
+            tx.connection.execute(delete(events).where(events.c.job_num == job_num))
+
+    def num_old_deliveries(self, kept_s: float) -> int:
+        """Count the webhook deliveries that were taken or given up so long ago."""
+        query = select(func.count()).select_from(deliveries).where(*_old_deliveries(kept_s))
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def drop_deliveries(self, kept_s: float) -> None:
+        """Forget them."""
+        with self._database.write() as tx:
+            tx.connection.execute(delete(deliveries).where(*_old_deliveries(kept_s)))
+
+    def unfinished(self, kept_s: float) -> list[JobRow]:
+        """Read the failed and cancelled jobs that left something in the store so long ago."""
+        failed = jobs.c.state.in_([JobState.FAILED.value, JobState.CANCELLED.value])
+        return self._ended(kept_s, failed & (jobs.c.next_position > 0) & jobs.c.clearing.is_(None))
+
+    def settled_datasets(self, settled_s: float) -> list[JobRow]:
+        """Read, of each prefix where nobody works, the last job that made its dataset."""
+        other = jobs.alias()
+        is_outdone = exists().where(
+            other.c.output_url == jobs.c.output_url,
+            other.c.num != jobs.c.num,
+            or_(
+                other.c.state.not_in(_FINAL),
+                other.c.clearing.is_not(None),
+                (other.c.state == JobState.SUCCEEDED.value) & (other.c.num > jobs.c.num),
+            ),
+        )
+        return self._ended(settled_s, _HAS_DATASET & jobs.c.clearing.is_(None) & ~is_outdone)
+
+    def with_old_shards(self, kept_s: float) -> list[JobRow]:
+        """Read the jobs whose dataset stands so long: its manifest has what the rows have."""
+        has_shards = exists().where(shards.c.job_num == jobs.c.num)
+        return self._ended(kept_s, _HAS_DATASET & has_shards)
+
+    def drop_shards(self, job_num: int) -> None:
+        """Forget the rows of a job's shards."""
+        with self._database.write() as tx:
+            tx.connection.execute(delete(shards).where(shards.c.job_num == job_num))
+
+    def forgettable(self, kept_s: float) -> list[JobRow]:
+        """Read the jobs that ended so long ago and have nothing in the store."""
+        left_nothing = (jobs.c.state != JobState.SUCCEEDED.value) & (jobs.c.next_position == 0)
+        return self._ended(
+            kept_s,
+            jobs.c.clearing.is_(None) & or_(left_nothing, jobs.c.deleted_at.is_not(None)),
+        )
+
+    def forget(self, job_num: int) -> None:
+        """Forget a job, and all that is known of it."""
+        with self._database.write() as tx:
+            tx.connection.execute(delete(jobs).where(jobs.c.num == job_num))
+
+    def _ended(self, age_s: float, *conditions: ColumnElement[bool]) -> list[JobRow]:
+        query = (
+            select(jobs)
+            .where(jobs.c.state.in_(_FINAL), jobs.c.finished_at < database_now() - age_s)
+            .where(*conditions)
+            .order_by(jobs.c.num)
+        )
+        with self._database.read() as connection:
+            return [job_row(row) for row in connection.execute(query)]
+
+
+def _old_deliveries(kept_s: float) -> tuple[ColumnElement[bool], ...]:
+    return (
+        deliveries.c.state.in_(["taken", "dead"]),
+        deliveries.c.created_at < database_now() - kept_s,
+    )

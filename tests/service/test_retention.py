@@ -1,0 +1,132 @@
+"""`synthforge gc`: the rules, each against what it must not touch."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.retention import refuse
+from service.settings import Settings
+from service.store import Store
+from synthforge.cli import app
+from synthforge.jobs import JobState
+from synthforge.storage import open_storage
+from tests.service import driver
+from tests.service.driver import TestClient
+from tests.service.test_extensions import SPEC, extended, finished, posted
+
+DAY_S = 86_400.0
+
+
+def collect(http: TestClient) -> list[str]:
+    """Let everything go that the rules name; return what it was."""
+    context = http.app.state.context
+    gone = []
+    for found in refuse(context.store, context.open_storage, context.settings):
+        gone.append(found.what)
+        found.let_go()
+    return gone
+
+
+def age(http: TestClient, days: float) -> None:
+    driver.age(http.app.state.context.store, days * DAY_S)
+
+
+def test_nothing_of_a_young_service_goes(http: TestClient) -> None:
+    finished(http, posted(http, "/v1/jobs", **SPEC))
+    posted(http, f"/v1/jobs/{posted(http, '/v1/jobs', **SPEC).id}/cancel", 200)
+    posted(http, "/v1/jobs", **SPEC)
+    assert collect(http) == []
+
+
+def test_old_events_go_and_the_job_stays(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    live = posted(http, "/v1/jobs", **SPEC)
+    age(http, 31)
+    assert collect(http) == [f"events of job {job.id}"]
+    assert http.get(f"/v1/jobs/{job.id}/events").text == ""
+    assert http.get(f"/v1/jobs/{job.id}").json()["state"] == "succeeded"
+    assert len(http.app.state.context.store.jobs.events(2, 0, 9)) == 1, live.id
+    assert collect(http) == []
+
+
+def test_what_a_cancelled_job_left_goes_after_a_week_and_a_retry_begins_anew(
+    http: TestClient,
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    for lease in driver.lease(http):
+        driver.report(http, lease)
+    posted(http, f"/v1/jobs/{job.id}/cancel", 200)
+    age(http, 8)
+    assert collect(http) == [f"what job {job.id} (cancelled) left under {job.output_url}"]
+    assert list(open_storage(job.output_url).list_objects()) == []
+    retried = posted(http, f"/v1/jobs/{job.id}/retry", 200)
+    assert (retried.state, retried.shards.done) == (JobState.QUEUED, 0)
+    finished(http, job)
+
+
+def test_late_uploads_go_and_what_the_manifest_names_stays(
+    http: TestClient, settings: Settings
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    manifest = finished(http, job)
+    storage = open_storage(job.output_url)
+    for key in ("shards/train-000000-late.tar", "parts/late.json", "shards/val-000000-young.tar"):
+        storage.put_bytes(key, b"late")
+    folder = Path(job.output_url.removeprefix("file://"))
+    old = time.time() - 2 * DAY_S
+    for path in folder.rglob("*"):
+        if "young" not in path.name:
+            os.utime(path, (old, old))
+    age(http, 2)
+    gone = collect(http)
+    assert gone == [
+        f"{job.output_url}/parts/late.json (4 bytes)",
+        f"{job.output_url}/shards/train-000000-late.tar (4 bytes)",
+    ]
+    kept = {found.key for found in storage.list_objects()}
+    assert {shard.name for shard in manifest.shards} < kept
+    assert "shards/val-000000-young.tar" in kept
+
+
+def test_a_prefix_where_an_extension_works_is_left_alone(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    extended(http, job, 40)
+    open_storage(job.output_url).put_bytes("shards/x.tar", b"x")
+    age(http, 2)
+    assert http.app.state.context.store.retention.settled_datasets(DAY_S) == []
+
+
+def test_jobs_without_data_are_forgotten_and_datasets_stay(http: TestClient) -> None:
+    gone = posted(http, "/v1/jobs", **SPEC)
+    posted(http, f"/v1/jobs/{gone.id}/cancel", 200)
+    job = posted(http, "/v1/jobs", **SPEC)
+    manifest = finished(http, job)
+    age(http, 181)
+    assert collect(http)[-2:] == [f"shard rows of job {job.id}", f"job {gone.id}"]
+    assert http.get(f"/v1/jobs/{gone.id}").status_code == 404
+    assert http.get(f"/v1/jobs/{job.id}/manifest").content == manifest.to_json()
+    assert finished(http, extended(http, job, 40)).parent == manifest.digest
+    assert collect(http) == []
+
+
+def test_a_dry_run_lets_nothing_go(
+    http: TestClient, settings: Settings, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    posted(http, f"/v1/jobs/{job.id}/cancel", 200)
+    age(http, 200)
+    monkeypatch.setenv("SYNTHFORGE_DATABASE_URL", str(sqlite_store.database.engine.url))
+    monkeypatch.setenv("SYNTHFORGE_OUTPUT_PREFIXES", ",".join(settings.output_prefixes))
+    for _ in range(2):
+        told = CliRunner().invoke(app, ["gc", "--dry-run"])
+        assert told.exit_code == 0, told.output
+        assert told.stdout.splitlines() == [f"events of job {job.id}", f"job {job.id}"]
+    assert CliRunner().invoke(app, ["gc"]).exit_code == 0
+    assert http.get(f"/v1/jobs/{job.id}").status_code == 404
