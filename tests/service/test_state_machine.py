@@ -1,4 +1,4 @@
-"""Any order of leases, beats, reports, returns, lapses and cancels, against a model of the rules.
+"""Any order of leases, beats, reports, returns, lapses and actions, against a model of the rules.
 
 The model is plain dictionaries. After each step every row and every counter is compared with it:
 no shard is lost, none committed twice, and no committed record ever changes.
@@ -71,6 +71,7 @@ class ModelJob:
     """What a job should be."""
 
     state: JobState = JobState.QUEUED
+    clearing: bool = False
     pieces: dict[int, Piece] = field(default_factory=dict)
 
     def count(self, state: str) -> int:
@@ -80,7 +81,7 @@ class ModelJob:
 
     def settle(self) -> None:
         """Take the step that follows from the shards alone."""
-        if self.state is JobState.CANCELLING and not self.count("leased"):
+        if self.state is JobState.CANCELLING and not self.count("leased") and not self.clearing:
             self.state = JobState.CANCELLED
         if self.state is JobState.RUNNING and self.count("done") == NUM_SHARDS:
             self.state = JobState.FINALIZING
@@ -256,8 +257,8 @@ class StoreMachine(RuleBasedStateMachine):
         for job in self.model.values():
             job.settle()
 
-    @rule(number=st.integers(0, 2))
-    def cancel(self, number: int) -> None:
+    @rule(number=st.integers(0, 2), deletes=st.booleans())
+    def cancel(self, number: int, deletes: bool) -> None:
         job = self.model.get(f"job{number}")
         if job is None:
             return
@@ -265,12 +266,26 @@ class StoreMachine(RuleBasedStateMachine):
             job.state.is_final and job.state is not JobState.CANCELLED
         ):
             with pytest.raises(StateConflictError):
-                self.store.actions.cancel(f"job{number}")
+                self.store.actions.cancel(f"job{number}", deletes=deletes)
             return
-        self.store.actions.cancel(f"job{number}")
-        if job.state is not JobState.CANCELLED:
+        self.store.actions.cancel(f"job{number}", deletes=deletes)
+        job.clearing = job.clearing or (deletes and bool(job.pieces))
+        if job.state is not JobState.CANCELLED or job.clearing:
             job.state = JobState.CANCELLING
         job.settle()
+
+    @rule()
+    def clear(self) -> None:
+        """Delete what jobs left, as the service's loop does; another replica comes second."""
+        due = {job.id: job.num for job in self.store.actions.awaiting_clearance()}
+        expected = [
+            job_id for job_id, job in self.model.items() if job.clearing and not job.count("leased")
+        ]
+        assert list(due) == expected
+        for job_id, num in due.items():
+            assert self.store.actions.cleared(num)
+            assert not self.store.actions.cleared(num)
+            self.model[job_id] = ModelJob(state=JobState.CANCELLED)
 
     @rule(number=st.integers(0, 2), action=st.sampled_from(["pause", "resume", "retry"]))
     def steer(self, number: int, action: str) -> None:
