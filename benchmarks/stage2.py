@@ -25,7 +25,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.labels.make import make_dataset
 from benchmarks.standin.forms import BOXES_NAME, StandIn, make_stand_in
@@ -44,7 +43,7 @@ from trainer.datasets.w300 import open_300w
 from trainer.decoding import Sample
 from trainer.evaluation.figures import mean_f1
 from trainer.evaluation.records import ImageRecord, measure
-from trainer.model.adapters import AdaptedModel
+from trainer.model.adapters import AdaptedModel, FrozenFeatures
 from trainer.model.network import FaceModel, Predictions
 from trainer.predicting import FacePrediction, predict_pictures
 from trainer.real_batches import RealBatches
@@ -68,24 +67,28 @@ class Scale:
     """How large the experiment is."""
 
     num_synthetic: int = 1200
-    stage1_steps: int = 500
+    stage1_steps: int = 600
     num_labelled: tuple[int, ...] = (50, 200, 1000)
+    num_asked: int = 200
     num_test: int = 120
     picture_px: int = 128
-    input_px: int = 64
-    stage2_steps: int = 80
+    input_px: int = 96
+    stage2_steps: int = 120
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-SMALL: Final = Scale(64, 6, (16,), 8, stage2_steps=3, seeds=(0,))  # fits nothing
+SMALL: Final = Scale(64, 6, (16,), 16, 8, stage2_steps=3, seeds=(0,))  # fits nothing
 
 
 class ShuffledFeatures(AdaptedModel):
-    """The control: f_s of the next picture of the batch, the answers of this one."""
+    """The control: features of the next picture of the batch, the answers of this one."""
 
-    def adapted(self, old: Predictions, features: Tensor | None) -> Predictions:
+    def adapted(self, old: Predictions, features: FrozenFeatures | None) -> Predictions:
         """Return new labels from features that tell nothing of the picture."""
-        return super().adapted(old, None if features is None else features.roll(1, 0))
+        if features is not None:
+            levels = tuple(level.roll(1, 0) for level in features.levels)
+            features = FrozenFeatures(features.fine.roll(1, 0), levels)
+        return super().adapted(old, features)
 
 
 @dataclass(frozen=True)
@@ -98,21 +101,8 @@ class Form:
     test_keys: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What the frozen model says of the training pictures of one form.
-
-    Attributes:
-        row: of each key.
-        found: (M, 68, 2) points.
-        truth: (M, N, 2) labels.
-        counts: (M, old, new) pixels by class; None without classes.
-    """
-
-    row: dict[str, int]
-    found: NDArray[np.float64]
-    truth: NDArray[np.float64]
-    counts: NDArray[np.int64] | None
+# Of one training picture: the frozen model's points, the label's, and pixels by (old, new) class.
+Answer = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
 
 
 def main() -> int:
@@ -160,7 +150,7 @@ class Experiment:
         self._kept = {
             path.stem: json.loads(path.read_text()) for path in folder.glob("runs/*.json")
         }
-        self._answers: dict[str, Answers] = {}
+        self._answers: dict[tuple[str, str], Answer] = {}
 
     def run(self, part: int = 0, parts: int = 1) -> dict[str, Any]:
         """Make the fits of a part that are not there yet; return every figure by its name."""
@@ -174,8 +164,9 @@ class Experiment:
             for name, form in self._forms.items():
                 tag = f"{name} {count} {seed}"
                 found.append((f"{tag} trivial", partial(self._trivial, form, count, seed)))
-                # What f_s is worth is asked where classes are.
-                methods = [m for m in METHODS if form.real.classes or "f_s" not in m]
+                # What f_s is worth is asked where classes are, at one number of pictures.
+                asked = form.real.classes is not None and count == self._scale.num_asked
+                methods = [m for m in METHODS if asked or "f_s" not in m]
                 found += [(f"{tag} {m}", partial(self._fit, form, count, seed, m)) for m in methods]
         return found
 
@@ -248,30 +239,24 @@ class Experiment:
 
     def _mix(self, form: Form, keys: tuple[str, ...]) -> PointMix:
         assert form.real.points is not None
-        held = self._answers_to(form)
-        rows = [held.row[key] for key in keys]
-        return linear_mix(held.found[rows], held.truth[rows], form.real.points)
+        found, truth, _ = self._answers_to(form, keys)
+        return linear_mix(found, truth, form.real.points)
 
-    def _answers_to(self, form: Form) -> Answers:
-        """Return what the frozen model says of all training pictures; asked once a form."""
-        name = form.real.name
-        if name not in self._answers:
-            found, truth, counts = [], [], []
-            keys = form.real.keys("train")
-            for key in keys:
+    def _answers_to(
+        self, form: Form, keys: tuple[str, ...]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Return (M, 68, 2) frozen points, (M, N, 2) labels and (M, old, new) counted pixels.
+
+        What the frozen model says of a training picture is asked once.
+        """
+        for key in keys:
+            if (form.real.name, key) not in self._answers:
                 sample = form.real.read(key).sample
                 answer = self._predict(sample, form.train)
-                found.append(answer.landmarks_px)
-                truth.append(sample.landmarks_px)
-                if sample.segmentation is not None:
-                    counts.append(_counted(answer, sample))
-            self._answers[name] = Answers(
-                {key: row for row, key in enumerate(keys)},
-                np.stack(found),  # type: ignore[arg-type]
-                np.stack(truth).astype(np.float64),  # type: ignore[arg-type]
-                np.stack(counts) if counts else None,
-            )
-        return self._answers[name]
+                points = np.asarray(answer.landmarks_px), np.asarray(sample.landmarks_px, float)
+                self._answers[form.real.name, key] = (*points, _counted(answer, sample))
+        found, truth, counts = zip(*(self._answers[form.real.name, k] for k in keys), strict=True)
+        return np.stack(found), np.stack(truth), np.stack(counts)
 
     def _predict(self, sample: Sample, framing: Framing) -> FacePrediction:
         size_px = self._saved.size_px
@@ -281,12 +266,12 @@ class Experiment:
     def _trivial(self, form: Form, count: int, seed: int) -> dict[str, float]:
         """Fit and measure a constant a point and a new name a class."""
         assert form.real.points is not None
-        held = self._answers_to(form)
-        rows = [held.row[key] for key in chosen_keys(form.real, "train", count, seed)]
-        mix = constant_offsets(held.found[rows], held.truth[rows], form.real.points)
+        keys = chosen_keys(form.real, "train", count, seed)
+        found, truth, counts = self._answers_to(form, keys)
+        mix = constant_offsets(found, truth, form.real.points)
         table = np.arange(256, dtype=np.uint8)
-        if held.counts is not None:
-            table[: OURS.num_classes] = best_relabelling(held.counts[rows].sum(0))
+        if form.real.classes is not None:
+            table[: OURS.num_classes] = best_relabelling(counts.sum(0))
         return scores(self._renamed(form, mix, table), form.real)
 
     def _renamed(self, form: Form, mix: PointMix, table: NDArray[np.uint8]) -> list[ImageRecord]:
@@ -317,8 +302,8 @@ class Experiment:
 
 def _counted(answer: FacePrediction, sample: Sample) -> NDArray[np.int64]:
     """Return (old, new) pixels of one picture by the frozen model's class and the label's."""
-    assert answer.segmentation is not None
-    assert sample.segmentation is not None
+    if answer.segmentation is None or sample.segmentation is None:
+        return np.zeros((OURS.num_classes, LAPA_11.num_classes), np.int64)
     size = OURS.num_classes  # a square table: the new ids are fewer
     counts = metrics.confusion(sample.segmentation, answer.segmentation, size)
     return counts[:, : LAPA_11.num_classes]
@@ -418,12 +403,8 @@ def tables(results: dict[str, Any], scale: Scale) -> tuple[list[str], list[bool]
             lines.append(f"{'labelled':>14}" + "".join(f"{n:>24}" for n in scale.num_labelled))
             for method in ("trivial", *METHODS):
                 rows = [_seeds(results, form, n, method, figure, scale) for n in scale.num_labelled]
-                if rows[0]:
-                    cells = "".join(
-                        f"{100 * np.mean(r):10.2f} [{100 * min(r):5.2f}, {100 * max(r):5.2f}]"
-                        for r in rows
-                    )
-                    lines.append(f"{method:>14}{cells}")
+                if any(rows):
+                    lines.append(f"{method:>14}{''.join(map(_cell, rows))}")
     statements = _statements(results, scale)
     lines += ["", *(f"{'holds ' if true else 'FAILS '} {text}" for text, true in statements)]
     return lines, [true for _, true in statements]
@@ -448,17 +429,17 @@ def _statements(results: dict[str, Any], scale: Scale) -> list[tuple[str, bool]]
                 found.append(
                     (f"{text}: {_percent(mean['adapt'])}, {_percent(mean[rival])}", better)
                 )
-    for count in scale.num_labelled:
-        of = {
-            method: float(np.mean(_seeds(results, "lapa", count, method, "f1_hair", scale)))
-            for method in METHODS
-        }
-        gain = of["adapt"] - of["without f_s"]
-        text = f"hair, {count} labelled: f_s adds {100 * gain:.1f} points of F1"
-        found.append((f"{text} (at least {100 * _LEAST_GAIN:.0f})", gain >= _LEAST_GAIN))
-        helped = of["shuffled f_s"] - of["without f_s"]
-        text = f"hair, {count} labelled: shuffled f_s adds {100 * helped:.1f} points (at most 1)"
-        found.append((text, helped <= 0.01))
+    count = scale.num_asked
+    of = {
+        method: float(np.mean(_seeds(results, "lapa", count, method, "f1_hair", scale)))
+        for method in ("adapt", "without f_s", "shuffled f_s")
+    }
+    gain = of["adapt"] - of["without f_s"]
+    text = f"hair, {count} labelled: f_s adds {100 * gain:.1f} points of F1"
+    found.append((f"{text} (at least {100 * _LEAST_GAIN:.0f})", gain >= _LEAST_GAIN))
+    helped = of["shuffled f_s"] - of["without f_s"]
+    text = f"hair, {count} labelled: shuffled f_s adds {100 * helped:.1f} points (at most 1)"
+    found.append((text, helped <= 0.01))
     return found
 
 
@@ -467,6 +448,13 @@ def _seeds(
 ) -> list[float]:
     runs = [results.get(f"{form} {count} {seed} {method}") for seed in scale.seeds]
     return [run[figure] for run in runs if run and figure in run]
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return " " * 24
+    low, high = 100 * min(values), 100 * max(values)
+    return f"{100 * np.mean(values):10.2f} [{low:5.2f}, {high:5.2f}]"
 
 
 def _percent(share: float) -> str:

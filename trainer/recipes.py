@@ -216,7 +216,7 @@ def stage2_quick(seed: int = 0) -> Stage2Recipe:
         load=LoadConfig(batch_size=16, seed=seed),
         loop=LoopConfig(
             steps=300,
-            learning_rate=4e-3,
+            learning_rate=8e-3,
             warmup_steps=20,
             second_beta=0.98,
             ema_decay=0.98,

@@ -16,7 +16,7 @@ from trainer.datasets.classes import LAPA_11, OURS
 from trainer.datasets.points import IBUG_68, LAPA_106
 from trainer.loop import LoopConfig
 from trainer.losses import LossConfig
-from trainer.model.adapters import AdaptedModel, AdapterConfig, eye_axes
+from trainer.model.adapters import AdaptedModel, AdapterConfig, FrozenFeatures, eye_axes
 from trainer.model.network import FaceModel
 from trainer.recipes import stage2_quick
 from trainer.stage2 import open_stage2
@@ -103,10 +103,10 @@ def test_what_is_frozen_stays_to_the_bit_also_running_statistics() -> None:
 
         def __init__(self) -> None:
             super().__init__(CONFIG)
-            self.norm = nn.BatchNorm2d(3)
+            self.norm = nn.BatchNorm2d(8)
 
-        def forward(self, image: torch.Tensor) -> Any:
-            return super().forward(self.norm(image.float()).clamp(0, 255).to(torch.uint8))
+        def answers(self, features: torch.Tensor, coarse: torch.Tensor) -> Any:
+            return super().answers(self.norm(features), coarse)
 
     torch.manual_seed(0)
     base = Counted()
@@ -125,14 +125,21 @@ def test_what_is_frozen_stays_to_the_bit_also_running_statistics() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-def test_without_f_s_nothing_of_it_is_seen() -> None:
+def test_without_f_s_nothing_of_the_backbone_is_seen() -> None:
     model = adapted(replace(EVERYTHING, use_features=False)).eval()
-    image = pictures()
+    seeing = adapted().eval()
+    for part in (model.segmentation, seeing.segmentation):
+        assert part is not None
+        nn.init.normal_(part.out.weight)
     with torch.inference_mode():
-        old = model.base(image)
-        one = model.adapted(old, None)
-        blind = model.adapted(replace(old, features=torch.zeros_like(old.features)), None)
-    assert torch.equal(one.segmentation, blind.segmentation)  # type: ignore[arg-type]
+        old, features = model.look(pictures())
+        other = FrozenFeatures(
+            features.fine.roll(1, 0), tuple(level.roll(1, 0) for level in features.levels)
+        )
+        blind = model.adapted(old, None)
+        seen, mistaken = seeing.adapted(old, features), seeing.adapted(old, other)
+    assert torch.isfinite(blind.segmentation).all()  # type: ignore[arg-type]
+    assert not torch.equal(seen.segmentation, mistaken.segmentation)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no classes, points or depth to adapt to"):
         AdapterConfig()
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthforge.conventions import LANDMARK_GROUPS
-from trainer.model.backbone import ConvNorm, ResidualBlock
+from trainer.model.backbone import CompactBackbone, ConvNorm, ResidualBlock, normalised
 from trainer.model.heads import LandmarkPrediction, cell_centres, nearness
 from trainer.model.network import FaceModel, Predictions
 
 _FLOOR: Final = 0.02  # probability that no class falls below before its log is taken
-_START_SPREAD: Final = 0.05  # of the picture's side: how far a point is looked for, at first
+_START_SPREAD: Final = 0.08  # of the picture's side: how far a point is looked for, at first
 _RIGHT_EYE: Final = list(LANDMARK_GROUPS["right_eye"])
 _LEFT_EYE: Final = list(LANDMARK_GROUPS["left_eye"])
 
@@ -33,7 +33,7 @@ class AdapterConfig:
         num_classes: of the new table; 0 for none.
         num_points: of the new order; 0 for none.
         depth: whether depth is adapted.
-        use_features: whether they see f_s beside the frozen answers.
+        use_features: whether they see f_s and the encoder's levels beside the frozen answers.
         width: channels inside.
     """
 
@@ -48,18 +48,58 @@ class AdapterConfig:
             raise ValueError("adapter: no classes, points or depth to adapt to")
 
 
-class AdapterTrunk(nn.Module):
-    """A few convolutions at full and at a quarter of the resolution."""
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """What adaptation sees of a frozen backbone.
 
-    def __init__(self, inputs: int, width: int) -> None:
+    Attributes:
+        fine: (B, C, h, w), f_s.
+        levels: of its encoder, finest first, of h, h / 2, h / 4, ... rows; empty if it shows none.
+    """
+
+    fine: Tensor
+    levels: tuple[Tensor, ...] = ()
+
+
+class LevelsDecoder(nn.Module):
+    """The encoder's levels put together anew: what f_s has left out may matter to other labels."""
+
+    def __init__(self, channels: tuple[int, ...], width: int) -> None:
         super().__init__()
-        self.enter = ConvNorm(inputs, width)
+        self.laterals = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
+        self.merges = nn.ModuleList(ConvNorm(width, width) for _ in channels[1:])
+
+    def forward(self, levels: tuple[Tensor, ...]) -> Tensor:
+        """Return (B, width, h, w) of the levels, finest first."""
+        merged = functional.relu(self.laterals[-1](levels[-1]))
+        for lateral, merge, level in zip(
+            reversed(self.laterals[:-1]), reversed(self.merges), reversed(levels[:-1]), strict=True
+        ):
+            coarse = functional.interpolate(merge(merged), scale_factor=2.0, mode="nearest")
+            merged = functional.relu(lateral(level) + coarse)
+        return merged
+
+
+class AdapterTrunk(nn.Module):
+    """A few convolutions at full and at a quarter of the resolution, over answers and features."""
+
+    def __init__(self, answers: int, seen: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        fine, *levels = seen or (0,)
+        self.enter = ConvNorm(answers + fine, width)
+        self.levels = LevelsDecoder(tuple(levels), width) if levels else None
         self.fine = ResidualBlock(width)
         self.wide = ResidualBlock(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, width, h, w) of (B, inputs, h, w)."""
-        x = functional.relu(self.enter(x))
+    def forward(self, answers: Tensor, features: FrozenFeatures | None) -> Tensor:
+        """Return (B, width, h, w) of (B, answers, h, w) and what is seen of the backbone."""
+        x = answers
+        if features is not None:
+            x = torch.cat([answers, features.fine.to(answers.dtype)], 1)
+        x = self.enter(x)
+        if self.levels is not None and features is not None:
+            x = x + self.levels(features.levels)
+        x = functional.relu(x)
         around = self.wide(functional.avg_pool2d(x, 4, ceil_mode=True))
         spread = functional.interpolate(around, x.shape[-2:], mode="bilinear", align_corners=False)
         inner: Tensor = self.fine(x) + spread
@@ -78,17 +118,17 @@ class SegmentationAdapter(nn.Module):
 
     names: Tensor
 
-    def __init__(self, old: int, config: AdapterConfig, features: int) -> None:
+    def __init__(self, old: int, config: AdapterConfig, seen: tuple[int, ...]) -> None:
         super().__init__()
         self.register_buffer("names", torch.zeros(config.num_classes, old))
-        self.trunk = AdapterTrunk(old + features, config.width)
+        self.trunk = AdapterTrunk(old, seen, config.width)
         self.out = _from_zero(config.width, config.num_classes)
 
-    def forward(self, logits: Tensor, features: Tensor | None) -> Tensor:
+    def forward(self, logits: Tensor, features: FrozenFeatures | None) -> Tensor:
         """Return (B, K, h, w) logits; `names` (K, old) tells where each old class falls."""
         shares = logits.softmax(1)
         renamed = torch.einsum("kc,bchw->bkhw", self.names, shares)
-        inner = self.trunk(_joined(shares, features))
+        inner = self.trunk(shares, features)
         out: Tensor = (renamed + _FLOOR).log() + self.out(inner).float()
         return out
 
@@ -100,21 +140,23 @@ class LandmarkAdapter(nn.Module):
     around there, from the old heatmaps and f_s, then says how far off that is.
     """
 
-    def __init__(self, config: AdapterConfig, features: int) -> None:
+    def __init__(self, config: AdapterConfig, seen: tuple[int, ...]) -> None:
         super().__init__()
         self.mix = nn.Parameter(torch.zeros(config.num_points, 68))
         self.shift = nn.Parameter(torch.zeros(config.num_points, 2))
         self.log_reach = nn.Parameter(torch.full((config.num_points,), _START_SPREAD).log())
-        self.trunk = AdapterTrunk(68 + features, config.width)
+        self.trunk = AdapterTrunk(68, seen, config.width)
         self.out = _from_zero(config.width, config.num_points)
         self.doubt = _from_zero(config.width, config.num_points)
 
-    def forward(self, found: LandmarkPrediction, features: Tensor | None) -> LandmarkPrediction:
+    def forward(
+        self, found: LandmarkPrediction, features: FrozenFeatures | None
+    ) -> LandmarkPrediction:
         """Return the new points of the old ones and of f_s."""
         guess = self.guess(found.xy)
         old = found.logits.flatten(2).softmax(-1)
         peaks = (old / old.amax(-1, keepdim=True)).view_as(found.logits)
-        inner = self.trunk(_joined(peaks, features))
+        inner = self.trunk(peaks, features)
         residual = self.out(inner).float()
         prior = nearness(guess, residual, self.log_reach.exp()[:, None, None])
         grid = cell_centres(residual)
@@ -140,23 +182,19 @@ def eye_axes(xy: Tensor) -> Tensor:
 class DepthAdapter(nn.Module):
     """Log depth to that of another convention: a scale, a shift, and what f_s tells."""
 
-    def __init__(self, config: AdapterConfig, features: int) -> None:
+    def __init__(self, config: AdapterConfig, seen: tuple[int, ...]) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
         self.shift = nn.Parameter(torch.zeros(()))
-        self.trunk = AdapterTrunk(1 + features, config.width)
+        self.trunk = AdapterTrunk(1, seen, config.width)
         self.out = _from_zero(config.width, 1)
 
-    def forward(self, log_depth: Tensor, features: Tensor | None) -> Tensor:
+    def forward(self, log_depth: Tensor, features: FrozenFeatures | None) -> Tensor:
         """Return (B, h, w) of the same."""
         centred = log_depth - log_depth.mean((1, 2), keepdim=True)
-        inner = self.trunk(_joined(centred[:, None], features))
+        inner = self.trunk(centred[:, None], features)
         rest: Tensor = self.out(inner).float().squeeze(1)
         return log_depth * self.scale + self.shift + rest
-
-
-def _joined(answers: Tensor, features: Tensor | None) -> Tensor:
-    return answers if features is None else torch.cat([answers, features.to(answers.dtype)], 1)
 
 
 class AdaptedModel(nn.Module):
@@ -169,17 +207,17 @@ class AdaptedModel(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False).eval()
         self.config = config
-        features = base.config.backbone.features if config.use_features else 0
+        seen = _channels_seen(base) if config.use_features else ()
         self.segmentation, self.landmarks, self.depth = None, None, None
         if config.num_classes:
             _need(base.segmentation, "segmentation")
-            self.segmentation = SegmentationAdapter(base.config.num_classes, config, features)
+            self.segmentation = SegmentationAdapter(base.config.num_classes, config, seen)
         if config.num_points:
             _need(base.landmarks, "landmarks")
-            self.landmarks = LandmarkAdapter(config, features)
+            self.landmarks = LandmarkAdapter(config, seen)
         if config.depth:
             _need(base.depth, "depth")
-            self.depth = DepthAdapter(config, features)
+            self.depth = DepthAdapter(config, seen)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the adaptation networks alone."""
@@ -190,10 +228,20 @@ class AdaptedModel(nn.Module):
     def forward(self, image: Tensor) -> Predictions:
         """Predict the new labels of uint8 RGB pictures, (B, 3, H, W)."""
         with torch.no_grad():
-            old = self.base(image)
-        return self.adapted(old, old.features if self.config.use_features else None)
+            old, features = self.look(image)
+        return self.adapted(old, features if self.config.use_features else None)
 
-    def adapted(self, old: Predictions, features: Tensor | None) -> Predictions:
+    def look(self, image: Tensor) -> tuple[Predictions, FrozenFeatures]:
+        """Return the frozen model's answers and features."""
+        backbone = self.base.backbone
+        if not isinstance(backbone, CompactBackbone):
+            old: Predictions = self.base(image)
+            return old, FrozenFeatures(old.features)
+        levels = backbone.encode(normalised(image))
+        old = self.base.answers(backbone.decode(levels), levels[-1])
+        return old, FrozenFeatures(old.features, tuple(levels))
+
+    def adapted(self, old: Predictions, features: FrozenFeatures | None) -> Predictions:
         """Return the new labels of the frozen model's answers and features."""
         new = old
         if self.segmentation is not None and old.segmentation is not None:
@@ -203,6 +251,13 @@ class AdaptedModel(nn.Module):
         if self.depth is not None and old.log_depth is not None:
             new = replace(new, log_depth=self.depth(old.log_depth, features))
         return new
+
+
+def _channels_seen(base: FaceModel) -> tuple[int, ...]:
+    """Return the channels of f_s, then of the encoder's levels where the backbone shows them."""
+    config = base.config.backbone
+    levels = config.channels if isinstance(base.backbone, CompactBackbone) else ()
+    return (config.features, *levels)
 
 
 def _need(head: nn.Module | None, task: str) -> None:

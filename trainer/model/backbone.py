@@ -131,19 +131,28 @@ class CompactBackbone(nn.Module):
             f_s, (B, features, H / stem_stride, W / stem_stride).
             The encoder's last level, (B, channels[-1], H / stride, W / stride).
         """
+        levels = self.encode(image)
+        return self.decode(levels), levels[-1]
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Return the encoder's levels, finest first, each of half the size of the one before."""
         x = functional.pixel_unshuffle(image, self.config.stem_stride)
         x = functional.relu(self.stem(x), inplace=True)
         found = []
         for level in self.levels:
             x = level(x)
             found.append(x)
+        return found
+
+    def decode(self, found: list[Tensor]) -> Tensor:
+        """Return f_s of the encoder's levels."""
         merged = self.laterals[-1](found[-1])
         for lateral, merge, fine in zip(
             reversed(self.laterals[:-1]), reversed(self.merges), reversed(found[:-1]), strict=True
         ):
             coarse = functional.interpolate(merge(merged), scale_factor=2.0, mode="nearest")
             merged = functional.relu(lateral(fine) + coarse)
-        return functional.relu(self.last(merged)), found[-1]
+        return functional.relu(self.last(merged))
 
 
 def normalised(image: Tensor) -> Tensor:

@@ -118,7 +118,10 @@ class FaceModel(nn.Module):
 
     def forward(self, image: Tensor) -> Predictions:
         """Predict from uint8 RGB pictures, (B, 3, H, W)."""
-        features, coarse = self.backbone(normalised(image))
+        return self.answers(*self.backbone(normalised(image)))
+
+    def answers(self, features: Tensor, coarse: Tensor) -> Predictions:
+        """Predict from what the backbone gives: fine and coarse features."""
         return Predictions(
             features=features,
             segmentation=self.segmentation(features) if self.segmentation else None,
