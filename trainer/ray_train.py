@@ -97,8 +97,7 @@ def run_stage1_on_ray(
         if options.resume and (out_dir / CHECKPOINT_NAME).exists():
             config["saved"] = ray.train.Checkpoint.from_directory(out_dir)
         with _watched(board, on_progress, on_started):
-            checkpoint = _run(config, cluster, storage)
-        checkpoint.to_directory(out_dir)
+            _run(config, cluster, storage).to_directory(out_dir)
         result: Stage1Result = ray.get(board.result.remote())
     return replace(
         result,
@@ -216,10 +215,14 @@ def _watched(
     on_progress: Callable[[StepReport], None] | None,
     on_started: Callable[[dict[int, int]], None] | None,
 ) -> Iterator[None]:
-    """Pass on what the board says for the length of the block, and what is left at its end."""
+    """Pass on what the board says for the length of the block, and what is left at its end.
+
+    An error of a callback ends the passing on, not the block; it is raised at the end.
+    """
     import ray  # noqa: PLC0415
 
     done = threading.Event()
+    errors: list[Exception] = []
 
     def look() -> None:
         started, reports = ray.get(board.take.remote())
@@ -229,8 +232,11 @@ def _watched(
             on_progress(report)  # type: ignore[misc]
 
     def keep_looking() -> None:
-        while not done.wait(_LOOK_EVERY_S):
-            look()
+        try:
+            while not done.wait(_LOOK_EVERY_S):
+                look()
+        except Exception as error:  # a thread has nobody to raise to
+            errors.append(error)
 
     thread = threading.Thread(target=keep_looking, name="progress")
     thread.start()
@@ -239,7 +245,9 @@ def _watched(
     finally:
         done.set()
         thread.join()
-        look()
+    if errors:
+        raise errors[0]
+    look()
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from trainer.loop import LoopConfig, StepReport
 from trainer.model.backbone import BackboneConfig
 from trainer.model.network import ModelConfig
 from trainer.order import OrderConfig
-from trainer.ray_train import ClusterOptions, run_stage1_on_ray
+from trainer.ray_train import ClusterOptions, _Board, _connected, _watched, run_stage1_on_ray
 from trainer.recipes import Stage1Recipe
 from trainer.stages import Stage1Options, run_stage1
 from trainer.stream import StreamConfig
@@ -36,19 +38,28 @@ OPTIONS = Stage1Options(
 )
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One cluster for all tests here: its start is most of their time."""
+    with _connected(ClusterOptions(workers=2)):
+        yield
+
+
 def curve(folder: Path) -> list[tuple[int, float]]:
     lines = (folder / "history.jsonl").read_text().splitlines()
     return [(entry["step"], entry["loss"]) for entry in map(json.loads, lines)]
 
 
-def test_two_processes_follow_one_and_survive_a_kill(made: Any, tmp_path: Path) -> None:
+def test_two_processes_follow_one_and_survive_a_kill(
+    made: Any, cluster: None, tmp_path: Path
+) -> None:
     url = str(made.folder)
     alone = run_stage1(url, tmp_path / "alone", OPTIONS)
     started: list[dict[int, int]] = []
     killed: list[int] = []
 
     def watch(report: StepReport) -> None:
-        if not killed and report.step >= 6:
+        if report.step >= 6 and not killed:  # a second kill would find no process
             killed.append(started[0][1])
             os.kill(killed[0], signal.SIGKILL)
 
@@ -66,7 +77,31 @@ def test_two_processes_follow_one_and_survive_a_kill(made: Any, tmp_path: Path) 
     assert together.figures.landmarks.nme == pytest.approx(alone.figures.landmarks.nme, rel=1e-2)
 
 
-def test_an_error_of_a_process_is_told_in_one_line(made: Any, tmp_path: Path) -> None:
+def test_an_error_of_the_one_who_watches_is_told_at_the_end(cluster: None) -> None:
+    import ray  # noqa: PLC0415 - the cluster's fixture sets what it reads when it is imported
+
+    board = ray.remote(num_cpus=0)(_Board).remote()
+    board.add.remote(StepReport(1, 2, 1.0, {}, 1e-3, 8.0, 0.0, 8))
+    told = threading.Event()
+    done: list[str] = []
+
+    def fail(report: StepReport) -> None:
+        told.set()
+        raise OSError(f"the terminal is gone at step {report.step}")
+
+    def train() -> None:
+        with _watched(board, fail, None):
+            assert told.wait(60)
+            done.append("trained")
+
+    with pytest.raises(OSError, match="the terminal is gone at step 1"):
+        train()
+    assert done == ["trained"], "what is watched goes on to its end"
+
+
+def test_an_error_of_a_process_is_told_in_one_line(
+    made: Any, cluster: None, tmp_path: Path
+) -> None:
     options = replace(OPTIONS, held_out_split="test")
     with pytest.raises(RuntimeError, match="split 'test' is not in the dataset"):
         run_stage1_on_ray(
