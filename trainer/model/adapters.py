@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthforge.conventions import LANDMARK_GROUPS
-from trainer.model.backbone import CompactBackbone, ConvNorm, ResidualBlock, normalised
+from trainer.model.backbone import (
+    BackboneConfig,
+    CompactBackbone,
+    ConvNorm,
+    ResidualBlock,
+    normalised,
+)
 from trainer.model.heads import LandmarkPrediction, cell_centres, nearness
 from trainer.model.network import FaceModel, Predictions
 
@@ -256,7 +262,7 @@ class AdaptedModel(nn.Module):
 def _channels_seen(base: FaceModel) -> tuple[int, ...]:
     """Return the channels of f_s, then of the encoder's levels where the backbone shows them."""
     config = base.config.backbone
-    levels = config.channels if isinstance(base.backbone, CompactBackbone) else ()
+    levels = config.channels if isinstance(config, BackboneConfig) else ()
     return (config.features, *levels)
 
 
