@@ -68,7 +68,7 @@ class Engine:
         self._folder = folder
         self._prefix = prefix
         self._assets_url = assets_url
-        self._jobs = 0
+        self._num_services = 0
 
     def run(
         self,
@@ -80,7 +80,6 @@ class Engine:
         actor_class: type[Actor] | None = None,
     ) -> Made:
         """Make a dataset; `meanwhile` is called with the job's id while it is made."""
-        self._jobs += 1
         with self.service() as (url, settings), Client(url) as client:
             job = client.submit(spec)
             with self.pool(url, settings, num_workers, chunks_in_flight, actor_class=actor_class):
@@ -93,8 +92,10 @@ class Engine:
 
     @contextmanager
     def service(self) -> Iterator[tuple[str, Settings]]:
-        folder = self._folder / f"service-{self._jobs}"
-        folder.mkdir(exist_ok=True)
+        """Run a service with a database of its own."""
+        self._num_services += 1
+        folder = self._folder / f"service-{self._num_services}"
+        folder.mkdir()
         settings = Settings(
             database_url=f"sqlite:///{folder}/jobs.db",
             output_prefixes=(self._prefix or str(folder / "datasets"),),
