@@ -218,6 +218,48 @@ def quantile(distribution: float | Uniform | Normal | Choice | Mixture, u: float
             return distribution
 
 
+def cumulative(
+    distribution: float | Uniform | Normal | Choice | Mixture, value: float, *, below: bool = False
+) -> float:
+    """Return the probability of a draw up to a value: the other way of `quantile`.
+
+    Args:
+        distribution: what is drawn from.
+        value: any number.
+        below: leave out the value itself, which matters where it has a probability of its own.
+    """
+    match distribution:
+        case Uniform(low=low, high=high) if low < high:
+            return min(max((value - low) / (high - low), 0.0), 1.0)
+        case Normal():
+            return _normal_cumulative(distribution, value)
+        case Choice(values=values, weights=weights):
+            parts, shares = values, weights or (1.0,) * len(values)
+        case Mixture(parts=parts, weights=shares):
+            pass
+        case _:
+            held = distribution.low if isinstance(distribution, Uniform) else distribution
+            return float(held < value or (held == value and not below))
+    up_to = sum(
+        share * cumulative(part, value, below=below)
+        for part, share in zip(parts, shares, strict=True)
+        if share
+    )
+    return min(up_to / sum(shares), 1.0)
+
+
+def _normal_cumulative(normal: Normal, value: float) -> float:
+    low, high, at = (
+        (edge - normal.mean) / normal.std
+        for edge in (normal.low, normal.high, min(max(value, normal.low), normal.high))
+    )
+    if low > 0:  # the upper tail is mirrored to the lower, where doubles are dense
+        below, above = _below_and_above(-high, -low)
+        return (above - _STANDARD_NORMAL.cdf(-at)) / (above - below)
+    below, above = _below_and_above(low, high)
+    return (_STANDARD_NORMAL.cdf(at) - below) / (above - below)
+
+
 def _normal_quantile(normal: Normal, u: float) -> float:
     """Truncated normal; the upper tail is mirrored to the lower, where doubles are dense."""
     low = (normal.low - normal.mean) / normal.std

@@ -11,7 +11,7 @@ from synthforge.jobs import JobSpec
 from synthforge.shards import ShardPlan
 from workers.encoding import LabelledFace
 from workers.face_maker import Candidate, Draw, FaceMaker, Refusal
-from workers.tally import Tally, scalar_axes
+from workers.tally import Axes, Tally
 
 MAX_WAITING_CHUNKS: Final = 8
 
@@ -35,7 +35,7 @@ class FaceStream:
         self._maker = maker
         self._plan = plan
         self._max_attempts = spec.quality.max_attempts
-        self._axes = scalar_axes(spec)
+        self._axes = Axes.of(spec)
         self._before_chunk = before_chunk
         self._waiting: dict[int, Candidate] = {}  # accepted, while an earlier sample is not yet
 

@@ -42,6 +42,8 @@ _SAMPLE_FIELDS: Final = (
     "neck.roll",
 )
 PRESET_STREAM: Final = "expression.preset"
+SHAPE_FIELD: Final = "identity.shape"
+EXPRESSION_FIELD: Final = "expression.coefficients"
 # The order is that of the Sobol dimensions: new names go to the end, or old draws would move.
 # Identity and sample scalars share no dimension: with one view an identity, they share the point.
 SAMPLE_SCALARS: Final = (
@@ -117,7 +119,7 @@ def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -
     eye_pose = _axis_angle(turn(scalars["gaze.yaw"], scalars["gaze.pitch"]))
     drawn_expression = _draw_coefficients(
         spec.expression.coefficients,
-        streams.sample_uniforms("expression.coefficients", rig.num_expression),
+        streams.sample_uniforms(EXPRESSION_FIELD, rig.num_expression),
         DRAWN_EXPRESSION[model],
     )
     return FaceParams(
@@ -127,10 +129,11 @@ def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -
         split=split,
         betas=_draw_coefficients(
             spec.identity.shape,
-            streams.identity_uniforms("identity.shape", rig.num_betas),
+            streams.identity_uniforms(SHAPE_FIELD, rig.num_betas),
             DRAWN_SHAPE[model],
         ),
-        expression=drawn_expression + _draw_preset(spec, rig, streams),
+        expression=drawn_expression + _preset(spec, rig, scalars[PRESET_STREAM]),
+        drawn_expression=drawn_expression,
         neck_pose=_axis_angle(neck),
         jaw_pose=np.array([np.radians(scalars["expression.jaw_open"]), 0, 0], dtype=np.float32),
         leye_pose=eye_pose,
@@ -197,12 +200,43 @@ def _scalar_uniform(spec: JobSpec, streams: Streams, name: str, *, of_identity: 
 
 
 def distribution_of(spec: JobSpec, name: str) -> Distribution | None:
-    """Return the distribution of a scalar by its dotted name; None where the job draws none."""
+    """Return the distribution of a scalar by its dotted name; None where the job draws none.
+
+    An expression's preset is drawn as its place in `expression.presets`.
+    """
+    if name == PRESET_STREAM:
+        return _preset_choice(tuple(spec.expression.presets.values()))
     section, _, scalar = name.partition(".")
     ranges = getattr(spec, section)
-    if ranges is None or name == PRESET_STREAM:
+    if ranges is None:
         return None
     return getattr(ranges, _DRAWN_TWICE.get(scalar, scalar))  # type: ignore[no-any-return]
+
+
+def coefficient_distributions(spec: JobSpec) -> dict[str, Distribution]:
+    """Return what a job's coefficients are drawn from: a field's name, or that and an index."""
+    found: dict[str, Distribution] = {}
+    for field, coefficients in (
+        (SHAPE_FIELD, spec.identity.shape),
+        (EXPRESSION_FIELD, spec.expression.coefficients),
+    ):
+        if isinstance(coefficients, PerIndex):
+            for index, distribution in coefficients.per_index.items():
+                found[f"{field}.{index}"] = distribution
+        else:
+            found[field] = coefficients
+    return found
+
+
+def drawn_coefficients(spec: JobSpec, face: FaceParams, name: str) -> Float32Array:
+    """Return the values that a face drew for a name of `coefficient_distributions`."""
+    is_shape = name.startswith(SHAPE_FIELD)
+    values = face.betas if is_shape else face.drawn_expression
+    index = name.removeprefix(SHAPE_FIELD if is_shape else EXPRESSION_FIELD)
+    if index:
+        return values[int(index[1:]) : int(index[1:]) + 1]
+    counts = DRAWN_SHAPE if is_shape else DRAWN_EXPRESSION
+    return values[: counts[spec.generator.head_model]]
 
 
 def _draw_coefficients(
@@ -224,10 +258,8 @@ def _preset_choice(weights: tuple[float, ...]) -> Choice:
     return Choice(type="choice", values=tuple(map(float, range(len(weights)))), weights=weights)
 
 
-def _draw_preset(spec: JobSpec, rig: Rig, streams: Streams) -> Float32Array:
-    presets = spec.expression.presets
-    u = _scalar_uniform(spec, streams, PRESET_STREAM, of_identity=False)
-    name = list(presets)[int(quantile(_preset_choice(tuple(presets.values())), u))]
+def _preset(spec: JobSpec, rig: Rig, place: float) -> Float32Array:
+    name = list(spec.expression.presets)[int(place)]
     try:
         return rig.presets[name]
     except KeyError:

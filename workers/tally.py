@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from synthforge.distributions import support
+import numpy as np
+from numpy.typing import NDArray
+
+from synthforge.distributions import Distribution, support
 from synthforge.jobs import JobSpec
-from workers.sampling import IDENTITY_SCALARS, SAMPLE_SCALARS, distribution_of
+from workers.sampling import (
+    IDENTITY_SCALARS,
+    SAMPLE_SCALARS,
+    coefficient_distributions,
+    distribution_of,
+    drawn_coefficients,
+)
 from workers.types import FaceParams
 
 NUM_BINS: Final = 20
@@ -31,17 +40,51 @@ class Axis:
             return 0
         return min(NUM_BINS - 1, max(0, int((value - self.low) / width)))
 
+    def bins_of(self, values: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the bins of (N,) values."""
+        width = (self.high - self.low) / NUM_BINS
+        if width == 0:
+            return np.zeros(len(values), np.int64)
+        places = (values.astype(np.float64) - self.low) / width
+        return np.clip(places.astype(np.int64), 0, NUM_BINS - 1)
 
-def scalar_axes(spec: JobSpec) -> dict[str, Axis]:
-    """Return the axis of each scalar that a job varies, by its dotted name."""
-    axes = {}
-    for name in (*SAMPLE_SCALARS, *IDENTITY_SCALARS):
-        distribution = distribution_of(spec, name)
-        if distribution is not None:
-            low, high = support(distribution)
-            if low < high:
-                axes[name] = Axis(low, high)
-    return axes
+
+def varied(spec: JobSpec) -> dict[str, Distribution]:
+    """Return every distribution of a job that can give more than one value, by its dotted name.
+
+    A coefficients field is one name, and all its coefficients count; with `per_index` each index
+    is one.
+    """
+    scalars = ((name, distribution_of(spec, name)) for name in (*SAMPLE_SCALARS, *IDENTITY_SCALARS))
+    found = {name: each for name, each in scalars if each is not None}
+    found |= coefficient_distributions(spec)
+    return {name: each for name, each in found.items() if support(each)[0] < support(each)[1]}
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What is counted of a job's draws.
+
+    Attributes:
+        spec: of the job.
+        by_name: the axis of each distribution that varies.
+    """
+
+    spec: JobSpec
+    by_name: Mapping[str, Axis]
+
+    @classmethod
+    def of(cls, spec: JobSpec) -> Self:
+        """Return the axes of a job."""
+        return cls(spec, {name: Axis(*support(each)) for name, each in varied(spec).items()})
+
+    def bins(self, face: FaceParams, name: str) -> list[int]:
+        """Return the bin of all that a face drew for a name: a number, or some coefficients."""
+        axis = self.by_name[name]
+        if name in face.scalars:
+            return [axis.bin_of(face.scalars[name])]
+        places: list[int] = axis.bins_of(drawn_coefficients(self.spec, face, name)).tolist()
+        return places
 
 
 @dataclass
@@ -60,13 +103,13 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     rejected_yaw: Counter[int] = field(default_factory=Counter)
 
-    def count_draw(self, axes: Mapping[str, Axis], face: FaceParams) -> None:
+    def count_draw(self, axes: Axes, face: FaceParams) -> None:
         """Count a draw, whatever becomes of it."""
-        _count(self.drawn, axes, face.scalars)
+        _count(self.drawn, axes, face)
 
-    def count_accepted(self, axes: Mapping[str, Axis], face: FaceParams) -> None:
+    def count_accepted(self, axes: Axes, face: FaceParams) -> None:
         """Count a draw that passed the gate."""
-        _count(self.accepted, axes, face.scalars)
+        _count(self.accepted, axes, face)
 
     def count_rejected(self, reason: str, face: FaceParams) -> None:
         """Count a refusal."""
@@ -104,11 +147,11 @@ class Tally:
         )
 
 
-def _count(
-    counts: dict[str, list[int]], axes: Mapping[str, Axis], scalars: Mapping[str, float]
-) -> None:
-    for name, axis in axes.items():
-        counts.setdefault(name, [0] * NUM_BINS)[axis.bin_of(scalars[name])] += 1
+def _count(counts: dict[str, list[int]], axes: Axes, face: FaceParams) -> None:
+    for name in axes.by_name:
+        held = counts.setdefault(name, [0] * NUM_BINS)
+        for place in axes.bins(face, name):
+            held[place] += 1
 
 
 def _add(total: dict[str, list[int]], counts: Mapping[str, list[int]]) -> None:

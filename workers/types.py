@@ -72,6 +72,7 @@ class FaceParams:
         split: that the identity belongs to.
         betas: (S,) shape coefficients, standard deviations.
         expression: (E,) expression coefficients, preset included.
+        drawn_expression: (E,) the same before a preset is added.
         neck_pose: (3,) axis-angle, radians; so too jaw_pose, leye_pose, reye_pose.
         jaw_pose: (3,).
         leye_pose: (3,).
@@ -91,6 +92,7 @@ class FaceParams:
     split: str
     betas: Float32Array
     expression: Float32Array
+    drawn_expression: Float32Array
     neck_pose: Float32Array
     jaw_pose: Float32Array
     leye_pose: Float32Array

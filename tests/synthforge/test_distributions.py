@@ -7,11 +7,19 @@ from itertools import pairwise
 from statistics import NormalDist, fmean, pstdev
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from synthforge.distributions import Choice, Distribution, Mixture, Normal, quantile, support
+from synthforge.distributions import (
+    Choice,
+    Distribution,
+    Mixture,
+    Normal,
+    cumulative,
+    quantile,
+    support,
+)
 
 ADAPTER: TypeAdapter[Distribution] = TypeAdapter(Distribution)
 NUMBERS = st.floats(-1e3, 1e3)
@@ -59,6 +67,29 @@ def test_a_larger_uniform_never_gives_a_smaller_value(written: object, us: list[
     normal = ADAPTER.validate_python(written)
     values = [quantile(normal, u) for u in us]
     assert all(a <= b + 1e-9 * max(1, abs(a)) for a, b in pairwise(values))
+
+
+@given(st.one_of(NUMBERS, ordered_pairs(), normals()), UNIFORMS)
+def test_the_cumulative_probability_is_the_other_way_of_the_quantile(
+    written: object, u: float
+) -> None:
+    read = ADAPTER.validate_python(written)
+    value = quantile(read, u)
+    assert cumulative(read, value, below=True) <= u + 1e-6
+    assert cumulative(read, value) >= u - 1e-6
+
+
+@settings(max_examples=40)
+@given(st.one_of(SIMPLE, MIXTURES), UNIFORMS)
+def test_the_cumulative_probability_is_the_share_of_the_draws(written: object, u: float) -> None:
+    read = ADAPTER.validate_python(written)
+    draws = [quantile(read, (k + 0.5) / 200) for k in range(200)]
+    value = quantile(read, u)
+    share = sum(draw <= value for draw in draws) / 200
+    assert cumulative(read, value, below=True) - 0.1 <= share <= cumulative(read, value) + 0.1
+    low, high = support(read)
+    assert cumulative(read, low, below=True) == pytest.approx(0, abs=1e-9)
+    assert cumulative(read, high) == pytest.approx(1, abs=1e-9)
 
 
 def test_a_normal_has_its_mean_and_spread() -> None:

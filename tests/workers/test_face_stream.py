@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from synthforge.jobs import parse_job_spec
@@ -15,6 +15,7 @@ from synthforge.shards import IndexRange, ShardPlan
 from workers.face_maker import Draw, Refusal
 from workers.face_stream import MAX_WAITING_CHUNKS, FaceStream, PlanError
 from workers.quality import Rejected
+from workers.sampling import IDENTITY_SCALARS, SAMPLE_SCALARS
 
 SIZE = 4
 
@@ -38,7 +39,9 @@ class StubbornMaker:
                 attempt=draw.attempt,
                 split=draw.split,
                 yaw_deg=0.0,
-                scalars=defaultdict(float),
+                scalars=dict.fromkeys((*SAMPLE_SCALARS, *IDENTITY_SCALARS), 0.0),
+                betas=np.zeros(3),
+                drawn_expression=np.zeros(3),
             )
             if draw.attempt < self._refusals.get(draw.index, 0):
                 results.append(Refusal(face, Rejected("face_too_small", 0.0, 0.1)))

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.jobs import parse_job_spec
 from workers.camera import axis_angle_to_rotation, head_pose, project, to_camera
 from workers.sampling import Rig, sample_face
 from workers.types import FaceParams
@@ -96,21 +96,6 @@ def test_presets_are_picked_by_weight_and_added() -> None:
 def test_an_expression_that_the_head_lacks_is_named() -> None:
     with pytest.raises(ValueError, match="'wink' is not one of neutral, smile"):
         draw(0, expression={"presets": {"wink": 1}})
-
-
-@pytest.mark.parametrize("sampling", ["random", "sobol"])
-def test_drawn_values_follow_their_distribution(sampling: str) -> None:
-    """Kolmogorov-Smirnov at 0.1 %; Sobol points lie far closer than random ones may."""
-    count = 2000
-    spec = JobSpec(count=count, sampling=sampling)  # type: ignore[arg-type]
-    faces = [sample_face(spec, RIG, index, 0, "train") for index in range(count)]
-    limit = 1.95 / np.sqrt(count) if sampling == "random" else 4 / count
-    for name, (low, high) in {"pose.yaw": (-45, 45), "appearance.eye_tone": (0, 1)}.items():
-        values = np.sort([face.scalars[name] for face in faces])
-        expected = (values - low) / (high - low)
-        steps = np.arange(count + 1) / count
-        gap = max(np.abs(expected - steps[1:]).max(), np.abs(expected - steps[:-1]).max())
-        assert gap < limit, name
 
 
 def test_scalars_of_one_face_are_independent() -> None:

@@ -29,6 +29,7 @@ from workers.flame.arrays_file import Array, file_sha256, write_arrays
 from workers.generators.protocol import FaceGenerator
 from workers.index import join_tables, split_tables
 from workers.summary.card import dataset_card
+from workers.summary.holdings import read_holdings
 from workers.summary.parent import Parent, read_parent
 from workers.summary.preview import contact_sheet
 from workers.summary.report import build_report, report_html, report_json
@@ -72,7 +73,8 @@ def summarise(
     join_tables(_tables(spec, shards, parent, parts), index_path)
     older = () if parent is None else parent.manifest.shards
     everything = tuple(join_shards(spec.output.splits, older, shards))
-    report = build_report(spec, everything, parts.tally)
+    holdings = read_holdings(index_path)
+    report = build_report(spec, everything, parts.tally, holdings)
     topology_path = folder / TOPOLOGY_NAME
     write_arrays(topology_path, topology_arrays(generator.topology))
     key_of = staged_key if parent is not None else str
@@ -86,7 +88,7 @@ def summarise(
         REPORT_JSON_NAME: report_json(report),
         REPORT_HTML_NAME: report_html(report),
         PREVIEW_NAME: contact_sheet(index_path, storage),
-        CARD_NAME: dataset_card(spec, everything, generator.info()),
+        CARD_NAME: dataset_card(spec, everything, generator.info(), holdings),
     }
     files += [
         storage.put_bytes(key_of(name), data).model_copy(update={"name": name})

@@ -9,6 +9,7 @@ from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
 from synthforge.samples import members_of
 from synthforge.shards import GeneratorInfo, ShardRecord
+from workers.summary.holdings import Holding
 
 _SIZES = (
     (1_000, "n<1K"),
@@ -21,7 +22,12 @@ _TASKS = {"landmarks68": "keypoint-detection", "segmentation": "image-segmentati
           "depth": "depth-estimation"}  # fmt: skip
 
 
-def dataset_card(spec: JobSpec, shards: Sequence[ShardRecord], info: GeneratorInfo) -> bytes:
+def dataset_card(
+    spec: JobSpec,
+    shards: Sequence[ShardRecord],
+    info: GeneratorInfo,
+    holdings: Sequence[Holding] = (),
+) -> bytes:
     """Return `README.md` of a dataset."""
     num_samples = sum(shard.num_samples for shard in shards)
     return "\n".join(
@@ -30,6 +36,7 @@ def dataset_card(spec: JobSpec, shards: Sequence[ShardRecord], info: GeneratorIn
             *_description(spec, info, num_samples),
             *_contents(spec),
             *_classes(spec),
+            *_faces(holdings),
             "## Job",
             "",
             "The whole request, defaults filled in:",
@@ -123,3 +130,26 @@ def _classes(spec: JobSpec) -> list[str]:
         return []
     rows = [f"| {class_id} | {name} |" for class_id, name in CLASSES.items()]
     return ["## Classes", "", "| id | class |", "|---|---|", *rows, ""]
+
+
+def _faces(holdings: Sequence[Holding]) -> list[str]:
+    """Tell what the faces are, for audits of bias: words with their shares, means of numbers."""
+    if not holdings:
+        return []
+    rows = [f"| {holding.name} | {_told(holding)} |" for holding in holdings]
+    return [
+        "## Faces",
+        "",
+        "As drawn: `attributes` of `K.json`, columns of `index.parquet`, charts in `report.html`.",
+        "",
+        "| attribute | of all samples |",
+        "|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _told(holding: Holding) -> str:
+    if holding.words:
+        return ", ".join(f"{word} {n / holding.count:.1%}" for word, n in holding.words.items())
+    return f"mean {holding.mean:.3g}, within {holding.low:g} to {holding.high:g}"

@@ -10,19 +10,28 @@ from html import escape
 from synthforge.distributions import Distribution, quantile
 from synthforge.jobs import JobSpec
 from synthforge.shards import ShardRecord
-from workers.sampling import distribution_of
-from workers.tally import NUM_BINS, YAW_BIN_DEG, Axis, Tally, scalar_axes
+from workers.sampling import PRESET_STREAM
+from workers.summary.holdings import Holding
+from workers.tally import NUM_BINS, YAW_BIN_DEG, Axes, Axis, Tally, varied
 
 _EXPECTED_POINTS = 4096  # quantiles that stand for the asked distribution
+MOST_MOVED = 20
+_HOLDINGS_TITLE = (
+    "<h2>What the faces are</h2><p>Attributes of the accepted, from index.parquet.</p>"
+)
 
 
 @dataclass(frozen=True)
 class ParameterReport:
-    """One scalar parameter over `NUM_BINS` equal bins from low to high; shares sum to 1."""
+    """One distribution of the job over `NUM_BINS` equal bins from low to high; shares sum to 1.
+
+    `labels` name its values where they are no numbers: the expressions of a choice of presets.
+    """
 
     name: str
     low: float
     high: float
+    labels: tuple[str, ...]
     asked: tuple[float, ...]
     drawn: tuple[float, ...]
     accepted: tuple[float, ...]
@@ -45,10 +54,21 @@ class Report:
     rejected: dict[str, int]
     rejected_yaw: dict[str, int]
     parameters: tuple[ParameterReport, ...]
+    holdings: tuple[Holding, ...] = ()
 
 
-def build_report(spec: JobSpec, shards: Sequence[ShardRecord], tally: Tally) -> Report:
-    """Bring the counts of all shards into shares beside what the spec asked for."""
+def build_report(
+    spec: JobSpec, shards: Sequence[ShardRecord], tally: Tally, holdings: Sequence[Holding] = ()
+) -> Report:
+    """Bring the counts of all shards into shares beside what the spec asked for.
+
+    Args:
+        spec: of the job.
+        shards: of the dataset.
+        tally: of all of them.
+        holdings: what the faces turned out to be.
+    """
+    distributions = varied(spec)
     splits = dict.fromkeys(spec.output.splits, 0)
     for shard in shards:
         splits[shard.split] += shard.num_samples
@@ -69,13 +89,14 @@ def build_report(spec: JobSpec, shards: Sequence[ShardRecord], tally: Tally) -> 
                 name=name,
                 low=axis.low,
                 high=axis.high,
-                asked=_asked(distribution, axis),
+                labels=tuple(spec.expression.presets) if name == PRESET_STREAM else (),
+                asked=_asked(distributions[name], axis),
                 drawn=_shares(tally.drawn.get(name, [])),
                 accepted=_shares(tally.accepted.get(name, [])),
             )
-            for name, axis in sorted(scalar_axes(spec).items())
-            if (distribution := distribution_of(spec, name)) is not None
+            for name, axis in sorted(Axes.of(spec).by_name.items())
         ),
+        holdings=tuple(holdings),
     )
 
 
@@ -103,6 +124,7 @@ def report_html(report: Report) -> bytes:
     ]
     rows = "".join(f"<tr><th>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in facts)
     figures = "".join(_figure(parameter) for parameter in report.parameters)
+    held = "".join(_holding(holding) for holding in report.holdings)
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
@@ -110,10 +132,26 @@ def report_html(report: Report) -> bytes:
         f"<h1>{title}</h1><p>Synthetic faces. Every label comes from the 3D head that made the "
         f"picture.</p><table>{rows}</table><h2>Asked, drawn, accepted</h2>"
         '<p><span class="asked">asked</span> <span class="drawn">drawn</span> '
-        '<span class="accepted">accepted</span>; shift is the share that the quality gate '
-        f"moved.</p><main>{figures}</main></html>\n"
+        '<span class="accepted">accepted</span></p>'
+        f"<main>{figures}</main><h2>What the quality gate moved</h2>{_moved(report.parameters)}"
+        f"{_HOLDINGS_TITLE if held else ''}<main>{held}</main></html>\n"
     )
     return page.encode()
+
+
+def _moved(parameters: Sequence[ParameterReport]) -> str:
+    """Tell apart from the draws themselves how far the accepted ones differ, most first."""
+    moved = sorted(parameters, key=lambda each: (-each.shift, each.name))
+    rows = "".join(
+        f"<tr><th>{escape(each.name)}</th><td>{each.shift:.3f}</td></tr>"
+        for each in moved[:MOST_MOVED]
+        if each.shift > 0
+    )
+    if not rows:
+        return "<p>Nothing: every draw was accepted.</p>"
+    return (
+        f"<p>Share of the accepted that lie in other bins than the drawn.</p><table>{rows}</table>"
+    )
 
 
 _STYLE = (
@@ -130,18 +168,44 @@ _PLOT_WIDTH, _PLOT_HEIGHT = 240, 80
 def _figure(parameter: ParameterReport) -> str:
     peak = max(*parameter.asked, *parameter.drawn, *parameter.accepted, 1e-9)
     lines = "".join(
-        f'<polyline fill="none" stroke="{colour}" stroke-width="{width}" '
-        f'points="{_steps(shares, peak)}"/>'
+        _line(shares, peak, colour, width)
         for shares, colour, width in (
             (parameter.asked, "#999", 4),
             (parameter.drawn, "#2a6fb0", 2),
             (parameter.accepted, "#c2571a", 1.5),
         )
     )
+    bounds = f"{parameter.low:g} to {parameter.high:g}"
+    return _plot(lines, f"{parameter.name}: {', '.join(parameter.labels) or bounds}")
+
+
+def _holding(holding: Holding) -> str:
+    if holding.words:
+        peak, total = max(holding.words.values()), sum(holding.words.values())
+        bars = "".join(
+            f'<tr><th>{escape(word)}</th><td><meter max="{peak}" value="{count}"></meter> '
+            f"{count / total:.1%}</td></tr>"
+            for word, count in holding.words.items()
+        )
+        return (
+            f"<figure><figcaption>{escape(holding.name)}</figcaption><table>{bars}</table></figure>"
+        )
+    line = _line(holding.shares, max(*holding.shares, 1e-9), "#c2571a", 2)
+    caption = f"{holding.name}: {holding.low:g} to {holding.high:g}, mean {holding.mean:.3g}"
+    return _plot(line, caption)
+
+
+def _line(shares: Sequence[float], peak: float, colour: str, width: float) -> str:
+    return (
+        f'<polyline fill="none" stroke="{colour}" stroke-width="{width}" '
+        f'points="{_steps(shares, peak)}"/>'
+    )
+
+
+def _plot(lines: str, caption: str) -> str:
     return (
         f'<figure><svg viewBox="0 0 {_PLOT_WIDTH} {_PLOT_HEIGHT}">{lines}</svg>'
-        f"<figcaption>{escape(parameter.name)}: {parameter.low:g} to {parameter.high:g}, "
-        f"shift {parameter.shift:.3f}</figcaption></figure>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
