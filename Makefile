@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # uv reads UV_FIND_LINKS as pip reads PIP_FIND_LINKS: a local wheel of torch is taken where there is one.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: setup test lint demo bench docs clean
+.PHONY: setup test lint audit demo bench docs clean
 
 setup: $(VENV)/.installed $(VENV)/swift/.installed
 
@@ -30,6 +30,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Asks PyPI for known vulnerabilities of every pinned package. Strict: a package that the index knows
+# nothing of fails the audit, else an index without advisories would look clean.
+audit: setup
+	$(BIN)/uv tool run pip-audit==2.10.1 --strict --no-deps --disable-pip \
+		--requirement requirements.lock --requirement tests/s3/requirements.lock
 
 demo: setup
 	$(BIN)/python -m benchmarks.demo

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -20,11 +19,8 @@ from service.errors import ForbiddenError, RateLimitedError, UnauthorizedError
 from service.limits import RateLimit
 from service.settings import Settings
 from service.store import Store
-from service.store.rows import KeyRow
 from synthforge.keys import SCOPES, Scope
 
-KEY_CACHED_S: Final = 1.0  # a key that another replica revoked is refused after at most so long
-_MAX_CACHED: Final = 4096
 _FAILURES_PER_S: Final = 10.0  # wrong keys from one address
 _ANYONE_RATE: Final = "(anyone)"
 
@@ -103,7 +99,6 @@ class Gate:
         self._clock = clock
         self._rate = RateLimit(settings.rate_limit_per_s)
         self._failures = RateLimit(_FAILURES_PER_S)
-        self._cached: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
 
     async def admit(self, authorization: str | None, scope: Scope | None, peer: str) -> Principal:
         """Return who asks.
@@ -132,19 +127,11 @@ class Gate:
             )
         return principal
 
-    def forget(self) -> None:
-        """Ask the database anew for every key: one was revoked."""
-        self._cached.clear()
-
     async def _identify(self, authorization: str | None, peer: str) -> Principal:
         kind, _, key = (authorization or "").partition(" ")
         principal = None
         if kind.lower() == "bearer" and key:
-            digest = hash_key(key.strip())
-            known, principal = self._look_up(digest)
-            if not known:
-                row = await call(self._store.database, self._store.keys.by_hash, digest)
-                principal = self._remember(digest, row)
+            principal = await call(self._store.database, self._look_up, hash_key(key.strip()))
         if principal is None:
             self._check_rate(self._failures, peer)
             raise UnauthorizedError(
@@ -153,18 +140,12 @@ class Gate:
             )  # fmt: skip
         return principal
 
-    def _look_up(self, digest: str) -> tuple[bool, Principal | None]:
-        until, principal = self._cached.get(digest, (0.0, None))
-        return self._clock() < until, principal
-
-    def _remember(self, digest: str, row: KeyRow | None) -> Principal | None:
-        principal = None
-        if row is not None and row.revoked_at is None and hmac.compare_digest(row.hash, digest):
-            principal = Principal(row.id, row.name, frozenset(row.scopes))
-        self._cached[digest] = (self._clock() + KEY_CACHED_S, principal)
-        if len(self._cached) > _MAX_CACHED:
-            self._cached.popitem(last=False)
-        return principal
+    def _look_up(self, digest: str) -> Principal | None:
+        """Ask the database at every request: a key that a replica revoked is refused by all."""
+        row = self._store.keys.by_hash(digest)
+        if row is None or row.revoked_at is not None or not hmac.compare_digest(row.hash, digest):
+            return None
+        return Principal(row.id, row.name, frozenset(row.scopes))
 
     def _check_rate(self, limit: RateLimit, name: str) -> None:
         wait_s = limit.take(name, self._clock())

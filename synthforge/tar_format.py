@@ -6,6 +6,7 @@ bit is refused when read. Format: POSIX.1-1988 (IEEE Std 1003.1), "ustar interch
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Final
 BLOCK_BYTES: Final = 512
 RECORD_BYTES: Final = 20 * BLOCK_BYTES  # an archive's length is a multiple of it
 MAX_NAME_BYTES: Final = 100
+# A plain file's name, and no path: whoever unpacks an archive writes into one folder.
+_NAME: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME_BYTES - 1}}}")
 MAX_MEMBER_BYTES: Final = 64 << 20  # far above any member; a torn header may claim 8 GiB
 
 # name, mode, uid, gid, size, mtime, checksum, type, link, magic, version, then names, devices
@@ -48,11 +51,15 @@ def header_block(name: str, num_bytes: int) -> bytes:
     """Return the 512 bytes before a member.
 
     Raises:
-        ValueError: the name is not ASCII, or too long for a plain header.
+        ValueError: the name is a path, has other characters than ASCII's letters, digits, dot,
+            dash and underscore, or is too long for a plain header.
     """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"tar member {name!r}: 1 to {MAX_NAME_BYTES} letters, digits, dots, dashes and "
+            "underscores would do, the first no dot and no dash"
+        )
     encoded = name.encode("ascii")
-    if not 1 <= len(encoded) <= MAX_NAME_BYTES:
-        raise ValueError(f"tar member {name!r}: a name has 1 to {MAX_NAME_BYTES} characters")
     block = _pack(encoded, num_bytes, _BLANK_CHECKSUM)
     return _pack(encoded, num_bytes, b"%06o\0 " % sum(block))
 

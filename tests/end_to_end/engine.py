@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.app import create_app
+from service.keys import issue
 from service.server import serving
 from service.settings import Settings
 from synthforge.client import Client
 from synthforge.jobs import GENERATOR_KINDS, JobSpec, JobState, parse_job_spec
+from synthforge.keys import KeyRequest
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import open_storage
 from workers.orphans import descendants
@@ -60,14 +63,20 @@ class Engine:
         folder: for databases, scratch and, without a prefix, datasets.
         prefix: URL under which datasets lie.
         assets_url: registry of licensed files.
+        key: that the services ask for; None: they ask for none.
     """
 
     def __init__(
-        self, folder: Path, prefix: str | None = None, assets_url: str | None = None
+        self,
+        folder: Path,
+        prefix: str | None = None,
+        assets_url: str | None = None,
+        key: str | None = None,
     ) -> None:
         self._folder = folder
         self._prefix = prefix
         self._assets_url = assets_url
+        self._key = key
         self._num_services = 0
 
     def run(
@@ -101,12 +110,16 @@ class Engine:
             output_prefixes=(self._prefix or str(folder / "datasets"),),
             generators=GENERATOR_KINDS,
             port=0,
-            auth="off",
+            auth="off" if self._key is None else "keys",
             heartbeat_s=0.5,
             lease_s=20.0,
             retry_after_s=0.1,
         )
-        with serving(settings) as url:
+        app = create_app(settings)
+        if self._key is not None:
+            wanted = KeyRequest(name="all", scopes=("submit", "read", "worker"))
+            issue(app.state.context.store, wanted, self._key)
+        with serving(settings, app) as url:
             yield url, settings
 
     @contextmanager

@@ -68,7 +68,10 @@ def test_a_shard_whose_sample_kills_three_actors_is_set_aside_and_no_other_shard
     assert ended.shards.set_aside == 1, "a neighbour on its way to the store was blamed"
 
 
-def test_an_actor_that_is_told_to_leave_says_nothing_against_its_shard(engine: Engine) -> None:
+def test_an_actor_that_is_told_to_leave_says_nothing_against_its_shard(
+    engine: Engine, key: str
+) -> None:
+    bearer = {"Authorization": f"Bearer {key}"}
     with engine.service() as (url, settings), Client(url) as client:
         job = client.submit(small_spec(seed=13, count=600, output={"samples_per_shard": 600}))
         with engine.pool(url, settings, 1):
@@ -79,5 +82,5 @@ def test_an_actor_that_is_told_to_leave_says_nothing_against_its_shard(engine: E
             time.sleep(0.2)  # as a scheduler gives before it kills
             os.kill(actor, signal.SIGKILL)
             until(lambda: 'leases_returned_total{reason="interrupted"} 1.0'
-                  in httpx.get(f"{url}/metrics").text)  # fmt: skip
+                  in httpx.get(f"{url}/metrics", headers=bearer).text)  # fmt: skip
         client.cancel(job.id)

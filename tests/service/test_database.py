@@ -106,6 +106,15 @@ def test_no_secret_of_a_url_is_in_its_refusal() -> None:
     assert "secret" not in str(refused.value)
 
 
+def test_an_idempotency_key_is_known_after_a_restart(database_url: str) -> None:
+    made = []
+    for name in ("a", "b"):
+        store = Store(Database(database_url))
+        made.append(submit(store, name, idempotency_key="k").id)
+        store.database.close()
+    assert made == ["a", "a"]
+
+
 def _live_a_little(store: Store) -> None:
     """Use every verb that a busy service uses."""
     submit(store, "a", idempotency_key="k")

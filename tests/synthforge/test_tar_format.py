@@ -18,7 +18,7 @@ from synthforge.tar_format import (
     read_tar,
 )
 
-NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789.", min_size=1, max_size=100)
+NAMES = st.from_regex(r"\A[a-z0-9_][a-z0-9._-]{0,99}\Z")
 FILES = st.lists(st.tuples(NAMES, st.binary(max_size=1500)), max_size=30)
 
 
@@ -55,6 +55,39 @@ def test_what_is_written_is_read_however_it_arrives(
 
 
 FILES_OF_ONE = [("000000001.json", b"{}"), ("000000001.seg.png", b"x" * 700)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../000000001.json",
+        "a/../../000000001.json",
+        "/etc/passwd",
+        "a/000000001.json",
+        "./000000001.json",
+        "..",
+        ".",
+        ".ssh",
+        "-rf",
+        "..\\000000001.json",
+        "C:\\000000001.json",
+        "C:000000001.json",
+        "~root",
+        "a b.json",
+        "a\n.json",
+        "a\0.json",
+        "\u2024\u2024.json",
+        "",
+    ],
+)
+def test_a_member_whose_name_is_more_than_a_files_name_is_neither_written_nor_read(
+    name: str,
+) -> None:
+    with pytest.raises(ValueError, match="tar member"):
+        header_block(name, 2)
+    foreign = by_tarfile([(name, b"{}")])
+    with pytest.raises(TarError):
+        list(read_tar([foreign]))
 
 
 def test_a_torn_archive_is_refused_wherever_it_ends() -> None:
