@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from trainer.augment import AugmentConfig
+from trainer.batches import Batch
 from trainer.checkpoint import load_checkpoint
+from trainer.consistency import TERMS as CONSISTENCY_TERMS
 from trainer.consistency import (
     ConsistencyConfig,
     Moved,
@@ -23,7 +25,7 @@ from trainer.consistency import (
     move_predictions,
     outputs_apart,
 )
-from trainer.loop import LoopConfig
+from trainer.loop import LoopConfig, StepReport, Training
 from trainer.losses import LossConfig, compute_losses
 from trainer.model.backbone import BackboneConfig
 from trainer.model.heads import LandmarkPrediction
@@ -224,3 +226,28 @@ def test_consistency_terms_need_moved_pictures(face_samples: Any) -> None:
     assert weights.needs_moved
     with pytest.raises(ValueError, match="the batch was not moved"):
         compute_losses(model(face_samples.image), targets, weights, torch.tensor(8.0))
+
+
+@pytest.mark.parametrize("term", CONSISTENCY_TERMS)
+def test_each_consistency_term_falls_when_only_it_is_trained(term: str, face_samples: Any) -> None:
+    recipe = recipe_of(replace(TINY, normals=False), LossConfig({term: 1.0}))
+    recipe = replace(recipe, loop=LoopConfig(steps=60, learning_rate=1e-2, warmup_steps=2))
+
+    def opened(weights: dict[str, Any]) -> Training[Batch]:
+        training = open_training(recipe, torch.device("cpu"))
+        training.model.load_state_dict(weights)
+        return training
+
+    def first_value(weights: dict[str, Any]) -> float:
+        """The term under the moves of step 0."""
+        reports: list[StepReport] = []
+        opened(weights).run(iter([face_samples]), reports.append, stop_at=1)
+        return reports[0].terms[term]
+
+    weights = open_training(recipe, torch.device("cpu")).model.state_dict()
+    for values in weights.values():  # heads begin at zero, where all pictures are alike
+        if not values.any():
+            torch.nn.init.normal_(values, std=0.1)
+    trained = opened(weights)
+    trained.run(iter([face_samples] * 60), lambda _: None)
+    assert first_value(trained.model.state_dict()) < 0.85 * first_value(weights)
