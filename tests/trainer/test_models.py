@@ -231,7 +231,7 @@ def test_consistency_terms_need_moved_pictures(face_samples: Any) -> None:
 @pytest.mark.parametrize("term", CONSISTENCY_TERMS)
 def test_each_consistency_term_falls_when_only_it_is_trained(term: str, face_samples: Any) -> None:
     recipe = recipe_of(replace(TINY, normals=False), LossConfig({term: 1.0}))
-    recipe = replace(recipe, loop=LoopConfig(steps=60, learning_rate=1e-2, warmup_steps=2))
+    recipe = replace(recipe, loop=LoopConfig(steps=60, learning_rate=3e-3, warmup_steps=2))
 
     def opened(weights: dict[str, Any]) -> Training[Batch]:
         training = open_training(recipe, torch.device("cpu"))
@@ -250,4 +250,4 @@ def test_each_consistency_term_falls_when_only_it_is_trained(term: str, face_sam
             torch.nn.init.normal_(values, std=0.1)
     trained = opened(weights)
     trained.run(iter([face_samples] * 60), lambda _: None)
-    assert first_value(trained.model.state_dict()) < 0.85 * first_value(weights)
+    assert first_value(trained.model.state_dict()) < 0.9 * first_value(weights)
