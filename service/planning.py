@@ -31,15 +31,12 @@ class _Runs:
         self._stops = array("I")
         self._before = array("I")  # identities in the runs before
 
-    def append(self, identity: int) -> None:
-        """Take in an identity above all others."""
-        if self._stops and self._stops[-1] == identity:
-            self._stops[-1] += 1
-        else:
-            self._starts.append(identity)
-            self._stops.append(identity + 1)
-            self._before.append(self.count)
-        self.count += 1
+    def append(self, start: int, stop: int) -> None:
+        """Take in a run above all others."""
+        self._starts.append(start)
+        self._stops.append(stop)
+        self._before.append(self.count)
+        self.count += stop - start
 
     def num_below(self, place: int) -> int:
         """Count the identities below a place of the period."""
@@ -217,9 +214,14 @@ def _deal(units: tuple[int, ...]) -> _Deal:
     shares = [unit // common for unit in units]
     deficits = [0] * len(shares)  # in units of 1 / period of an identity
     identities = tuple(_Runs() for _ in shares)
+    start, holder = 0, 0
     for identity in range(period):
         deficits = [deficit + share for deficit, share in zip(deficits, shares, strict=True)]
         chosen = deficits.index(max(deficits))  # ties: the first in the order of the spec
         deficits[chosen] -= period
-        identities[chosen].append(identity)
+        if chosen != holder:
+            if identity > start:
+                identities[holder].append(start, identity)
+            start, holder = identity, chosen
+    identities[holder].append(start, period)
     return _Deal(period, identities)

@@ -33,6 +33,10 @@ def replicas(settings: Settings, postgres_url: str) -> Iterator[tuple[Client, Cl
         Client(first_url, retry_for_s=0) as first,
         Client(second_url, retry_for_s=0) as second,
     ):
+        # FastAPI makes its routes at the first request, under `warnings.catch_warnings`, which two
+        # threads of one process must not enter at once.
+        assert first.is_ready()
+        assert second.is_ready()
         yield first, second
 
 
