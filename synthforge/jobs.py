@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from synthforge.distributions import STRICT
 from synthforge.parameters import (
+    HEAD_DIRECTIONS,
     Appearance,
     CameraRanges,
     Coefficients,
@@ -48,7 +49,14 @@ MAX_EXPRESSION: Final[dict[str, int]] = {"builtin": 42, "ict": 43, "next3d": 100
 
 # Sections and fields that one generator has and the other lacks.
 _ONLY: Final[dict[str, tuple[str, ...]]] = {
-    "builtin": ("appearance", "light", "lens", "generator.head"),
+    "builtin": (
+        "appearance",
+        "light",
+        "lens",
+        "generator.head",
+        "expression.action_units",
+        "expression.co_occurrence",
+    ),
     "next3d": (
         "generator.untrained",
         "generator.conditioning",
@@ -63,7 +71,12 @@ _ONLY: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
-    "builtin": {"appearance": {}, "light": {}, "lens": {}},
+    "builtin": {
+        "appearance": {},
+        "light": {},
+        "lens": {},
+        "expression": {"co_occurrence": "natural"},
+    },
     "next3d": {
         "generator": {"untrained": False, "conditioning": "fixed"},
         "identity": {"truncation_psi": 0.7, "truncation_cutoff": 14},
@@ -273,6 +286,7 @@ class JobSpec(BaseModel):
         if len(set(self.annotations)) != len(self.annotations):
             raise _error("annotations", "an annotation is named twice: name each once")
         self._check_framing()
+        self._check_directions()
         _check_indices(self.identity.shape, MAX_SHAPE[model], "identity.shape", model)
         _check_indices(
             self.expression.coefficients, MAX_EXPRESSION[model], "expression.coefficients", model
@@ -287,6 +301,13 @@ class JobSpec(BaseModel):
             raise _error("camera.fov", "framing.face_fraction sets the field of view: give one")
         if self.framing is None and self.camera.fov is None:
             raise _error("camera.fov", "none: give it, or framing.face_fraction")
+
+    def _check_directions(self) -> None:
+        if self.generator.head is None or self.appearance is None:
+            return
+        for name in HEAD_DIRECTIONS:
+            if getattr(self.appearance, name) is not None:
+                raise _error(f"appearance.{name}", f"the head {self.generator.head!r} has none")
 
     def _check_num_shards(self) -> None:
         per_shard = self.output.identities_per_shard(self.identity.views) * self.identity.views

@@ -5,7 +5,7 @@ Angles in degrees, lengths in metres; the names of the spec carry no units (docs
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 
@@ -64,6 +64,13 @@ FaceFraction = Annotated[Distribution, _within(0.02, 2, "")]
 Offset = Annotated[Distribution, _within(-0.5, 0.5, "")]
 Pixels = Annotated[Distribution, _within(0, 20, " pixels of 512")]
 
+Years = Annotated[Distribution, _within(18, 90, " years")]
+HalfAngle = Annotated[Distribution, _within(0.5, 30, " degrees")]
+Contrast = Annotated[Distribution, _within(0.3, 3, "")]
+Saturation = Annotated[Distribution, _within(0, 2, "")]
+Resolution = Annotated[Distribution, _within(0.05, 1, "")]
+JpegQuality = Annotated[Distribution, _within(1, 100, "")]
+
 CoefficientIndex = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
 
 
@@ -86,6 +93,30 @@ Coefficients = Annotated[
 ]
 
 PresetName = Literal["neutral", "smile", "frown", "surprise", "disgust", "kiss", "wink", "shout"]
+
+
+# Movements that each side of the face makes; `smile` is both, `smile_left` the subject's left.
+SIDED_UNITS: Final = (
+    "brow_raise_inner", "brow_raise_outer", "brow_lower", "blink", "upper_lid_raise", "squint",
+    "cheek_raise", "nose_wrinkle", "smile", "frown", "dimple", "mouth_stretch", "upper_lip_raise",
+    "lower_lip_depress", "cheek_puff",
+)  # fmt: skip
+ACTION_UNITS: Final = (
+    *SIDED_UNITS,
+    *(f"{name}_{side}" for name in SIDED_UNITS for side in ("left", "right")),
+    "lips_part", "pucker", "funnel", "lip_press", "lip_tighten", "lip_suck_upper",
+    "lip_suck_lower", "chin_raise", "mouth_left", "mouth_right", "jaw_left", "jaw_right",
+    "jaw_forward",
+)  # fmt: skip
+
+
+def _known_unit(name: str) -> str:
+    if name not in ACTION_UNITS:
+        raise ValueError(f"no such action unit: {', '.join(ACTION_UNITS[: len(SIDED_UNITS)])} ...")
+    return name
+
+
+ActionUnit = Annotated[str, AfterValidator(_known_unit)]
 
 
 class Identity(BaseModel):
@@ -129,6 +160,16 @@ class Expression(BaseModel):
         default={"neutral": 1.0},
         min_length=1,
         description="a named expression is picked by weight and added to the coefficients",
+    )
+    action_units: dict[ActionUnit, Fraction] | None = Field(
+        default=None,
+        description="builtin: a named movement is set to a draw of 0 (rest) to 1 (as far as it "
+        "goes), whatever else moves; within [0, 1]",
+    )
+    co_occurrence: Literal["natural", "independent"] | None = Field(
+        default=None,
+        description="builtin: natural: coefficients are drawn together as faces move (both sides, "
+        "smile with cheeks), each by its own distribution still; independent: each by itself",
     )
 
 
@@ -232,6 +273,34 @@ class Appearance(BaseModel):
         "0 none, 0.5 a knit hat, 1 a cap with a brim: the nearest of the three",
         Choice(type="choice", values=(0, 0.5, 1), weights=(88, 6, 6)),
     )
+    skin_shine: Fraction = _field(
+        0, 1, "", "specular light of the skin: 0 matt, 1 oily", _uniform(0, 1)
+    )
+    freckles: Fraction = _field(0, 1, "", "on light skin", _sometimes(0.45, _uniform(0, 1)))
+    eye_makeup: Fraction = _field(
+        0, 1, "", "shadow on the lids and a line at their edge", _sometimes(0.2, _uniform(0.2, 1))
+    )
+    clothing_tone: Fraction = _field(0, 1, "", "0 dark, 1 bright cloth at the neck", _uniform(0, 1))
+    age: Years | None = _field(
+        18, 90, " years", "nominal; by default as identity.shape draws it", None
+    )
+    sex: Coefficient | None = _field(
+        -5,
+        5,
+        " standard deviations",
+        "> 0 masculine; by default as identity.shape draws it",
+        None,
+    )
+    ancestry_east_asia: Coefficient | None = _field(
+        -5, 5, " standard deviations", "by default as identity.shape draws it", None
+    )
+    ancestry_africa: Coefficient | None = _field(
+        -5, 5, " standard deviations", "by default as identity.shape draws it", None
+    )
+
+
+# Fields of `appearance` that set a direction of the head's shape.
+HEAD_DIRECTIONS: Final = ("age", "sex", "ancestry_east_asia", "ancestry_africa")
 
 
 class Light(BaseModel):
@@ -249,6 +318,16 @@ class Light(BaseModel):
     )
     temperature: Kelvin = _field(
         1500, 20000, " kelvin", "colour of the key light", _uniform(3000, 9000)
+    )
+    ambient_temperature: Kelvin = _field(
+        1500, 20000, " kelvin", "colour of the sky, of all light but the key", _uniform(3200, 8500)
+    )
+    size: HalfAngle = _field(
+        0.5, 30, " degrees", "apparent radius of the key: of highlights", _uniform(3, 12)
+    )
+    shadow: Fraction = _field(0, 1, "", "depth of the shadows that the key casts", _uniform(0.7, 1))
+    occlusion: Fraction = _field(
+        0, 1, "", "depth of the ambient light's shade in folds and hollows", _uniform(0.8, 1)
     )
 
 
@@ -276,4 +355,34 @@ class Lens(BaseModel):
         "",
         "sensor noise, std over full scale",
         Normal(type="normal", mean=0, std=0.015, low=0, high=0.05),
+    )
+    white_balance: Signed = _field(
+        -1,
+        1,
+        "",
+        "error, from blue to orange",
+        Normal(type="normal", mean=0, std=0.2, low=-1, high=1),
+    )
+    contrast: Contrast = _field(0.3, 3, "", "exponent around mid grey", _uniform(0.88, 1.3))
+    saturation: Saturation = _field(0, 2, "", "of colours, 1 unchanged", _uniform(0.78, 1.2))
+    vignetting: Fraction = _field(
+        0,
+        1,
+        "",
+        "loss of light in the corners",
+        Normal(type="normal", mean=0, std=0.12, low=0, high=0.35),
+    )
+    resolution: Resolution = _field(
+        0.05,
+        1,
+        "",
+        "side of an earlier, smaller picture over this one's",
+        Mixture(type="mixture", weights=(0.8, 0.2), parts=(1.0, _uniform(0.35, 0.9))),
+    )
+    jpeg: JpegQuality = _field(
+        1,
+        100,
+        "",
+        "quality of an earlier compression; 100 is none",
+        Mixture(type="mixture", weights=(0.7, 0.3), parts=(100.0, _uniform(40, 95))),
     )

@@ -6,8 +6,8 @@ changed count, output or other parameter moves no draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
@@ -16,7 +16,8 @@ import numpy as np
 
 from synthforge.distributions import Choice, Distribution, quantile
 from synthforge.jobs import DRAWN_EXPRESSION, DRAWN_SHAPE, JobSpec
-from synthforge.parameters import Appearance, Coefficients, Lens, Light, PerIndex
+from synthforge.parameters import HEAD_DIRECTIONS, Appearance, Coefficients, PerIndex
+from synthforge.truths import direction_of
 from workers.camera import (
     fov_for_height,
     head_rotation,
@@ -42,6 +43,7 @@ _SAMPLE_FIELDS: Final = (
     "neck.roll",
 )
 PRESET_STREAM: Final = "expression.preset"
+UNIT_FIELD: Final = "expression.action_units."
 SHAPE_FIELD: Final = "identity.shape"
 EXPRESSION_FIELD: Final = "expression.coefficients"
 # The order is that of the Sobol dimensions: new names go to the end, or old draws would move.
@@ -49,17 +51,34 @@ EXPRESSION_FIELD: Final = "expression.coefficients"
 SAMPLE_SCALARS: Final = (
     *_SAMPLE_FIELDS,
     PRESET_STREAM,
-    *(f"light.{name}" for name in Light.model_fields),
-    *(f"lens.{name}" for name in Lens.model_fields),
+    "light.azimuth",
+    "light.elevation",
+    "light.contrast",
+    "light.temperature",
+    "lens.exposure",
+    "lens.blur",
+    "lens.noise",
     "framing.face_fraction",
     "framing.offset_x",
     "framing.offset_y",
+    "light.ambient_temperature",
+    "light.size",
+    "light.shadow",
+    "light.occlusion",
+    "lens.white_balance",
+    "lens.contrast",
+    "lens.saturation",
+    "lens.vignetting",
+    "lens.resolution",
+    "lens.jpeg",
 )
 _DRAWN_TWICE: Final = {"offset_x": "offset", "offset_y": "offset"}  # scalar: its field
 IDENTITY_SCALARS: Final = tuple(f"appearance.{name}" for name in Appearance.model_fields)
 LATENT_STREAM: Final = "identity.latent"
 _STANDARD_NORMAL: Final = NormalDist()
 _LEAST_UNIFORM: Final = 2.0**-53  # 0 itself has no quantile
+_MOST_UNIFORM: Final = 1.0 - 2.0**-53
+MOST_MOVED: Final = 3.0  # standard deviations: sums of draws and presets go no further
 _FIRST_IDENTITY_DIMENSION: Final = 32  # of the 64; samples have those below
 
 
@@ -74,6 +93,11 @@ class Rig:
         num_expression: length of the expression vector.
         presets: (E,) coefficients of each named expression.
         num_latent: length of the identity's latent; 0 where there is none.
+        units: of each action unit, the coefficients it sets and their values where it is 1.
+        coupling: (E, E) of movements that occur together; None where none is known.
+        directions: index of each shape direction that `appearance` may set.
+        settled: given betas, expression and the jaw's angle (radians), the expression in which no
+            lid or lip passes its counterpart; None where the head does not know.
     """
 
     look_at_m: Float64Array
@@ -82,6 +106,10 @@ class Rig:
     num_expression: int
     presets: Mapping[str, Float32Array]
     num_latent: int = 0
+    units: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    coupling: Float64Array | None = None
+    directions: Mapping[str, int] = field(default_factory=dict)
+    settled: Callable[[Float32Array, Float32Array, float], Float32Array] | None = None
 
 
 def face_height(rest: Float64Array, topology: Topology) -> float:
@@ -117,25 +145,30 @@ def sample_face(spec: JobSpec, rig: Rig, index: int, attempt: int, split: str) -
     model = spec.generator.head_model
     neck = turn(scalars["neck.yaw"], scalars["neck.pitch"], scalars["neck.roll"])
     eye_pose = _axis_angle(turn(scalars["gaze.yaw"], scalars["gaze.pitch"]))
-    drawn_expression = _draw_coefficients(
-        spec.expression.coefficients,
-        streams.sample_uniforms(EXPRESSION_FIELD, rig.num_expression),
-        DRAWN_EXPRESSION[model],
+    betas = _draw_coefficients(
+        spec.identity.shape,
+        streams.identity_uniforms(SHAPE_FIELD, rig.num_betas),
+        DRAWN_SHAPE[model],
     )
+    jaw_rad = float(np.radians(scalars["expression.jaw_open"]))
+    uniforms = streams.sample_uniforms(EXPRESSION_FIELD, rig.num_expression)
+    if spec.expression.co_occurrence == "natural" and rig.coupling is not None:
+        uniforms = _coupled(uniforms, rig.coupling)
+    drawn_expression = _draw_coefficients(
+        spec.expression.coefficients, uniforms, DRAWN_EXPRESSION[model]
+    )
+    directed = _directed(betas, rig, scalars)
     return FaceParams(
         index=index,
         identity=identity,
         attempt=attempt,
         split=split,
-        betas=_draw_coefficients(
-            spec.identity.shape,
-            streams.identity_uniforms(SHAPE_FIELD, rig.num_betas),
-            DRAWN_SHAPE[model],
-        ),
-        expression=drawn_expression + _preset(spec, rig, scalars[PRESET_STREAM]),
+        betas=directed,
+        drawn_betas=betas,
+        expression=_moved(spec, rig, scalars, drawn_expression, directed, jaw_rad),
         drawn_expression=drawn_expression,
         neck_pose=_axis_angle(neck),
-        jaw_pose=np.array([np.radians(scalars["expression.jaw_open"]), 0, 0], dtype=np.float32),
+        jaw_pose=np.array([jaw_rad, 0, 0], dtype=np.float32),
         leye_pose=eye_pose,
         reye_pose=eye_pose,
         yaw_deg=scalars["pose.yaw"],
@@ -176,9 +209,46 @@ def _draw_latent(spec: JobSpec, count: int, streams: Streams) -> Latent:
     return Latent(np.array(z, dtype=np.float32), psi, cutoff)
 
 
+def _coupled(uniforms: Float64Array, coupling: Float64Array) -> Float64Array:
+    """Make independent uniform numbers hang together; each stays uniform (a Gaussian copula)."""
+    normal = np.array([_STANDARD_NORMAL.inv_cdf(max(u, _LEAST_UNIFORM)) for u in uniforms.tolist()])
+    mixed = (coupling * normal).sum(axis=1)
+    return np.array([min(_STANDARD_NORMAL.cdf(z), _MOST_UNIFORM) for z in mixed.tolist()])
+
+
+def _directed(betas: Float32Array, rig: Rig, scalars: Mapping[str, float]) -> Float32Array:
+    """Set the directions of shape that `appearance` asks for by name."""
+    out = betas
+    for name in HEAD_DIRECTIONS:
+        value = scalars.get(f"appearance.{name}")
+        if value is not None and name in rig.directions:
+            out = out.copy() if out is betas else out
+            out[rig.directions[name]] = direction_of(value) if name == "age" else value
+    return out
+
+
+def _moved(
+    spec: JobSpec,
+    rig: Rig,
+    scalars: Mapping[str, float],
+    drawn: Float32Array,
+    betas: Float32Array,
+    jaw_rad: float,
+) -> Float32Array:
+    """Add the preset, set the units that are asked for, and keep what results from breaking."""
+    preset = _preset(spec, rig, scalars[PRESET_STREAM])
+    reach = np.maximum(np.abs(drawn), np.maximum(np.abs(preset), MOST_MOVED))
+    out = np.clip(drawn + preset, -reach, reach).astype(np.float32)
+    for unit in spec.expression.action_units or ():
+        for index, full in rig.units.get(unit, ()):
+            out[index] = scalars[UNIT_FIELD + unit] * full
+    return out if rig.settled is None else rig.settled(betas, out, jaw_rad)
+
+
 def _draw_scalars(spec: JobSpec, streams: Streams) -> dict[str, float]:
     scalars = {}
-    for names, of_identity in ((IDENTITY_SCALARS, True), (SAMPLE_SCALARS, False)):
+    units = tuple(f"{UNIT_FIELD}{name}" for name in spec.expression.action_units or ())
+    for names, of_identity in ((IDENTITY_SCALARS, True), ((*SAMPLE_SCALARS, *units), False)):
         for name in names:
             distribution = distribution_of(spec, name)
             if distribution is not None:
@@ -194,6 +264,8 @@ def _scalar_uniform(spec: JobSpec, streams: Streams, name: str, *, of_identity: 
         dimension = _FIRST_IDENTITY_DIMENSION + IDENTITY_SCALARS.index(name)
     else:
         u = float(streams.sample_uniforms(name, 1)[0])
+        if name.startswith(UNIT_FIELD):  # beyond the dimensions of the sequence
+            return u
         point, dimension = streams.index, SAMPLE_SCALARS.index(name)
     covers = spec.sampling == "sobol" and (of_identity or streams.attempt == 0)
     return sobol_uniform(spec.seed, name, dimension, point, u) if covers else u
@@ -206,6 +278,8 @@ def distribution_of(spec: JobSpec, name: str) -> Distribution | None:
     """
     if name == PRESET_STREAM:
         return _preset_choice(tuple(spec.expression.presets.values()))
+    if name.startswith(UNIT_FIELD):
+        return (spec.expression.action_units or {}).get(name.removeprefix(UNIT_FIELD))
     section, _, scalar = name.partition(".")
     ranges = getattr(spec, section)
     if ranges is None:
@@ -216,22 +290,22 @@ def distribution_of(spec: JobSpec, name: str) -> Distribution | None:
 def coefficient_distributions(spec: JobSpec) -> dict[str, Distribution]:
     """Return what a job's coefficients are drawn from: a field's name, or that and an index."""
     found: dict[str, Distribution] = {}
-    for field, coefficients in (
+    for name, coefficients in (
         (SHAPE_FIELD, spec.identity.shape),
         (EXPRESSION_FIELD, spec.expression.coefficients),
     ):
         if isinstance(coefficients, PerIndex):
             for index, distribution in coefficients.per_index.items():
-                found[f"{field}.{index}"] = distribution
+                found[f"{name}.{index}"] = distribution
         else:
-            found[field] = coefficients
+            found[name] = coefficients
     return found
 
 
 def drawn_coefficients(spec: JobSpec, face: FaceParams, name: str) -> Float32Array:
     """Return the values that a face drew for a name of `coefficient_distributions`."""
     is_shape = name.startswith(SHAPE_FIELD)
-    values = face.betas if is_shape else face.drawn_expression
+    values = face.drawn_betas if is_shape else face.drawn_expression
     index = name.removeprefix(SHAPE_FIELD if is_shape else EXPRESSION_FIELD)
     if index:
         return values[int(index[1:]) : int(index[1:]) + 1]

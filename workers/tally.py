@@ -16,6 +16,7 @@ from synthforge.jobs import JobSpec
 from workers.sampling import (
     IDENTITY_SCALARS,
     SAMPLE_SCALARS,
+    UNIT_FIELD,
     coefficient_distributions,
     distribution_of,
     drawn_coefficients,
@@ -55,7 +56,9 @@ def varied(spec: JobSpec) -> dict[str, Distribution]:
     A coefficients field is one name, and all its coefficients count; with `per_index` each index
     is one.
     """
-    scalars = ((name, distribution_of(spec, name)) for name in (*SAMPLE_SCALARS, *IDENTITY_SCALARS))
+    units = (f"{UNIT_FIELD}{name}" for name in spec.expression.action_units or ())
+    names = (*SAMPLE_SCALARS, *units, *IDENTITY_SCALARS)
+    scalars = ((name, distribution_of(spec, name)) for name in names)
     found = {name: each for name, each in scalars if each is not None}
     found |= coefficient_distributions(spec)
     return {name: each for name, each in found.items() if support(each)[0] < support(each)[1]}

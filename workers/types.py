@@ -71,6 +71,7 @@ class FaceParams:
         attempt: 0 at first, one more after each refusal.
         split: that the identity belongs to.
         betas: (S,) shape coefficients, standard deviations.
+        drawn_betas: (S,) the same before `appearance` sets some of them.
         expression: (E,) expression coefficients, preset included.
         drawn_expression: (E,) the same before a preset is added.
         neck_pose: (3,) axis-angle, radians; so too jaw_pose, leye_pose, reye_pose.
@@ -91,6 +92,7 @@ class FaceParams:
     attempt: int
     split: str
     betas: Float32Array
+    drawn_betas: Float32Array
     expression: Float32Array
     drawn_expression: Float32Array
     neck_pose: Float32Array

@@ -40,7 +40,7 @@ class StubbornMaker:
                 split=draw.split,
                 yaw_deg=0.0,
                 scalars=dict.fromkeys((*SAMPLE_SCALARS, *IDENTITY_SCALARS), 0.0),
-                betas=np.zeros(3),
+                drawn_betas=np.zeros(3),
                 drawn_expression=np.zeros(3),
             )
             if draw.attempt < self._refusals.get(draw.index, 0):

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from synthforge.jobs import parse_job_spec
+from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.truths import age_of
 from workers.camera import axis_angle_to_rotation, head_pose, project, to_camera
+from workers.generators.builtin.movements import coupling_matrix, unit_targets
 from workers.sampling import Rig, sample_face
 from workers.types import FaceParams
 
+NAMES = (
+    "smile_left", "smile_right", "cheek_raise_left", "cheek_raise_right", "frown_left",
+    "frown_right", "mouth_left", "lips_part",
+)  # fmt: skip
 SMILE = np.full(8, 0.5, dtype=np.float32)
 RIG = Rig(
     look_at_m=np.array([0, 0.01, 0.02]),
@@ -166,3 +173,46 @@ def test_an_offset_moves_the_face_and_not_its_pose() -> None:
     assert centre[2] == pytest.approx(face.scalars["camera.distance"])
     plain = draw(3, image={"size": 512})
     np.testing.assert_array_equal(face.camera.world2cam[:3, :3], plain.camera.world2cam[:3, :3])
+
+
+def test_movements_hang_together_unless_asked_not_to_and_keep_their_own_ranges() -> None:
+    rig = replace(RIG, coupling=coupling_matrix(NAMES))
+    tables = {}
+    for how in ("natural", "independent"):
+        spec = parse_job_spec(json.dumps({"count": 1, "expression": {"co_occurrence": how}}))
+        faces = [sample_face(spec, rig, index, 0, "train") for index in range(800)]
+        tables[how] = np.stack([face.drawn_expression for face in faces])
+    together = np.corrcoef(tables["natural"].T)
+    assert together[0, 1] > 0.75  # both sides of a smile
+    assert together[0, 2] > 0.5  # and the cheek
+    assert together[0, 4] < -0.35  # a frown
+    assert np.abs(np.corrcoef(tables["independent"].T) - np.eye(8)).max() < 0.15
+    np.testing.assert_allclose(
+        np.quantile(tables["natural"], [0.1, 0.5, 0.9], axis=0),
+        np.quantile(tables["independent"], [0.1, 0.5, 0.9], axis=0),
+        atol=0.12,
+    )
+
+
+def test_an_action_unit_is_set_to_what_is_drawn_whatever_else_moves() -> None:
+    rig = replace(RIG, units=unit_targets(NAMES))
+    expression = {"action_units": {"smile": [0.2, 0.4], "mouth_right": 0.5, "cheek_raise": 0}}
+    for index in range(20):
+        spec = parse_job_spec(json.dumps({"count": 20, "expression": expression}))
+        face = sample_face(spec, rig, index, 0, "train")
+        smile = face.scalars["expression.action_units.smile"]
+        assert 0.2 <= smile < 0.4
+        np.testing.assert_allclose(face.expression[:2], 3 * smile, rtol=1e-6)
+        assert face.expression[NAMES.index("mouth_left")] == -1.5
+        assert face.expression[2] == 0
+
+
+def test_appearance_sets_directions_of_the_head_by_name() -> None:
+    rig = replace(RIG, directions={"age": 3, "sex": 5})
+    spec = parse_job_spec(json.dumps({"count": 1, "appearance": {"age": [60, 70], "sex": -2}}))
+    plain = sample_face(JobSpec(count=1), rig, 0, 0, "train")
+    face = sample_face(spec, rig, 0, 0, "train")
+    assert 60 <= age_of(float(face.betas[3])) <= 70
+    assert face.betas[5] == -2
+    np.testing.assert_array_equal(np.delete(face.betas, [3, 5]), np.delete(plain.betas, [3, 5]))
+    np.testing.assert_array_equal(face.drawn_betas, plain.betas)

@@ -128,7 +128,7 @@ def test_a_blink_closes_the_eye_and_hides_its_pupil(generator: FaceGenerator) ->
         assert eyes["right"].opening > 0.2
         assert eyes["left"].pupil_visibility == 1
         assert face.meta.action_units is not None
-        assert face.meta.action_units["blink_left"] == 1.0
+        assert face.meta.action_units["blink_left"] > 0.6  # narrow eyes are shut before
         assert face.meta.action_units["blink_right"] == 0.0
 
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from synthforge.conventions import CLASS_IDS
 from synthforge.jobs import JobSpec
+from synthforge.parameters import HEAD_DIRECTIONS
 from workers.annotate.segmentation import segment
 from workers.generators.builtin.generator import BuiltinGenerator
 from workers.raster.numba_cpu import NumbaRasteriser
-from workers.sampling import IDENTITY_SCALARS, sample_face
+from workers.sampling import IDENTITY_SCALARS, SAMPLE_SCALARS, sample_face
 from workers.types import FaceParams
 
 Picture = NDArray[np.uint8]
@@ -41,13 +42,27 @@ NEUTRAL = {
     "appearance.glasses": 0.0,
     "appearance.lens_tint": 0.0,
     "appearance.headwear": 0.0,
+    "appearance.skin_shine": 0.2,
+    "appearance.freckles": 0.0,
+    "appearance.eye_makeup": 0.0,
+    "appearance.clothing_tone": 0.3,
     "light.azimuth": 0.0,
     "light.elevation": 20.0,
     "light.contrast": 0.5,
     "light.temperature": 6500.0,
+    "light.ambient_temperature": 6500.0,
+    "light.size": 6.0,
+    "light.shadow": 1.0,
+    "light.occlusion": 1.0,
     "lens.exposure": 0.0,
     "lens.blur": 0.0,
     "lens.noise": 0.0,
+    "lens.white_balance": 0.0,
+    "lens.contrast": 1.1,
+    "lens.saturation": 1.0,
+    "lens.vignetting": 0.0,
+    "lens.resolution": 1.0,
+    "lens.jpeg": 100.0,
 }
 MOVED = {
     "appearance.skin_tone": -30.0,
@@ -66,13 +81,27 @@ MOVED = {
     "appearance.glasses": 1.0,
     "appearance.lens_tint": 1.0,
     "appearance.headwear": 1.0,
+    "appearance.skin_shine": 1.0,
+    "appearance.freckles": 1.0,
+    "appearance.eye_makeup": 1.0,
+    "appearance.clothing_tone": 1.0,
     "light.azimuth": 60.0,
     "light.elevation": 60.0,
     "light.contrast": 0.9,
     "light.temperature": 3000.0,
+    "light.ambient_temperature": 3000.0,
+    "light.size": 25.0,
+    "light.shadow": 0.0,
+    "light.occlusion": 0.0,
     "lens.exposure": 1.0,
     "lens.blur": 2.0,
     "lens.noise": 0.05,
+    "lens.white_balance": 1.0,
+    "lens.contrast": 1.8,
+    "lens.saturation": 0.2,
+    "lens.vignetting": 1.0,
+    "lens.resolution": 0.3,
+    "lens.jpeg": 20.0,
 }
 TOGETHER = {"appearance.lens_tint": {"appearance.glasses": 1.0}}  # seen only beside another
 STILL = {
@@ -181,8 +210,10 @@ def test_every_scalar_moves_the_picture(
     assert np.abs(first.astype(int) - second).max() > 8
 
 
-def test_every_appearance_scalar_is_tested() -> None:
-    assert set(IDENTITY_SCALARS) <= set(MOVED)
+def test_every_scalar_of_the_look_is_tested() -> None:
+    directions = {f"appearance.{name}" for name in HEAD_DIRECTIONS}  # these move the mesh
+    looks = {name for name in SAMPLE_SCALARS if name.startswith(("light.", "lens."))}
+    assert {*IDENTITY_SCALARS, *looks} - directions == set(MOVED)
 
 
 def test_two_samples_of_one_identity_share_the_face_and_not_the_background(

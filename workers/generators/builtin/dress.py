@@ -54,6 +54,7 @@ HAIRLINE_SHADE = 0.55  # cover of the short hairs at the hairline
 NUM_WAVES = 5
 WAVE_LENGTH_M = (0.035, 0.12)
 EYE_RADIUS_M = 0.012  # of people: the iris keeps its size in a model's larger eyeball
+EYE_SHADOW_M = (0.017, 0.011)  # half its width, and its height above the eyeball's centre
 YOUNG_FOLDS = 0.15  # share of their depth that folds have in the youngest skin
 
 
@@ -100,7 +101,9 @@ def occlusion(params: FaceParams, surface: HeadSurface) -> Float32Array:
     share = np.float32(min(max(opening, 0.0), 1.3))
     closed, opened = surface.occlusion
     closed = np.maximum(closed, surface.behind_lips * opened)
-    return np.asarray(np.clip(closed + share * (opened - closed), 0.0, 1.0), dtype=np.float32)
+    depth = np.float32(params.scalars["light.occlusion"])
+    open_sky = np.clip(closed + share * (opened - closed), 0.0, 1.0)
+    return np.asarray(1.0 - depth * (1.0 - open_sky), dtype=np.float32)
 
 
 def identity_look(
@@ -150,12 +153,30 @@ def _level(pixel_m: float, texel_m: float) -> int:
 def _vertex_colours(params: FaceParams, surface: HeadSurface) -> Float32Array:
     """(V, 3) reflectances: skin by melanin and blood, hair by its tone."""
     scalars = params.scalars
-    skin = skin_albedo(params, surface.rest, surface.fields)
+    skin = _made_up(params, surface, skin_albedo(params, surface.rest, surface.fields))
     hair = hair_reflectance(scalars["appearance.hair_tone"], scalars["appearance.hair_redness"])
     colours = np.where(surface.hair_vertices[:, None] > 0, hair, skin)
     if surface.worn is not None:
         _colour_worn(params, surface.worn, hair, colours)
     return np.clip(colours, 0.002, 0.95).astype(np.float32)
+
+
+def _made_up(params: FaceParams, surface: HeadSurface, skin: Float64Array) -> Float64Array:
+    """Paint (V, 3) skin: shadow on the upper lids, a dark line at the edge of both."""
+    amount = params.scalars["appearance.eye_makeup"]
+    if not amount:
+        return skin
+    u = params.streams.identity_uniforms("texture.eye_makeup", 3)
+    paint = hue_colour(thing_hue(u[0]), 0.7 * u[1], 0.03 + 0.12 * u[2])
+    fields, centres = surface.fields, surface.eye_centres
+    apart = surface.rest[:, None, :2] - centres[None, :, :2]
+    above = apart[..., 1] / EYE_SHADOW_M[1]
+    away = (apart[..., 0] / EYE_SHADOW_M[0]) ** 2 + (above - 1.0) ** 2
+    shape = np.exp(-np.minimum(away, 50.0)) * (above > 0)  # beyond 50 doubles would underflow
+    lids = fields.skin * (1.0 - fields.brow) * shape.max(axis=1)
+    edge = fields.lid_edge.astype(np.float64)
+    share = np.clip(amount * (0.75 * lids + 0.9 * edge), 0.0, 0.9)[:, None]
+    return np.asarray(skin + (paint - skin) * share)
 
 
 def skin_albedo(params: FaceParams, rest: Float64Array, fields: FaceFields) -> Float64Array:
@@ -226,7 +247,7 @@ def _skin(params: FaceParams, surface: HeadSurface) -> SkinLook:
         offset_v=512.0 * u[1],
         mottling_melanin=(0.02 + 0.04 * u[2]) / UNIT,
         mottling_blood=(0.015 + 0.035 * u[3]) / UNIT,
-        freckles=1.8 * max(u[4] - 0.55, 0.0) * light_skin / FULL,
+        freckles=0.81 * scalars["appearance.freckles"] * light_skin / FULL,
         pores=(0.02 + 0.05 * u[5]) / UNIT,
         stubble_rgb=triple(0.35 * hairs + 0.25 * base * np.array([0.75, 0.9, 1.0])),
         brow_density=scalars["appearance.brow_density"],
@@ -238,7 +259,7 @@ def _skin(params: FaceParams, surface: HeadSurface) -> SkinLook:
         wrinkle_texels_per_m=1.0 / surface.wrinkles.texel_m,
         lip_rgb=triple(_lips(params, base)),
         lip_gloss=0.7 + 1.0 * u[6],
-        shine=0.35 + 0.9 * u[7],
+        shine=0.35 + 0.9 * scalars["appearance.skin_shine"],
         roughness=0.42 + 0.12 * u[6],
     )
 
@@ -295,8 +316,9 @@ def _hair(params: FaceParams, surface: HeadSurface) -> HairLook:
 def _cloth(params: FaceParams) -> ClothLook:
     u = params.streams.identity_uniforms("appearance.clothing", 8)
     pattern = int(u[6] * 6.0)
+    bright = params.scalars["appearance.clothing_tone"]
     return ClothLook(
-        first_rgb=triple(hue_colour(thing_hue(u[0]), 0.9 * u[1], 0.02 + 0.6 * u[2] ** 2)),
+        first_rgb=triple(hue_colour(thing_hue(u[0]), 0.9 * u[1], 0.02 + 0.6 * bright**2)),
         second_rgb=triple(hue_colour(thing_hue(u[3]), 0.9 * u[4], 0.02 + 0.6 * u[5])),
         pattern=pattern if pattern <= 3 else 0,
         period=0.006 + 0.03 * u[7],

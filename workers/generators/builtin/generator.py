@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from synthforge.conventions import CLASS_IDS
+from synthforge.parameters import HEAD_DIRECTIONS
 from synthforge.shards import GeneratorInfo
 from workers.flame.model import Flame
 from workers.generators.builtin.attributes import Describer
@@ -18,11 +19,12 @@ from workers.generators.builtin.hair import cut_hair, hair_shell
 from workers.generators.builtin.head import BuiltinHead, load_head
 from workers.generators.builtin.lens import draw_lens, expose
 from workers.generators.builtin.lighting import Lighting, draw_lighting, white_point
+from workers.generators.builtin.movements import Openings, coupling_matrix, unit_targets
 from workers.generators.builtin.picture import draw_picture
 from workers.generators.builtin.presets import preset_vectors
 from workers.generators.builtin.shading_inputs import Geometry, Lights, triple
 from workers.generators.builtin.surface import measure_surface
-from workers.generators.builtin.vertex_stage import light_vertices, ray_matrices
+from workers.generators.builtin.vertex_stage import SHADOW, light_vertices, ray_matrices
 from workers.generators.builtin.worn import dress
 from workers.raster.numba_cpu import NumbaRasteriser
 from workers.sampling import Rig, face_height
@@ -73,6 +75,16 @@ class BuiltinGenerator:
             num_betas=self._flame.num_shape,
             num_expression=self._flame.num_expression,
             presets=preset_vectors(self._head.expression_names),
+            units=unit_targets(self._head.expression_names),
+            coupling=coupling_matrix(self._head.expression_names),
+            directions={
+                name: self._head.shape_names.index(name)
+                for name in HEAD_DIRECTIONS
+                if name in self._head.shape_names
+            },
+            settled=Openings(
+                self._head.assets, self._topology.landmarks, self._head.expression_names
+            ).settled,
         )
 
     @property
@@ -152,6 +164,8 @@ class BuiltinGenerator:
             self._rasteriser,
             attributes,
         )
+        depth = np.float32(params.scalars["light.shadow"])
+        attributes[:, SHADOW] = 1.0 - depth * (1.0 - attributes[:, SHADOW])
         head_turn = transforms[NECK_JOINT, :3, :3].astype(np.float64)
         eye_turns = transforms[list(EYE_JOINTS), :3, :3].astype(np.float64)
         geometry = Geometry(

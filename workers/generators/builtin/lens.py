@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import simplejpeg
 
 from workers.generators.builtin.noise import SENSOR_TILE_PX, Int8Array, sensor_texture
 from workers.raster.jit import compiled
@@ -16,6 +18,7 @@ BRIGHTEST = 4.0  # linear light that the tone curve's table reaches
 TABLE_SIZE = 4096
 SHOULDER_START = 0.55  # linear light from where highlights are compressed
 MID_GREY = 0.18
+NO_JPEG = 100  # from this quality on no compression is done
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Lens:
         vignetting: loss of light in the corners, 0 to 1.
         contrast: exponent around mid grey.
         saturation: of colours, 1 unchanged.
+        resolution: side of an earlier, smaller picture over this one's.
+        jpeg: quality of an earlier compression; 100 is none.
     """
 
     gains: Float64Array
@@ -37,6 +42,8 @@ class Lens:
     vignetting: float
     contrast: float
     saturation: float
+    resolution: float
+    jpeg: int
 
 
 def draw_lens(params: FaceParams, white_point: Float64Array, illumination: float) -> Lens:
@@ -49,15 +56,16 @@ def draw_lens(params: FaceParams, white_point: Float64Array, illumination: float
             automatic one does.
     """
     scalars = params.scalars
-    u = params.streams.sample_uniforms("lens.tone", 3)
     automatic = 1.05 * max(illumination, 0.02) ** -0.75
     return Lens(
         gains=white_point * automatic * 2.0 ** scalars["lens.exposure"],
         blur_px=scalars["lens.blur"] * params.camera.width_px / REFERENCE_PX,
         noise=scalars["lens.noise"],
-        vignetting=0.35 * float(u[0]) ** 2,
-        contrast=0.88 + 0.42 * float(u[1]),
-        saturation=0.78 + 0.42 * float(u[2]),
+        vignetting=scalars["lens.vignetting"],
+        contrast=scalars["lens.contrast"],
+        saturation=scalars["lens.saturation"],
+        resolution=scalars["lens.resolution"],
+        jpeg=round(scalars["lens.jpeg"]),
     )
 
 
@@ -82,7 +90,21 @@ def expose(picture: Float32Array, lens: Lens, params: FaceParams) -> UInt8Array:
         int(offset[1]),
         out,
     )
-    return out
+    return _handed_on(out, lens)
+
+
+def _handed_on(picture: UInt8Array, lens: Lens) -> UInt8Array:
+    """Make it smaller and larger again, and compress it, as pictures are on their way."""
+    height, width = picture.shape[:2]
+    small = (max(round(width * lens.resolution), 1), max(round(height * lens.resolution), 1))
+    is_smaller = small != (width, height)
+    sent = cv2.resize(picture, small, interpolation=cv2.INTER_AREA) if is_smaller else picture
+    if lens.jpeg < NO_JPEG:
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(sent), lens.jpeg, "RGB", "420")
+        sent = simplejpeg.decode_jpeg(data, "RGB")
+    if is_smaller:
+        sent = cv2.resize(sent, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(sent, dtype=np.uint8)
 
 
 def _gaussian(sigma_px: float) -> Float32Array:

@@ -17,6 +17,9 @@ KEY_STRENGTH = 1.9  # irradiance of the key light alone, over that of the ambien
 UP = np.array([0.0, -1.0, 0.0])  # camera axes; heads and cameras are near enough upright
 
 
+WHITE_ERROR = 0.25  # of the logarithm of the red gain, where `lens.white_balance` is 1
+
+
 @dataclass(frozen=True)
 class Lighting:
     """Light in camera axes. A white surface under irradiance 1 has radiance 1.
@@ -66,7 +69,7 @@ def draw_lighting(params: FaceParams) -> Lighting:
     u = params.streams.sample_uniforms("light.ambient", 12)
     key = KEY_STRENGTH * contrast * light_colour(scalars["light.temperature"])
     level = (1.0 - contrast) + 0.03
-    tint = light_colour(3200.0 + 6500.0 * u[0] ** 1.5)
+    tint = light_colour(scalars["light.ambient_temperature"])
     bounce = hue_colour(u[1], 0.25 * u[2], 1.0)
     balance = 0.15 + 0.75 * u[3]  # how much brighter above than below
     sky = level * (1.0 + balance) * tint
@@ -78,7 +81,7 @@ def draw_lighting(params: FaceParams) -> Lighting:
     return Lighting(
         key_direction=light_direction(scalars["light.azimuth"], scalars["light.elevation"]),
         key_rgb=key,
-        key_half_angle=float(np.deg2rad(3.0 + 9.0 * u[8])),
+        key_half_angle=float(np.deg2rad(scalars["light.size"])),
         ambient=ambient,
         sky_rgb=sky,
         ground_rgb=ground,
@@ -95,7 +98,8 @@ def white_point(params: FaceParams, lighting: Lighting) -> Float64Array:
     u = params.streams.sample_uniforms("lens.white_balance", 3)
     mix = lighting.key_rgb + np.trace(lighting.ambient, axis1=1, axis2=2) * 0.5
     adapted = (mix / (mix @ LUMINANCE)) ** (0.6 + 0.4 * u[0])
-    error = np.exp(np.array([0.10 * (u[1] - 0.5), 0.06 * (u[2] - 0.5), -0.10 * (u[1] - 0.5)]))
+    warmth = WHITE_ERROR * params.scalars["lens.white_balance"]
+    error = np.exp(np.array([warmth, 0.06 * (u[2] - 0.5), -warmth]))
     gains = error / adapted
     return np.asarray(gains / (gains @ LUMINANCE))
 
