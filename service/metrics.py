@@ -17,12 +17,13 @@ from synthforge.leases import Report, ShardReport
 
 METRICS_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _REQUEST_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
-_REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
+_UPLOAD_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_NAME: Final = re.compile(r"[a-z0-9_]{1,64}")
 
 
-def _reason_label(reason: str) -> str:
-    """Return a refusal's reason if it is a name; free text would make series without end."""
-    return reason if _REASON.fullmatch(reason) else "other"
+def _label(name: str) -> str:
+    """Return what a worker calls a thing if it is a name; free text would make series no end."""
+    return name if _NAME.fullmatch(name) else "other"
 
 
 class _StoreGauges(Collector):
@@ -81,6 +82,15 @@ class Metrics:
             "samples_rejected", "Samples that the quality gate refused", "reason"
         )
         self.bytes_committed = self._counter("shard_bytes_committed", "Bytes of accepted shards")
+        self.stage_seconds = self._counter(
+            "worker_stage_seconds", "Time of workers in accepted shards", "generator", "stage"
+        )
+        self.uploads = Histogram(
+            "synthforge_shard_upload_seconds",
+            "Time to upload a shard and read it back",
+            buckets=_UPLOAD_BUCKETS_S,
+            registry=self.registry,
+        )
         self.manifests_written = self._counter("manifests_written", "Datasets finished")
         self.loop_failures = self._counter("loop_failures", "Failed steps of a loop", "loop")
 
@@ -99,7 +109,12 @@ class Metrics:
             self.samples_committed.inc(report.record.num_samples)
             self.bytes_committed.inc(report.record.num_bytes)
             for reason, count in report.record.rejected.items():
-                self.samples_rejected.labels(_reason_label(reason)).inc(count)
+                self.samples_rejected.labels(_label(reason)).inc(count)
+            kind = _label(report.generator.kind)
+            for stage, seconds in report.seconds.items():
+                self.stage_seconds.labels(kind, _label(stage)).inc(seconds)
+            if "upload" in report.seconds:
+                self.uploads.observe(report.seconds["upload"])
 
     def count_refusal(self, problem: str) -> None:
         """Count a request that was not done."""

@@ -92,6 +92,11 @@ class ShardReport(BaseModel):
     record: ShardRecord
     fingerprint: Fingerprint
     generator: GeneratorInfo
+    seconds: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="of one worker, by stage: processor time of its threads; `upload`: elapsed",
+    )
 
 
 class SummaryReport(BaseModel):

@@ -17,7 +17,7 @@ import torch
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
 from synthforge.previews import PREVIEW_FILE, PreviewReport, PreviewTask
-from synthforge.samples import Member, members_of
+from synthforge.samples import members_of
 from synthforge.shards import (
     Fingerprint,
     GeneratorInfo,
@@ -102,6 +102,7 @@ class MachineTrouble(Exception):  # noqa: N818 - says what happened
 class _Execution:
     """One lease in the works: what the threads of a worker share of it."""
 
+    stages: Stages
     cancelled: threading.Event = field(default_factory=threading.Event)
     num_samples: int = 0
     num_rejected: int = 0
@@ -118,6 +119,7 @@ class _Made:
     tally: Tally
     fingerprint: Fingerprint
     generator: GeneratorInfo
+    stages: Stages
 
 
 class ShardWorker:
@@ -209,8 +211,9 @@ class ShardWorker:
         """
         made = self._made.pop(token)
         try:
-            with self.stages.timed("upload", time.perf_counter):
-                return self._deliver(made)
+            with made.stages.timed("upload", time.perf_counter):
+                report = self._deliver(made)
+            return report.model_copy(update={"seconds": made.stages.seconds})
         finally:
             self._executions.pop(token, None)
             made.file.path.unlink(missing_ok=True)
@@ -263,7 +266,7 @@ class ShardWorker:
                 execution.cancelled.set()
 
     def _begin(self, token: str) -> _Execution:
-        execution = _Execution()
+        execution = _Execution(Stages(self.stages))
         with self._lock:
             if token in self._cancelled_early:
                 execution.cancelled.set()
@@ -292,7 +295,7 @@ class ShardWorker:
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
         generator, own = self._opened(lease.spec.generator)
         try:
-            maker = FaceMaker(lease.spec, generator, self._settings.backend, self.stages)
+            maker = FaceMaker(lease.spec, generator, self._settings.backend, execution.stages)
         except ValueError as error:  # a plug-in that is not here
             raise PlanError(str(error)) from error
 
@@ -305,34 +308,33 @@ class ShardWorker:
         stream = FaceStream(maker, lease.spec, plan, before_chunk)
         path = self._settings.scratch / f"{lease.token}.tar"
         with ShardWriter(path) as writer:
-            for sample in self._encoded(lease, stream):
-                with self.stages.timed("write"):
+            for sample in self._encoded(lease, stream, execution.stages):
+                with execution.stages.timed("write"):
                     writer.add(sample)
                 execution.num_samples = writer.num_samples
                 execution.num_rejected = stream.tally.rejected.total()
             file = writer.close()
         if file.num_samples != plan.num_samples:
             raise PlanError(f"{file.num_samples} samples were made of {plan.num_samples} planned")
-        return _Made(lease, file, stream.tally, own, maker.info())
+        return _Made(lease, file, stream.tally, own, maker.info(), execution.stages)
 
-    def _encoded(self, lease: Lease, stream: FaceStream) -> Iterator[EncodedSample]:
+    def _encoded(self, lease: Lease, stream: FaceStream, stages: Stages) -> Iterator[EncodedSample]:
         """Encode on a second thread while the first renders, a bounded number of chunks behind."""
         members = members_of(lease.spec)
         quality = lease.spec.image.quality
         waiting: deque[Future[list[EncodedSample]]] = deque()
+
+        def encode(faces: list[LabelledFace]) -> list[EncodedSample]:
+            with one_thread(), stages.timed("encode"):
+                return [encode_face(face, members, jpeg_quality=quality) for face in faces]
+
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode") as encoder:
             for faces in stream.chunks():
-                waiting.append(encoder.submit(self._encode_chunk, faces, members, quality))
+                waiting.append(encoder.submit(encode, faces))
                 while len(waiting) > self._settings.chunks_in_flight:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
-
-    def _encode_chunk(
-        self, faces: list[LabelledFace], members: tuple[Member, ...], quality: int
-    ) -> list[EncodedSample]:
-        with one_thread(), self.stages.timed("encode"):
-            return [encode_face(face, members, jpeg_quality=quality) for face in faces]
 
     def _deliver(self, made: _Made) -> ShardReport:
         lease, plan = made.lease, _plan_of(made.lease)

@@ -11,9 +11,15 @@ from threading import Lock
 class Stages:
     """Adds up the seconds of named stages; safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: Stages | None = None) -> None:
+        """Begin at nothing.
+
+        Args:
+            whole: of which these stages are a part; it adds them up too.
+        """
         self._seconds: dict[str, float] = {}
         self._lock = Lock()
+        self._whole = whole
 
     @contextmanager
     def timed(self, stage: str, clock: Callable[[], float] = time.thread_time) -> Iterator[None]:
@@ -22,9 +28,14 @@ class Stages:
         try:
             yield
         finally:
-            elapsed = clock() - start
-            with self._lock:
-                self._seconds[stage] = self._seconds.get(stage, 0.0) + elapsed
+            self.add(stage, clock() - start)
+
+    def add(self, stage: str, elapsed_s: float) -> None:
+        """Add seconds to a stage."""
+        with self._lock:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + elapsed_s
+        if self._whole is not None:
+            self._whole.add(stage, elapsed_s)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -61,6 +61,9 @@ def test_a_lease_becomes_a_shard_its_record_and_a_summary(
     assert progress.num_samples == 5
     assert worker.watch()["token"] == progress
     report = worker.deliver("token")
+    assert (
+        {"shade", "encode", "write", "upload"} <= set(report.seconds) == set(worker.stages.seconds)
+    )
     assert worker.watch() == {}
     assert local_files(tmp_path) == []
     assert report.record.num_samples == 5
