@@ -15,10 +15,10 @@ from workers.camera import to_camera
 from workers.generators.builtin.generator import BuiltinGenerator
 from workers.generators.builtin.worn import (
     INNER_DEPTH_M,
-    SUNK_M,
     WornParts,
     beard_shape,
     lens_vertices,
+    sunk,
 )
 from workers.raster.numba_cpu import NumbaRasteriser
 from workers.sampling import sample_face
@@ -150,10 +150,9 @@ def test_a_beard_stays_off_the_skin_when_the_mouth_opens(
     for face, points in zip(faces, vertices, strict=True):
         height, fall = beard_shape(face)
         off = np.linalg.norm(points[parts.beard_outer] - points[parts.beard_inner], axis=-1)
+        expected = height + INNER_DEPTH_M + sunk()
         standing = (height > 0) & (fall == 0)
-        np.testing.assert_allclose(
-            off[standing], height[standing] + INNER_DEPTH_M + SUNK_M, atol=2e-6
-        )
+        np.testing.assert_allclose(off[standing], expected[standing], atol=2e-6)
 
 
 def test_a_hat_covers_the_crown_and_its_hair(generator: BuiltinGenerator) -> None:

@@ -6,7 +6,7 @@ what may be worn are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -21,14 +21,15 @@ from workers.assets.ict.marks import (
     contour,
     ear_ends,
     ear_of_face,
+    inner_points,
     rest_points,
     skin_classes,
-    vertex_landmarks,
 )
-from workers.assets.ict.worn import WornMesh, fit_worn
-from workers.closest import Surface
+from workers.assets.ict.worn import WornMesh, clothed, fit_worn, tucked_in
+from workers.closest import OnSurface, Surface
 from workers.flame.arrays_file import Array
 from workers.flame.assets import NUM_JOINTS, PARENTS
+from workers.flame.embedding import NUM_CONTOUR
 from workers.generators.builtin.head import BuiltinHead
 from workers.types import BoolArray, Float64Array, Int32Array
 
@@ -67,9 +68,16 @@ def head_arrays(kit: FaceKit, own: BuiltinHead) -> dict[str, Array]:
     bare = bare_head(kit, own_points[[36, 45]].mean(0), part_names)
     is_skin = bare.part == part_names.index("skin")
     skin = Surface(bare.vertices, bare.triangles[is_skin])
-    laid = _lay(own, own_points, kit, bare, skin)
+    published = bare.vertices[np.searchsorted(bare.ids, kit.landmarks)]
+    inner = inner_points(published[NUM_CONTOUR:], skin)
+    points = np.concatenate([published[:NUM_CONTOUR], inner.xyz])
+    laid = _lay(own, own_points, points, bare, skin)
     worn = fit_worn(own, laid, skin)
-    rigged = _rig(kit, bare, own, laid)
+    under = clothed(bare.vertices, _is_of(bare, "skin"), worn)
+    tucked = tucked_in(bare.vertices, under, worn)
+    both = 0.5 * (tucked + tucked[bare.mirror] * [-1.0, 1.0, 1.0])
+    bare = replace(bare, vertices=np.where(under[:, None] > 0, both, tucked))
+    rigged = _rig(kit, bare, own, laid, under)
     outer = np.flatnonzero(is_skin)  # rows of the skin's faces in the whole mesh
     roots = bare.triangles[outer[worn.roots.face]]
     num_bare = len(bare.vertices)
@@ -78,9 +86,9 @@ def head_arrays(kit: FaceKit, own: BuiltinHead) -> dict[str, Array]:
         "faces": np.concatenate([bare.triangles, worn.triangles + num_bare]),
         "uv": np.concatenate([bare.uv, worn.uv]),
         "uv_faces": np.concatenate([bare.uv_triangles, worn.uv_triangles + len(bare.uv)]),
-        "shapedirs": _directions(kit.identity, 1.0, bare, worn, roots),
+        "shapedirs": _directions(kit.identity, 1.0 - under, bare, worn, roots),
         "shape_names": np.array([f"identity_{i:03d}" for i in range(len(kit.identity))]),
-        **_expressions(kit, bare, worn, roots),
+        **_expressions(kit, UNIT * (1.0 - under), bare, worn, roots),
         "posedirs": _followed(rigged.posedirs, worn, roots).astype(np.float16),
         "joint_regressor": _regressor(bare, rigged.joints, len(worn.vertices)),
         "parents": np.array(PARENTS, np.int32),
@@ -89,20 +97,19 @@ def head_arrays(kit: FaceKit, own: BuiltinHead) -> dict[str, Array]:
         "face_part": np.concatenate([bare.part, worn.part]),
         "part_names": np.array(part_names),
         "mirror": np.concatenate([bare.mirror, worn.mirror + num_bare]).astype(np.int32),
-        **_landmarks(kit, bare, outer),
+        **_landmarks(inner, outer),
         **_outline(own, laid, skin, outer),
     }
 
 
 def _lay(
-    own: BuiltinHead, own_points: Float64Array, kit: FaceKit, bare: BareHead, skin: Surface
+    own: BuiltinHead, own_points: Float64Array, points: Float64Array, bare: BareHead, skin: Surface
 ) -> Laid:
     rest, topology = own.assets.v_template.astype(np.float64), own.topology
-    at = np.searchsorted(bare.ids, kit.landmarks)
     left_ear = np.unique(topology.faces[topology.face_region == CLASS_IDS["left_ear"]])
     face = np.unique(bare.triangles[bare.region == list(REGIONS).index("face")])
     pins = np.concatenate([own_points, ear_ends(rest[left_ear])])
-    pinned_to = np.concatenate([bare.vertices[at], ear_ends(ear_of_face(bare.vertices[face]))])
+    pinned_to = np.concatenate([points, ear_ends(ear_of_face(bare.vertices[face]))])
     ours = np.unique(topology.faces[topology.face_region == CLASS_IDS["skin"]])
     return Laid(rest[ours], skin, pins, pinned_to)
 
@@ -120,10 +127,11 @@ def _classes(own: BuiltinHead, laid: Laid, bare: BareHead, is_skin: BoolArray) -
     return out
 
 
-def _landmarks(kit: FaceKit, bare: BareHead, outer: NDArray[np.int64]) -> dict[str, Array]:
-    at = np.searchsorted(bare.ids, kit.landmarks[17:]).astype(np.int32)
-    face, bary = vertex_landmarks(at, bare.triangles[outer], outer.astype(np.int32))
-    return {"landmark_face": face, "landmark_bary": bary.astype(np.float32)}
+def _landmarks(inner: OnSurface, outer: NDArray[np.int64]) -> dict[str, Array]:
+    return {
+        "landmark_face": outer[inner.face].astype(np.int32),
+        "landmark_bary": inner.bary.astype(np.float32),
+    }
 
 
 def _outline(
@@ -135,7 +143,9 @@ def _outline(
     return arrays
 
 
-def _rig(kit: FaceKit, bare: BareHead, own: BuiltinHead, laid: Laid) -> _Rigged:
+def _rig(
+    kit: FaceKit, bare: BareHead, own: BuiltinHead, laid: Laid, under: Float64Array
+) -> _Rigged:
     published = kit.neutral[bare.ids].astype(np.float64)
     teeth = bare.of_part("teeth")
     opened = kit.offsets("jawOpen")[bare.ids]
@@ -143,7 +153,7 @@ def _rig(kit: FaceKit, bare: BareHead, own: BuiltinHead, laid: Laid) -> _Rigged:
     jaw_turn = rig.fit_turn(published[lower], opened[lower])
     jaw = rig.jaw_weights(published, opened, jaw_turn)
     jaw[lower] = 1.0
-    weights = _bare_weights(bare, own, laid, jaw)
+    weights = _bare_weights(bare, own, laid, jaw, under)
     features = {
         (_JAW, rig.PITCH): rig.corrective(published, opened, jaw_turn, weights[:, _JAW])
         / jaw_turn.rotation[2, 1]
@@ -176,14 +186,16 @@ def _lids(
     }
 
 
-def _bare_weights(bare: BareHead, own: BuiltinHead, laid: Laid, jaw: Float64Array) -> Float64Array:
+def _bare_weights(
+    bare: BareHead, own: BuiltinHead, laid: Laid, jaw: Float64Array, under: Float64Array
+) -> Float64Array:
     """(V, 5): the shoulders' share as on our head, the jaw's as published, eyes their own."""
     ours = own.topology.face_part == 0
     rest = laid(own.assets.v_template.astype(np.float64))
     place = Surface(rest, own.topology.faces[ours]).closest(bare.vertices)
     corners = own.topology.faces[ours][place.face]
     still = (own.assets.weights[:, _ROOT].astype(np.float64)[corners] * place.bary).sum(1)
-    still = np.clip(0.5 * (still + still[bare.mirror]), 0.0, 1.0)
+    still = np.clip(0.5 * (still + still[bare.mirror]), under, 1.0)
     for part in ("mouth", "teeth", "left_eye", "right_eye"):
         still[bare.of_part(part)] = 0.0
     out = np.zeros((len(bare.vertices), NUM_JOINTS))
@@ -198,35 +210,39 @@ def _bare_weights(bare: BareHead, own: BuiltinHead, laid: Laid, jaw: Float64Arra
 def _regressor(bare: BareHead, joints: Float64Array, num_worn: int) -> Array:
     """(5, V + W) float32: eyes of the eyeballs, the others of the skin around them."""
     out = np.zeros((NUM_JOINTS, len(bare.vertices) + num_worn), np.float32)
-    skin = np.zeros(len(bare.vertices), bool)
-    skin[bare.of_part("skin")] = True
+    skin = _is_of(bare, "skin")
     for joint in (_ROOT, _NECK, _JAW):
         gap = np.where(skin, np.linalg.norm(bare.vertices - joints[joint], axis=1), np.inf)
         near = gap <= np.sort(gap)[_NUM_NEAR_JOINT]
         near[bare.mirror[near]] = True
         out[joint, : len(near)] = rig.regressor_row(bare.vertices, near, joints[joint])
     for joint, _, part in _EYES:
-        eye = np.zeros(len(bare.vertices), bool)
-        eye[bare.of_part(part)] = True
+        eye = _is_of(bare, part)
         out[joint, : len(eye)] = rig.regressor_row(bare.vertices, eye, joints[joint])
     return out
 
 
+def _is_of(bare: BareHead, part: str) -> BoolArray:
+    out = np.zeros(len(bare.vertices), bool)
+    out[bare.of_part(part)] = True
+    return out
+
+
 def _expressions(
-    kit: FaceKit, bare: BareHead, worn: WornMesh, roots: Int32Array
+    kit: FaceKit, scale: Float64Array, bare: BareHead, worn: WornMesh, roots: Int32Array
 ) -> dict[str, Array]:
     kept = [i for i, n in enumerate(kit.expression_names) if not n.startswith(NOT_EXPRESSIONS)]
     return {
-        "expressiondirs": _directions(kit.expression[kept], UNIT, bare, worn, roots),
+        "expressiondirs": _directions(kit.expression[kept], scale, bare, worn, roots),
         "expression_names": np.array([kit.expression_names[i] for i in kept]),
     }
 
 
 def _directions(
-    offsets: Array, scale: float, bare: BareHead, worn: WornMesh, roots: Int32Array
+    offsets: Array, scale: Float64Array, bare: BareHead, worn: WornMesh, roots: Int32Array
 ) -> NDArray[np.float16]:
-    """(V + W, 3, K) metres a unit."""
-    metres = np.asarray(offsets, np.float64)[:, bare.ids] * (METRES_PER_CM * scale)
+    """(V + W, 3, K) metres a unit; `scale` (V,) keeps shoulders still under the clothing."""
+    metres = np.asarray(offsets, np.float64)[:, bare.ids] * (METRES_PER_CM * scale[:, None])
     whole = _followed(np.moveaxis(metres, 0, -1), worn, roots)
     # Less than a thousandth of a millimetre is nothing.
     return np.where(np.abs(whole) < 1e-6, 0.0, whole).astype(np.float16)

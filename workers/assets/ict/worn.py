@@ -14,10 +14,16 @@ import numpy as np
 from workers.assets.ict.bare import WORN_CELL
 from workers.assets.ict.laying import Laid
 from workers.closest import OnSurface, Surface
+from workers.generators.builtin.fields import smoothstep
 from workers.generators.builtin.head import BuiltinHead
-from workers.types import Float32Array, Float64Array, Int32Array, UInt8Array
+from workers.types import BoolArray, Float32Array, Float64Array, Int32Array, UInt8Array
 
 WORN_PARTS: Final = ("hair", "clothing", "beard", "headwear", "glasses")
+_NECK_Z_M: Final = -0.03
+_COLLAR_M: Final = (0.062, 0.075)  # of the neck's axis: nearer, the neck comes out of the collar
+_COLLAR_DEPTH_M: Final = 0.01
+_TUCKED_M: Final = 0.01
+
 FOLLOWERS: Final = ("hair", "beard", "headwear")
 """Parts that take the skin's motion; clothing stays with the shoulders, glasses with the head."""
 
@@ -93,4 +99,34 @@ def _of(faces: Int32Array, part: UInt8Array, numbers: list[int]) -> UInt8Array:
     """(V,) 1 on the vertices of parts."""
     out = np.zeros(int(faces.max()) + 1, np.uint8)
     out[faces[np.isin(part, numbers)]] = 1
+    return out
+
+
+def clothed(vertices: Float64Array, skin: BoolArray, worn: WornMesh) -> Float64Array:
+    """(V,) how far each vertex of a head lies under the clothing: 1 on the shoulders.
+
+    Args:
+        vertices: (V, 3) of the head, metres.
+        skin: (V,) whether each belongs to the skin.
+        worn: the parts on it.
+    """
+    collar = float(worn.vertices[worn.is_clothing > 0, 1].max())
+    around = np.hypot(vertices[:, 0], vertices[:, 2] - _NECK_Z_M)
+    near, far = _COLLAR_M
+    below = smoothstep(-_COLLAR_DEPTH_M, 0.0, collar - vertices[:, 1])
+    return np.asarray(smoothstep(near, far, around) * below * skin)
+
+
+def tucked_in(vertices: Float64Array, under: Float64Array, worn: WornMesh) -> Float64Array:
+    """Draw the shoulders (V, 3) of a head under the clothing, by shares `under` (V,)."""
+    cloth = worn.triangles[(worn.is_clothing[worn.triangles] > 0).all(1)]
+    moved = np.flatnonzero(under > 0)
+    place = Surface(worn.vertices, cloth).closest(vertices[moved])
+    corners = worn.vertices[cloth[place.face]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    stands_out = ((vertices[moved] - place.xyz) * normal).sum(1) > -_TUCKED_M
+    out = vertices.copy()
+    step = (place.xyz - _TUCKED_M * normal - vertices[moved]) * under[moved, None]
+    out[moved[stands_out]] += step[stands_out]
     return out

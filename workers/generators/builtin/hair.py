@@ -14,6 +14,9 @@ from workers.types import FaceParams, Float32Array, Float64Array, Int32Array, UI
 
 LONG_FROM = 0.55  # above this hair falls below the hairline
 LONGEST_FALL_M = 0.15
+# Off the skin, at the crown and below: the shell's faces cut short where the skull is round, and
+# those at the crown are long.
+LEAST_STAND_M = (0.0065, 0.0025)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,10 @@ def cut_hair(
     gain = closeness * (0.75 + 0.6 * u[0]) * (1.0 - (0.75 * u[1] * (1.0 - length)) * side)
     if wears_hat(params):
         gain = gain * (1.0 - (1.0 - COVERED_HAIR) * shell.covered)
+    at_crown = 1.0 - smoothstep(0.03, 0.2, shell.along)
+    least = LEAST_STAND_M[1] + (LEAST_STAND_M[0] - LEAST_STAND_M[1]) * at_crown
+    away = np.maximum(np.linalg.norm(posed - roots, axis=1), 1e-9)
+    gain = np.maximum(gain, np.minimum(least / away, 1.0))
     cut = roots + (posed - roots) * gain[:, None]
     fall = smoothstep(LONG_FROM, 1.0, np.full(1, length))[0] * LONGEST_FALL_M * (0.5 + 0.5 * u[2])
     hang = fall * smoothstep(0.22, 0.36, shell.around) * smoothstep(0.35, 1.0, shell.along)

@@ -31,9 +31,9 @@ HAT_FROM, CAP_FROM = 0.25, 0.75
 GOATEE_SHARE: Final = 0.3  # of those who grow a beard
 COVERED_HAIR: Final = 0.3  # share of its thickness that hair keeps under a hat
 INNER_DEPTH_M: Final = 0.001  # of the beard's inner layer below the skin at rest
-SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
+_SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
 HAT_INNER_DEPTH_M: Final = 0.002
-_HIDDEN_M: Final = -0.0025  # of the outer layer where nothing grows
+_HIDDEN_M: Final = -0.0005  # of the outer layer where nothing grows, before it sinks too
 _HAT_REACH_M: Final = 0.03  # hair nearer than this to the skull below the hat is covered by it
 _FIRST_INNER: Final = 17
 _EYE_CORNERS: Final = (36, 39, 42, 45)
@@ -176,7 +176,7 @@ def dress(
     if has_beard(params):
         off = _outward(posed, parts.beard_outer, parts.beard_inner)
         vertices[parts.beard_outer] = _beard(params, posed[parts.beard_inner], off, head_turn)
-        vertices[parts.beard_inner] = posed[parts.beard_inner] - SUNK_M * off
+        vertices[parts.beard_inner] = posed[parts.beard_inner] - sunk()[:, None] * off
     else:
         vertices[parts.beard_outer] = vertices[parts.beard_inner] = inside
     if wears_hat(params):
@@ -223,7 +223,7 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     reach = np.where(column < 0.55, upto, 1.0)
     if is_goatee:
         reach = np.where(column > 0.6, 0.35 + 0.25 * u[1], 0.3)
-    soft = smoothstep(0.0, 0.12, ring) * (1.0 - smoothstep(0.75, 1.0, ring / reach))
+    soft = smoothstep(0.0, 0.25, ring) * (1.0 - smoothstep(0.35, 1.0, ring / reach))
     grown = lip * _grown(moustache) * (0.6 + 0.4 * u[2])
     grown = grown + (1.0 - lip) * np.maximum(cheeks, smoothstep(0.55, 0.7, column)) * (
         _grown(length) * (0.7 + 0.9 * chin)
@@ -235,8 +235,14 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     hang = max(length - 0.45, 0.0) / 0.55 * 0.06 * u[3]
     fall = hang * chin * np.sin(np.pi * np.clip(ring, 0.0, 1.0)) * soft
     bare = height < 0.0012
-    height = np.where(bare, _HIDDEN_M, height)
+    height = np.where(bare, _HIDDEN_M - sunk(), height)
     return height, np.where(bare, 0.0, np.broadcast_to(fall, height.shape))
+
+
+def sunk() -> Float64Array:
+    """Return (B,) how far a worn beard's layers go further below the skin; not into the mouth."""
+    ring = np.tile(BEARD_RINGS, BEARD_COLUMNS)
+    return _SUNK_M * smoothstep(0.1, 0.4, ring)
 
 
 def _grown(length: float) -> float:
