@@ -50,7 +50,7 @@ def _forehead_height(f: Fields) -> Floats:
 
 def _eye_spacing(f: Fields) -> Floats:
     weight = f.blob((31.5, 30.0, 60.0), (17.0, 15.0, 30.0))
-    return f.push(weight / weight[f.mesh.sets["eyeball"]].max(), (1.2, 0.0, 0.0))
+    return f.push(weight / weight[f.mesh.sets["eyeball"]].max(), (1.12, 0.0, 0.0))
 
 
 def _eye_size(f: Fields) -> Floats:
