@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # uv reads UV_FIND_LINKS as pip reads PIP_FIND_LINKS: a local wheel of torch is taken where there is one.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: setup test lint audit demo bench docs clean
+.PHONY: setup test lint audit demo bench gallery clean
 
 setup: $(VENV)/.installed $(VENV)/swift/.installed
 
@@ -42,6 +42,9 @@ demo: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+gallery: setup
+	$(BIN)/python -m tools.gallery
 
 clean:
 	rm -rf $(VENV) out
