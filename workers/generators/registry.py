@@ -1,13 +1,17 @@
-"""Opens the generator that a job names; what is open stays open."""
+"""Opens the generator that a job names; what is open stays open while memory has room."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 from synthforge.jobs import Generator
 from workers.assets.snapshot import AssetSnapshot
 from workers.generators.protocol import FaceGenerator
+from workers.generators.warm import Warm, free_memory_share
+
+_WARM: Final[Warm[FaceGenerator]] = Warm(free_memory_share)
 
 
 def open_generator(generator: Generator, assets: AssetSnapshot | None = None) -> FaceGenerator:
@@ -24,7 +28,9 @@ def open_generator(generator: Generator, assets: AssetSnapshot | None = None) ->
     if generator.head_model == "builtin":
         return _builtin()
     held = AssetSnapshot.of(None) if assets is None else assets
-    return _other_head(held) if generator.head == "ict" else _next3d(generator, held)
+    if generator.head == "ict":
+        return _WARM.get(("ict", held), lambda: _other_head(held))
+    return _WARM.get((generator, held), lambda: _next3d(generator, held))
 
 
 def read_hashes(assets: AssetSnapshot | None = None) -> Mapping[str, str]:
@@ -47,7 +53,6 @@ def _builtin() -> FaceGenerator:
     return BuiltinGenerator()
 
 
-@lru_cache(maxsize=1)
 def _other_head(assets: AssetSnapshot) -> FaceGenerator:
     from workers.assets.loading import shared_loader  # noqa: PLC0415 - opens licensed files
     from workers.generators.builtin.generator import BuiltinGenerator  # noqa: PLC0415
@@ -55,7 +60,6 @@ def _other_head(assets: AssetSnapshot) -> FaceGenerator:
     return BuiltinGenerator(shared_loader(assets).ict_head())
 
 
-@lru_cache(maxsize=2)
 def _next3d(generator: Generator, assets: AssetSnapshot) -> FaceGenerator:
     from workers.generators.next3d.opening import open_next3d  # noqa: PLC0415 - loads the network
 

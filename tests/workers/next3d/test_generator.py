@@ -61,7 +61,7 @@ def test_every_annotation_is_there(faces: list[LabelledFace]) -> None:
 
 
 def test_a_face_does_not_depend_on_what_was_drawn_before_it(faces: list[LabelledFace]) -> None:
-    registry._next3d.cache_clear()
+    registry._WARM.clear()
     (alone,) = made(spec_of(), 2)
     assert alone.meta.to_json() == faces[2].meta.to_json()
     for name in PICTURES:
