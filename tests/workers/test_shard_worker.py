@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -101,14 +103,46 @@ def test_the_index_finds_each_sample_by_one_range(worker: ShardWorker, tmp_path:
         assert {"image", "segmentation", "depth", "normal", "u", "v"} <= set(sample)
 
 
-def test_equal_leases_give_equal_bytes_whatever_their_shards_hold(
-    worker: ShardWorker, tmp_path: Path
-) -> None:
+def test_equal_leases_give_equal_bytes_whatever_the_chunks_in_flight(tmp_path: Path) -> None:
     digests = set()
-    for token in ("a", "b"):
-        worker.make(lease_of(spec_of(), tmp_path, token))
-        digests.add(worker.deliver(token).record.sha256)
+    for in_flight in (1, 2, 4):
+        prefix = f"file://{tmp_path}/out"
+        settings = WorkerSettings((prefix,), tmp_path / "scratch", chunks_in_flight=in_flight)
+        worker = ShardWorker(settings)
+        worker.make(lease_of(spec_of(), tmp_path, "token"))
+        digests.add(worker.deliver("token").record.sha256)
     assert len(digests) == 1
+
+
+def test_rendering_waits_for_an_encoder_that_is_behind(
+    worker: ShardWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[int] = []
+    may_encode, made = threading.Event(), []
+
+    class Stream:
+        def chunks(self) -> Iterator[list[int]]:
+            for number in range(20):
+                rendered.append(number)
+                yield [number]
+
+    def encode(_: ShardWorker, faces: list[int], *__: object) -> list[int]:
+        may_encode.wait()
+        return faces
+
+    monkeypatch.setattr(ShardWorker, "_encode_chunk", encode)
+    encoded = worker._encoded(lease_of(spec_of(), tmp_path), Stream())  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: made.extend(encoded))
+    thread.start()
+    try:
+        while len(rendered) < 3:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert len(rendered) == 3, "two wait, and one is in the encoder's hands"
+    finally:
+        may_encode.set()
+        thread.join()
+    assert made == list(range(20))
 
 
 def test_a_cancelled_execution_stops_and_leaves_nothing(
