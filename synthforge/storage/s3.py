@@ -69,7 +69,7 @@ class S3Storage:
             if hash_stream(iter(lambda: source.read(CHUNK_BYTES), b"")) != (num_bytes, sha256):
                 raise StorageRefused(f"{key}: the file's sha256 is not {sha256}")
         stored = StoredFile(name=key, num_bytes=num_bytes, sha256=sha256)
-        if self._holds(stored):
+        if self.head(key) == num_bytes and self._reads_back(stored):
             return stored
         return self._put(stored, lambda: path.open("rb"))
 
@@ -93,7 +93,7 @@ class S3Storage:
                 Config=_TRANSFER,
             )
         stored = StoredFile(name=key, num_bytes=num_bytes, sha256=sha256)
-        if not self._holds(stored):
+        if not self._reads_back(stored):
             raise StorageRefused(f"{key}: the sha256 of {source} is not {sha256}")
         return stored
 
@@ -177,16 +177,14 @@ class S3Storage:
                 self._client.upload_fileobj(
                     source, self.location.bucket, self._key(stored.name), Config=_TRANSFER
                 )
-            if self._holds(stored):
+            if self._reads_back(stored):
                 return stored
         self.delete(stored.name)
         raise StorageUnavailable(
             f"{stored.name}: {self.url} gave other bytes back after {_NUM_PUTS} puts"
         )
 
-    def _holds(self, stored: StoredFile) -> bool:
-        if self.head(stored.name) != stored.num_bytes:
-            return False
+    def _reads_back(self, stored: StoredFile) -> bool:
         try:
             return hash_stream(self.stream(stored.name)) == (stored.num_bytes, stored.sha256)
         except NotFound:
