@@ -147,14 +147,17 @@ def test_the_service_of_compose_runs_on_postgresql_and_knows_the_keys_of_its_sec
         "SYNTHFORGE_OUTPUT_PREFIXES": str(tmp_path / "out"),
         "SYNTHFORGE_PORT": str(free_port()),
     }
-    for _ in range(2):  # the container runs again at every start
-        subprocess.run([PROGRAMS / "make_keys.sh", tmp_path], env=environment, check=True)
+    make_keys = [PROGRAMS / "make_keys.sh", tmp_path]
+    subprocess.run(make_keys, env=environment, check=True)
     command = compose["services"]["service"]["command"].split()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{environment['SYNTHFORGE_PORT']}"
     try:
+        # The container runs again at every start.
+        subprocess.run(make_keys, env=environment, check=True)
         while run_python("healthcheck.py", f"{url}/readyz").returncode != 0:
             assert process.poll() is None
+            time.sleep(0.2)
         with httpx.Client(base_url=url) as http:
             assert http.get("/metrics").status_code == 401
             expected = {

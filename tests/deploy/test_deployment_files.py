@@ -31,6 +31,17 @@ OTHER_VARIABLES = {
 }
 # Their images bring an entry point; the words are its arguments.
 FOREIGN = {"s3", "postgres", "prometheus", "grafana"}
+LIST_RAY = """
+import json
+from ray.scripts.scripts import cli
+
+def options(command, path):
+    yield " ".join(path), [option for parameter in command.params for option in parameter.opts]
+    for name, child in getattr(command, "commands", {}).items():
+        yield from options(child, (*path, name))
+
+print(json.dumps(dict(options(cli, ()))))
+"""
 # They run to their end, and the service waits for it.
 ONCE = {"bucket", "keys"}
 
@@ -50,15 +61,18 @@ def options_of_synthforge(*path: str) -> set[str]:
 
 
 @cache
-def options_of_ray(*path: str) -> set[str]:
-    """Return the options of a command of Ray's, as its own help prints them."""
+def ray_commands() -> dict[str, list[str]]:
+    """Return the options of every command of Ray's, in a process: Ray is slow to load."""
     shown = subprocess.run(
-        [str(Path(sys.executable).with_name("ray")), *path, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", LIST_RAY], capture_output=True, text=True, check=True
     )
-    return set(re.findall(r"--[a-z][a-z-]+", shown.stdout))
+    found: dict[str, list[str]] = json.loads(shown.stdout.splitlines()[-1])
+    return found
+
+
+def options_of_ray(*path: str) -> set[str]:
+    """Return the options of a command of Ray's; KeyError if there is none of that name."""
+    return set(ray_commands()[" ".join(path)])
 
 
 def given_options(arguments: list[str]) -> set[str]:

@@ -57,12 +57,16 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.upward: Callable[[bytes], bytes] = lambda data: data
         self.downward: Callable[[bytes], bytes | None] = lambda data: data
+        self._ends: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5)
 
@@ -73,6 +77,7 @@ class Proxy:
             except OSError:
                 return
             server = socket.create_connection(self._target)
+            self._ends += [client, server]
             for source, target, name in ((client, server, "upward"), (server, client, "downward")):
                 thread = threading.Thread(
                     target=self._pump, args=(source, target, name), daemon=True
