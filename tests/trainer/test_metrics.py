@@ -7,6 +7,8 @@ import pytest
 from sklearn.metrics import f1_score
 
 from trainer import metrics
+from trainer.evaluation.figures import summarise
+from trainer.evaluation.records import ImageRecord
 
 
 def test_nme_is_the_mean_distance_over_the_outer_eye_corners() -> None:
@@ -59,6 +61,23 @@ def test_depth_errors_by_hand() -> None:
     assert errors.rmse_m == pytest.approx(np.sqrt((0.01 + 0 + 1) / 3))
     assert errors.delta1 == pytest.approx(2 / 3)
     assert errors.delta_strict == pytest.approx(1 / 3)
+
+
+def test_figures_of_a_set_by_hand_also_by_yaw() -> None:
+    yaws, errors = (-3.0, 14.0, -20.0, 95.0), (1.0, 3.0, 6.0, 12.0)
+    records = [
+        ImageRecord(f"p{number}", np.array([error, error]), 50.0, 25.0, 100.0, yaw_deg=yaw)
+        for number, (yaw, error) in enumerate(zip(yaws, errors, strict=True))
+    ]
+    figures = summarise("full", records, None)
+    assert figures.points is not None
+    assert figures.points.nme == pytest.approx(0.11)
+    assert figures.points.nme_interpupil == pytest.approx(0.22)
+    assert figures.points.nme_box == pytest.approx(0.055)
+    assert figures.points.failure_rate == 0.5
+    by_yaw = {"0-15": (0.04, 2), "15-30": (0.12, 1), "90-180": (0.24, 1)}
+    assert figures.points.by_yaw == {span: pytest.approx(row) for span, row in by_yaw.items()}
+    assert figures.worst[0] == ("p3", 0.24)
 
 
 def test_alignment_undoes_any_scale_and_shift() -> None:

@@ -14,7 +14,7 @@ from trainer import metrics
 from trainer.datasets.classes import ClassScheme
 from trainer.evaluation.records import ImageRecord
 
-YAW_EDGES_DEG: Final = (0, 15, 30, 45, 60, 90)
+YAW_EDGES_DEG: Final = (0, 15, 30, 45, 60, 90, 180)
 _DRAWS: Final = 1000
 _NUM_WORST: Final = 8
 Interval = tuple[float, float]
