@@ -22,7 +22,7 @@ from trainer.recipes import Stage1Recipe
 from trainer.stages import Stage1Options, run_stage1
 from trainer.stream import StreamConfig
 
-SIZE_PX: Final = 96
+SIZE_PX: Final = 128
 _KEPT_BYTES: Final = 4 << 30
 _AUGMENT: Final = AugmentConfig(
     size_px=SIZE_PX,
@@ -121,6 +121,7 @@ def _recipe(scale: Scale, seed: int) -> Stage1Recipe:
         loss=LossConfig(
             weights={
                 "segmentation": 2.0,
+                "segmentation_overlap": 1.0,
                 "heatmaps": 4.0,
                 "landmarks": 4.0,
                 "coarse_landmarks": 2.0,

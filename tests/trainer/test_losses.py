@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from trainer.model.network import CANONICAL_FOCAL, FaceModel, ModelConfig
 from trainer.targets import Targets, targets_of
 
 SIDE, STRIDE = 32, 2
-TERMS = sorted([*LossConfig().weights, "normals"])
+TERMS = sorted([*LossConfig().weights, "normals", "segmentation_overlap"])
 CONFIG = ModelConfig(
     BackboneConfig(stem_stride=STRIDE, channels=(8, 16), blocks=(1, 1), features=16), normals=True
 )
@@ -76,6 +78,7 @@ def test_a_term_s_gradient_reaches_its_head_and_the_backbone(term: str) -> None:
     owner = {
         "depth_metric": "depth",
         "depth_relative": "depth",
+        "segmentation_overlap": "segmentation",
         "heatmaps": "landmarks.heatmaps",
         "coarse_landmarks": "landmarks.coarse",
         "landmarks": "landmarks.heatmaps",
@@ -112,7 +115,8 @@ def test_parts_of_a_batch_sum_to_the_whole() -> None:
 def test_what_is_ignored_or_absent_changes_no_loss() -> None:
     torch.manual_seed(0)
     model, batch = FaceModel(CONFIG).eval(), made_batch()
-    before = losses_of(model, batch, {"segmentation": 1.0, "depth_metric": 1.0})
+    weights = dict.fromkeys(("segmentation", "segmentation_overlap", "depth_metric"), 1.0)
+    before = losses_of(model, batch, weights)
     with torch.no_grad():
         out = model(batch.image)
         assert out.segmentation is not None
@@ -122,10 +126,22 @@ def test_what_is_ignored_or_absent_changes_no_loss() -> None:
     found = compute_losses(
         out,
         targets_of(batch, STRIDE),
-        LossConfig({"segmentation": 1, "depth_metric": 1}),
+        LossConfig(weights),
         torch.tensor(4.0),
     )
     assert {name: float(value) for name, value in found.terms.items()} == pytest.approx(before)
+
+
+def test_overlap_is_lost_by_classes_not_by_pixels() -> None:
+    classes = torch.zeros(1, 8, 8, dtype=torch.int64)
+    classes[0, 3, 4] = 4  # one pixel of an eye
+    targets = replace(targets_of(made_batch(1), STRIDE), segmentation=classes)
+    blind = torch.full((1, 20, 8, 8), -30.0)
+    blind[:, 0] = 30.0
+    out = replace(FaceModel(CONFIG).eval()(made_batch(1).image), segmentation=blind)
+    found = compute_losses(out, targets, LossConfig({"segmentation_overlap": 1}), torch.tensor(1.0))
+    background = 2 * 63 / (63 + 64)
+    assert float(found.total) == pytest.approx(1.0 - background / 2, abs=1e-6)
 
 
 def test_relative_depth_knows_neither_scale_nor_shift() -> None:
