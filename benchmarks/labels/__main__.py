@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.labels.audit import audit
 from benchmarks.labels.dataset import open_dataset
-from benchmarks.labels.make import make_dataset, scratch_spec
+from benchmarks.labels.make import covered_spec, make_dataset, scratch_spec
 
 NUM_SCRATCH = 48
 
@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         url = given.url
         if url is None or given.make is not None:
-            spec = scratch_spec(given.make or NUM_SCRATCH, given.size, seed=given.seed)
+            make_spec = covered_spec if given.covered else scratch_spec
+            spec = make_spec(given.make or NUM_SCRATCH, given.size, seed=given.seed)
             url = make_dataset(spec, Path(folder))
         gauges = audit(open_dataset(url), given.samples)
     for gauge in gauges.values():
@@ -51,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--make", type=int, metavar="N", help="make N samples and check those")
     parser.add_argument("--size", type=int, default=256, help="of the pictures made, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the dataset made")
+    parser.add_argument(
+        "--covered",
+        action="store_true",
+        help="of faces made: glasses, beards, hats and long hair on all, lids half shut",
+    )
     return parser
 
 

@@ -35,7 +35,7 @@ def audit(dataset: Dataset, num_samples: int) -> dict[str, Gauge]:
 
 def measure(sample: Sample, dataset: Dataset, spec: JobSpec, rig: Rig) -> Iterator[Measured]:
     """Yield what every check finds in one sample."""
-    view = view_of(sample, dataset.topology)
+    view = view_of(sample, dataset)
     yield from chain.from_iterable(check(view) for check in CHECKS)
     yield from check_pose(sample)
     yield from check_asked(sample, spec, rig)

@@ -9,12 +9,15 @@ from itertools import groupby
 
 import numpy as np
 
+from benchmarks.labels.geometry import BoolArray, patches
 from synthforge.codecs import Array, decode_array, decode_meta
 from synthforge.jobs import JobSpec
 from synthforge.samples import SampleMeta, member_of_suffix, split_member_name
 from synthforge.shards import MANIFEST_NAME, TOPOLOGY_NAME, Manifest
 from synthforge.storage import Storage, open_storage
 from synthforge.tar_format import read_tar
+
+NUM_RINGS = 2  # triangles on from a landmark's own: a pixel beside it shows one of these
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,13 @@ class Dataset:
     Attributes:
         spec: the job that made it.
         topology: arrays of `topology.npz`.
+        patches: (51, F) whether a triangle lies around an inner landmark, `NUM_RINGS` away at most.
         num_samples: in all shards.
     """
 
     spec: JobSpec
     topology: dict[str, Array]
+    patches: BoolArray
     num_samples: int
     _storage: Storage
     _manifest: Manifest
@@ -72,7 +77,8 @@ def open_dataset(url: str) -> Dataset:
     manifest = Manifest.model_validate_json(storage.get_bytes(MANIFEST_NAME))
     with np.load(io.BytesIO(storage.get_bytes(TOPOLOGY_NAME)), allow_pickle=False) as archive:
         topology = dict(archive)
-    return Dataset(manifest.job, topology, manifest.num_samples, storage, manifest)
+    around = patches(topology["faces"], topology["landmark_face"], NUM_RINGS)
+    return Dataset(manifest.job, topology, around, manifest.num_samples, storage, manifest)
 
 
 def _decoded(files: dict[str, bytes]) -> Sample:

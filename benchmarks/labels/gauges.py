@@ -57,13 +57,16 @@ class Gauge:
         line += f"{limit.tolerance:g} {limit.unit} (limit {100 * limit.share:g} %)"
         line += f", largest {self.worst:.3g} {limit.unit}"
         if self.num_excluded:
-            line += f", {self.num_excluded:,} ties left out"
+            line += f", {self.num_excluded:,} left out"
         return f"{line}: {'ok' if self.is_ok else 'NOT OK'}"
 
 
 LIMITS: dict[str, Limit] = {
     "projection": Limit("a  3D landmarks project to the 2D ones", 0.01, "px"),
-    "landmark_depth": Limit("b  depth at visible inner landmarks on smooth ground", 2.0, "mm"),
+    "landmark_depth": Limit(
+        "b  depth at visible inner landmarks, where a pixel shows them", 2.0, "mm"
+    ),
+    "landmark_depth_any": Limit("b' the same on all smooth ground, rims too", 2.0, "mm", 0.995),
     "depth_on_mesh": Limit("c  unprojected depth lies on the mesh", 0.5, "mm", 0.999),
     "depth_of_hit": Limit("c' depth is that of the first surface", 0.051, "mm", 0.9999),
     "normals": Limit("d  normals against planes through depth, smooth pixels", 10.0, "deg", 0.95),
@@ -81,4 +84,5 @@ LIMITS: dict[str, Limit] = {
     "background": Limit("i  depth, segmentation, normal, u, v have one background", 0.0, "px"),
     "quality": Limit("i  measured quality is that of the labels", 1e-6, ""),
 }
-"""Every check by its name. Ties are rays within 1e-4 px of an edge, or surfaces within 1e-6 m."""
+"""Every check by its name. Ties are rays within 1e-4 px of an edge, or surfaces within 1e-6 m; at
+landmarks, pixels that show another surface than theirs."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from synthforge.codecs import Array
+
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -124,6 +126,24 @@ def distance_to_mesh(
     nearest = np.full(len(points), np.inf)
     np.minimum.at(nearest, pixel, distance)
     return nearest
+
+
+def patches(faces: Array, seeds: Array, num_rings: int) -> BoolArray:
+    """Return (N, F) whether a triangle is at most `num_rings` shared corners from a seed triangle.
+
+    Args:
+        faces: (F, 3).
+        seeds: (N,) triangles.
+        num_rings: 1 takes those that share a corner with the seed.
+    """
+    around = np.zeros((len(seeds), len(faces)), np.bool_)
+    around[np.arange(len(seeds)), seeds] = True
+    for _ in range(num_rings):
+        for row in range(len(seeds)):
+            is_touched = np.zeros(faces.max() + 1, np.bool_)
+            is_touched[faces[around[row]]] = True
+            around[row] = is_touched[faces].any(1)
+    return around
 
 
 def planes_through(windows: Float64Array) -> tuple[Float64Array, Float64Array]:

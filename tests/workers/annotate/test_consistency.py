@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,27 @@ import pytest
 from benchmarks.labels.asked import rig_of
 from benchmarks.labels.audit import audit, measure
 from benchmarks.labels.dataset import Dataset, Sample, open_dataset
-from benchmarks.labels.gauges import LIMITS, Gauge
-from benchmarks.labels.geometry import cross_all, distance_to_mesh, planes_through, rotation_of
-from benchmarks.labels.make import make_dataset, scratch_spec
+from benchmarks.labels.gauges import LIMITS, Gauge, Limit
+from benchmarks.labels.geometry import (
+    cross_all,
+    distance_to_mesh,
+    patches,
+    planes_through,
+    rotation_of,
+)
+from benchmarks.labels.make import covered_spec, make_dataset, scratch_spec
 from workers.camera import axis_angle_to_rotation
 
-NUM_SAMPLES = 24
-SIZE_PX = 192
-NUM_SPOILT = 3
-# Where a lid's rim stands off the eyeball, a pixel's centre beside the landmark sees the eyeball
-# 2 to 5 mm behind it: smooth ground by the 5 mm of the rule, and yet a step. No share is named.
-LANDMARK_DEPTH_SHARE = 0.95
+NUM_SAMPLES = 14
+NUM_COVERED = 8
+SIZE_PX = 256
+NUM_SPOILT = 2
+MOST_RIMS = 0.06  # of the landmarks on smooth ground, those whose pixel shows another surface
+# A hat's triangles turn by 20 degrees from one to the next: their shaded normals lie up to 10 off
+# them. On 16 such faces 94.6 % agree (the limit is 95), on others 98.9.
+COARSE_SHARE = 0.92
+# Few faces: one rim more or less is past what 500 show.
+FEW = Limit("rims of few", LIMITS["landmark_depth_any"].tolerance, "mm", share=0.98)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +51,36 @@ def gauges(dataset: Dataset) -> dict[str, Gauge]:
     return audit(dataset, NUM_SAMPLES)
 
 
-@pytest.mark.parametrize("name", sorted(LIMITS.keys() - {"landmark_depth"}))
+@pytest.fixture(scope="module")
+def covered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gauge]:
+    """Glasses, beards, hats and long hair on all, lids half shut."""
+    folder: Path = tmp_path_factory.mktemp("covered")
+    spec = covered_spec(NUM_COVERED, SIZE_PX)
+    return audit(open_dataset(make_dataset(spec, folder)), NUM_COVERED)
+
+
+@pytest.mark.parametrize("name", sorted(LIMITS.keys() - {"landmark_depth_any"}))
 def test_labels_agree(name: str, gauges: dict[str, Gauge]) -> None:
     assert gauges[name].is_ok, str(gauges[name])
 
 
-def test_depth_at_landmarks_is_theirs_but_at_the_rims_of_lids(gauges: dict[str, Gauge]) -> None:
-    gauge = gauges["landmark_depth"]
-    assert gauge.num_values > 10 * NUM_SAMPLES
-    assert gauge.num_within / gauge.num_values >= LANDMARK_DEPTH_SHARE, str(gauge)
+@pytest.mark.parametrize("name", sorted(LIMITS.keys() - {"landmark_depth_any", "normals"}))
+def test_labels_of_covered_faces_agree(name: str, covered: dict[str, Gauge]) -> None:
+    assert covered[name].is_ok, str(covered[name])
+
+
+def test_normals_of_covered_faces_agree_but_on_coarse_triangles(covered: dict[str, Gauge]) -> None:
+    limit = replace(LIMITS["normals"], share=COARSE_SHARE)
+    assert replace(covered["normals"], limit=limit).is_ok, str(covered["normals"])
+
+
+def test_nearly_every_landmark_on_smooth_ground_is_what_its_pixel_shows(
+    gauges: dict[str, Gauge],
+) -> None:
+    shown, whole = gauges["landmark_depth"], gauges["landmark_depth_any"]
+    assert shown.num_values > 10 * NUM_SAMPLES
+    assert shown.num_excluded < MOST_RIMS * whole.num_values
+    assert replace(whole, limit=FEW).is_ok, str(whole)
 
 
 def test_few_rays_are_ties(gauges: dict[str, Gauge]) -> None:
@@ -162,7 +194,7 @@ def test_a_spoilt_label_is_seen(
 
 def test_a_dataset_without_all_annotations_is_refused(dataset: Dataset) -> None:
     spec = dataset.spec.model_copy(update={"annotations": ("depth", "camera")})
-    poor = Dataset(spec, dataset.topology, 1, dataset._storage, dataset._manifest)
+    poor = Dataset(spec, dataset.topology, dataset.patches, 1, dataset._storage, dataset._manifest)
     with pytest.raises(ValueError, match="lacks landmarks68, landmarks_dense"):
         audit(poor, 1)
 
@@ -184,6 +216,14 @@ def test_rays_cross_what_lies_behind_their_pixel() -> None:
     np.testing.assert_allclose(found.distance_m, [2, 3])
     np.testing.assert_allclose(found.bary[0], [0.25, 0.25, 0.5])
     assert found.is_sure.all()
+
+
+def test_a_patch_grows_over_shared_corners() -> None:
+    strip = np.array([[i, i + 1, i + 2] for i in range(6)])
+    grown = patches(strip, np.array([0, 5]), 1)
+    assert grown.tolist() == [[True, True, True, False, False, False],
+                              [False, False, False, True, True, True]]  # fmt: skip
+    assert patches(strip, np.array([0]), 2)[0].sum() == 5
 
 
 def test_a_plane_is_found_again() -> None:

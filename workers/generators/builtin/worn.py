@@ -34,7 +34,9 @@ INNER_DEPTH_M: Final = 0.001  # of the beard's inner layer below the skin at res
 _SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
 HAT_INNER_DEPTH_M: Final = 0.002
 _HIDDEN_M: Final = -0.0005  # of the outer layer where nothing grows, before it sinks too
+_SINKS_BELOW_M: Final = 0.0024  # of height
 _HAT_REACH_M: Final = 0.03  # hair nearer than this to the skull below the hat is covered by it
+_TUFTS: Final = 0.06  # of a beard's height: more, and its triangles lie 10 degrees off its normals
 _FIRST_INNER: Final = 17
 _EYE_CORNERS: Final = (36, 39, 42, 45)
 
@@ -231,12 +233,11 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     wild = params.streams.of_identity("appearance.beard_tufts").standard_normal((2, len(column)))
     is_middle = (column == 0.0) | (column == 1.0)
     wild[1, is_middle] = wild[0, is_middle]  # both halves have these vertices in common
-    height = grown * soft * (1.0 + 0.18 * np.clip(wild, -2.0, 2.0))
+    height = grown * soft * (1.0 + _TUFTS * np.clip(wild, -2.0, 2.0))
     hang = max(length - 0.45, 0.0) / 0.55 * 0.06 * u[3]
     fall = hang * chin * np.sin(np.pi * np.clip(ring, 0.0, 1.0)) * soft
-    bare = height < 0.0012
-    height = np.where(bare, _HIDDEN_M - sunk(), height)
-    return height, np.where(bare, 0.0, np.broadcast_to(fall, height.shape))
+    thin = np.clip(1.0 - height / _SINKS_BELOW_M, 0.0, 1.0)  # at its edge it sinks into the skin
+    return height + thin * (_HIDDEN_M - sunk()), fall * (1.0 - thin)
 
 
 def sunk() -> Float64Array:
