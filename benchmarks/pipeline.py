@@ -3,6 +3,9 @@
 The whole worker with all annotations, from the draw to the shard in the store: CPU time a sample by
 stage, samples a second of one worker on one core (its encoder thread included) and of two on two,
 and the peak of memory after 100 samples and after `--long`. Target: 20 samples/s a core at 512 px.
+
+With `--generator next3d`, the untrained network at full size: on the GPU where there is one, and
+then with four cores a worker for labels and encoding (`--cores 4`). Target: 150 samples/s a GPU.
 """
 
 from __future__ import annotations
@@ -29,13 +32,13 @@ from synthforge.shards import IndexRange, ShardPlan
 from workers.fingerprint import cpu_model
 from workers.shard_worker import ShardWorker, WorkerSettings
 
-STAGES = ("parameters", "head", "raster", "annotate", "shade", "encode", "write")
+STAGES = ("parameters", "head", "raster", "annotate", "observe", "shade", "encode", "write")
 # Made before anything is measured, a whole shard: kernels are compiled, textures made, the queues
 # before the encoder and the store have been full, and the allocator holds what that takes.
 NUM_WARM = 100
 NUM_EARLY = 100  # samples after which memory is first looked at
 SHARD_SAMPLES = 100
-TARGET_PER_S = 20.0
+TARGET_PER_S = {"builtin": 20.0, "next3d": 150.0}  # a core, and a GPU
 TARGET_SIZE_PX = 512
 MAX_GROWTH = 0.05
 LIBRARIES = ("numpy", "torch", "numba", "opencv-python-headless", "simplejpeg")
@@ -113,9 +116,15 @@ class Session:
         )
 
 
-def pipeline_spec(size_px: int) -> JobSpec:
-    """Return the default job with all annotations."""
-    document = {"count": 10**6, "image": {"size": size_px}, "annotations": list(ANNOTATIONS)}
+def pipeline_spec(size_px: int, kind: str = "builtin") -> JobSpec:
+    """Return the default job of a generator with all annotations."""
+    document: dict[str, Any] = {
+        "count": 10**6,
+        "image": {"size": size_px},
+        "annotations": list(ANNOTATIONS),
+    }
+    if kind == "next3d":
+        document["generator"] = {"kind": kind, "untrained": True, "network": "full"}
     return parse_job_spec(json.dumps(document))
 
 
@@ -132,11 +141,13 @@ def measure(spec: JobSpec, num_samples: int, folder: Path, start: Barrier | None
     early = memory()
     session.make(max(0, num_samples - NUM_EARLY))
     after = session.worker.stages.seconds
+    stage_s = {stage: after.get(stage, 0.0) - before.get(stage, 0.0) for stage in STAGES}
+    stage_s["annotate"] -= stage_s["observe"]  # timed inside it
     return Run(
         num_samples=num_samples,
         wall_s=time.perf_counter() - wall,
         cpu_s=time.process_time() - cpu,
-        stage_s={stage: after[stage] - before.get(stage, 0.0) for stage in STAGES},
+        stage_s=stage_s,
         early=early,
         late=memory(),
     )
@@ -154,17 +165,27 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # man 5 proc_pid_clear_refs
 
 
-def run_workers(num_workers: int, num_samples: int, size_px: int, folder: Path) -> list[Run]:
-    """Run workers beside each other, each in a process pinned to a core of its own."""
+def run_workers(
+    num_workers: int, num_samples: int, spec: JobSpec, folder: Path, cores_each: int = 1
+) -> list[Run]:
+    """Run workers beside each other, each in a process pinned to cores of its own."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(num_workers)
     results = context.SimpleQueue()
-    cores = sorted(os.sched_getaffinity(0))[:num_workers]
+    cores = sorted(os.sched_getaffinity(0))
     processes = [
         context.Process(
-            target=_work, args=(core, num_samples, size_px, folder / str(core), start, results)
+            target=_work,
+            args=(
+                cores[number * cores_each :][:cores_each],
+                num_samples,
+                spec,
+                folder / str(number),
+                start,
+                results,
+            ),
         )
-        for core in cores
+        for number in range(num_workers)
     ]
     for process in processes:
         process.start()
@@ -176,10 +197,10 @@ def run_workers(num_workers: int, num_samples: int, size_px: int, folder: Path) 
 
 
 def _work(
-    core: int, num_samples: int, size_px: int, folder: Path, start: Barrier, results: Any
+    cores: list[int], num_samples: int, spec: JobSpec, folder: Path, start: Barrier, results: Any
 ) -> None:
-    os.sched_setaffinity(0, {core})
-    results.put(measure(pipeline_spec(size_px), num_samples, folder, start))
+    os.sched_setaffinity(0, cores)
+    results.put(measure(spec, num_samples, folder, start))
 
 
 def report_machine() -> None:
@@ -199,15 +220,16 @@ def report_stages(run: Run) -> None:
     print(f"  {'all':12}{1e3 * run.cpu_s / run.num_samples:8.2f} ms a sample")
 
 
-def report_speed(runs: list[Run], size_px: int) -> None:
+def report_speed(runs: list[Run], spec: JobSpec, cores_each: int) -> None:
     """Print samples a second end to end, by the clock and by the CPU time spent."""
     num_samples = sum(run.num_samples for run in runs)
     per_s = num_samples / max(run.wall_s for run in runs)
     by_cpu = sum(run.num_samples / run.cpu_s for run in runs)
-    workers = f"{len(runs)} worker{'s' if len(runs) > 1 else ''}, a core each"
+    each = "a core" if cores_each == 1 else f"{cores_each} cores"
+    workers = f"{len(runs)} worker{'s' if len(runs) > 1 else ''}, {each} each"
     line = f"{workers}: {per_s:.2f} samples/s, {by_cpu:.2f} had the cores been free"
-    if size_px == TARGET_SIZE_PX:
-        target = TARGET_PER_S * len(runs)
+    if spec.image.size == TARGET_SIZE_PX:
+        target = TARGET_PER_S[spec.generator.kind] * len(runs)
         line += f" (target {target:g}: {'reached' if per_s >= target else 'missed'})"
     print(line)
 
@@ -232,20 +254,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=200, help="of a run for speed, a worker")
     parser.add_argument("--long", type=int, default=5000, help="of the run for memory; 0 skips it")
     parser.add_argument("--size", type=int, default=TARGET_SIZE_PX, help="of the picture, pixels")
+    parser.add_argument("--generator", choices=sorted(TARGET_PER_S), default="builtin")
+    parser.add_argument("--cores", type=int, default=1, help="a worker")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="beside each other")
     given = parser.parse_args(arguments)
+    spec = pipeline_spec(given.size, given.generator)
     report_machine()
     folder = Path(tempfile.mkdtemp(prefix="synthforge-pipeline-"))
     try:
-        for num_workers in (1, 2):
-            if num_workers > len(os.sched_getaffinity(0)):
+        for num_workers in given.workers:
+            if num_workers * given.cores > len(os.sched_getaffinity(0)):
                 print(f"{num_workers} workers: left out, there are not as many cores")
                 continue
-            runs = run_workers(num_workers, given.samples, given.size, folder / str(num_workers))
+            place = folder / str(num_workers)
+            runs = run_workers(num_workers, given.samples, spec, place, given.cores)
             if num_workers == 1:
                 report_stages(runs[0])
-            report_speed(runs, given.size)
+            report_speed(runs, spec, given.cores)
         if given.long:
-            report_memory(run_workers(1, given.long, given.size, folder / "long")[0])
+            report_memory(run_workers(1, given.long, spec, folder / "long", given.cores)[0])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0

@@ -30,13 +30,15 @@ from synthforge.shards import (
 from synthforge.storage import Storage, open_storage
 from synthforge.urls import UrlError, canonical_url, is_under
 from workers.assets.snapshot import AssetSnapshot
+from workers.device import device_model
 from workers.encoding import EncodedSample, LabelledFace, encode_face
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream, PlanError
-from workers.fingerprint import cpu_model, fingerprint
+from workers.fingerprint import fingerprint
 from workers.flight_recorder import FlightRecorder
 from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator, read_hashes
+from workers.heap import trim_heap
 from workers.one_thread import one_thread
 from workers.preview_maker import make_preview
 from workers.raster.select import Backend
@@ -150,7 +152,7 @@ class ShardWorker:
         assets = AssetSnapshot.of(self._settings.assets_url)
         with one_thread():  # its many small tensors only wait for more
             open_generator(generator, assets)
-        return fingerprint(read_hashes(assets), self._settings.backend, cpu_model())
+        return fingerprint(read_hashes(assets), self._settings.backend, device_model())
 
     def make(self, lease: Lease) -> Progress:
         """Render, label, judge, encode and write the shard of a lease to a local tar.
@@ -165,6 +167,7 @@ class ShardWorker:
             self._check_fence(lease)
             with self._turn.held(), one_thread():
                 self._made[lease.token] = self._make(lease, _plan_of(lease), execution)
+            trim_heap()
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:
             self._executions.pop(lease.token, None)
             what = f"{type(error).__name__}: {error}"

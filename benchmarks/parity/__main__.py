@@ -20,6 +20,7 @@ KINDS: dict[str, str] = {
     "flame": "benchmarks.parity.flame",
     "annotations": "benchmarks.parity.annotations",
     "next3d": "benchmarks.parity.next3d",
+    "next3d-cuda": "benchmarks.parity.next3d_cuda",
 }
 """Kind to the module whose `checks(directory)` yields a `Check` each."""
 

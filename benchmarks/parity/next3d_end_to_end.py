@@ -32,6 +32,7 @@ from workers.generators.next3d.sampling import VolumeDraws
 from workers.generators.next3d.views import view_rotations
 
 Array = NDArray[Any]
+CPU = torch.device("cpu")
 
 TOLERANCE = 2e-4
 """Of features, image and depth."""
@@ -58,14 +59,15 @@ class Recording:
     path: Path
     io: Mapping[str, Array]
     meta: Mapping[str, Any]
+    device: torch.device
 
     @classmethod
-    def at(cls, path: Path) -> Recording:
+    def at(cls, path: Path, device: torch.device = CPU) -> Recording:
         """Read NAME_io.npz and NAME_meta.json."""
         with np.load(path, allow_pickle=False) as file:
             io = dict(file)
         meta = path.with_name(path.name.replace("_io.npz", "_meta.json"))
-        return cls(path, io, json.loads(meta.read_text()))
+        return cls(path, io, json.loads(meta.read_text()), device)
 
     @property
     def stem(self) -> str:
@@ -76,7 +78,7 @@ class Recording:
         return self.path.with_name(f"{self.stem}_synthforge_variant.npz")
 
     def __getitem__(self, key: str) -> Tensor:
-        return torch.from_numpy(np.asarray(self.io[key]))
+        return torch.from_numpy(np.asarray(self.io[key])).to(self.device)
 
     def weights(self, wiring: Wiring) -> Next3DWeights:
         """The recorded weights; float16 and uint16 arrays are exact."""
@@ -96,7 +98,7 @@ class Recording:
         batch = len(self.io["z"])
         if kind == "det":
             return VolumeDraws.deterministic(
-                batch, num_rays, rendering.num_coarse, rendering.num_fine, torch.device("cpu")
+                batch, num_rays, rendering.num_coarse, rendering.num_fine, self.device
             )
         return VolumeDraws(
             stratified=self["u_stratified"].float().view(batch, num_rays, -1),
@@ -119,7 +121,7 @@ def subsampled(full: Array, recorded: Array) -> Array:
 def checks(recording: Recording) -> Iterator[Check]:
     """Check one recorded run, and SynthForge's variant of it where there is one."""
     with torch.inference_mode():
-        network = build_network(recording.weights("three-plane"))
+        network = build_network(recording.weights("three-plane"), device=recording.device)
         spec = recording.meta["spec"]
         ws = network.mapping(
             recording["z"], recording["c_cond"], psi=spec["psi"], cutoff=spec["cut"]
@@ -137,24 +139,29 @@ def checks(recording: Recording) -> Iterator[Check]:
 
 def _check_drawing(r: Recording, identity: Identity, drawing: PlaneDrawing) -> Iterator[Check]:
     heads, file = drawing.views, r.path.name
-    face_id = torch.stack([part.face_id for part in heads.fragments]).numpy()
+    face_id = torch.stack([part.face_id for part in heads.fragments]).cpu().numpy()
     covered = face_id >= 0
     exact = {
-        "view_matrix": view_rotations(ALL_VIEWS, torch.device("cpu"))[:, None].numpy(),
-        "lm2d": heads.landmarks.numpy(),
-        "mouth_boxes": drawing.boxes.numpy(),
+        "view_matrix": view_rotations(ALL_VIEWS, CPU)[:, None].cpu().numpy(),
+        "lm2d": heads.landmarks.cpu().numpy(),
+        "mouth_boxes": drawing.boxes.cpu().numpy(),
         "pix_to_face": face_id,
         "vismask": np.packbits(covered, axis=-1),
-        "alpha_masked": heads.masked_alpha.numpy(),
-        "alpha_filled": heads.alpha.numpy(),
-        "alpha_planes": drawing.alpha[:, :, 0].numpy(),
-        "zbuf": torch.stack([part.z for part in heads.fragments]).numpy(),
-        "raster_uv": heads.uv.permute(0, 1, 4, 2, 3).numpy(),
+        "alpha_masked": heads.masked_alpha.cpu().numpy(),
+        "alpha_filled": heads.alpha.cpu().numpy(),
+        "alpha_planes": drawing.alpha[:, :, 0].cpu().numpy(),
+        "zbuf": torch.stack([part.z for part in heads.fragments]).cpu().numpy(),
+        "raster_uv": heads.uv.permute(0, 1, 4, 2, 3).cpu().numpy(),
     }
     for key in (key for key in exact if key in r.io):
         yield count_unequal(file, key, _like(exact[key], r.io[key]), r.io[key])
     if "bary" in r.io:
-        bary = torch.stack([part.bary for part in heads.fragments]).permute(0, 1, 4, 2, 3).numpy()
+        bary = (
+            torch.stack([part.bary for part in heads.fragments])
+            .permute(0, 1, 4, 2, 3)
+            .cpu()
+            .numpy()
+        )
         empty = np.broadcast_to(~covered[:, :, None], bary.shape)
         ours = np.where(empty, -1.0, bary)  # the published rasteriser leaves -1 where nothing is
         yield count_unequal(file, "bary", subsampled(ours, r.io["bary"]), r.io["bary"])
@@ -170,11 +177,11 @@ def _check_drawing(r: Recording, identity: Identity, drawing: PlaneDrawing) -> I
         "blended_planes": drawing.planes.flatten(1, 2),
     }
     for key, value in steps.items():
-        yield from _layer_checks(r, key, value.numpy())
+        yield from _layer_checks(r, key, value.cpu().numpy())
     if "stitch_in_mouth_crop0" in r.io:
         crop = r.io["stitch_in_mouth_crop0"]
         row0, row1, col0, col1 = (max(int(side), 0) for side in drawing.boxes[0])
-        ours = drawing.stitch_in[0, : len(crop), row0:row1, col0:col1].numpy()
+        ours = drawing.stitch_in[0, : len(crop), row0:row1, col0:col1].cpu().numpy()
         yield _layer_check(file, "stitch_in_mouth_crop0", ours, crop)
 
 
@@ -224,13 +231,13 @@ class Rendering:
         """Render with the depth range of the whole batch, as published."""
         picture = network.render(planes, camera, draws, resolution=resolution, depth_range="batch")
         return cls(
-            features=picture.features.numpy(),
-            depth=picture.ray_depth.numpy(),
-            opacity=picture.opacity[:, 0].numpy(),
-            coarse_depths=picture.rays.coarse_depths.numpy(),
-            coarse_densities=picture.rays.coarse_densities.numpy(),
-            fine_depths=picture.rays.fine_depths.numpy(),
-            image=network.upscale(planes, picture.features).numpy(),
+            features=picture.features.cpu().numpy(),
+            depth=picture.ray_depth.cpu().numpy(),
+            opacity=picture.opacity[:, 0].cpu().numpy(),
+            coarse_depths=picture.rays.coarse_depths.cpu().numpy(),
+            coarse_densities=picture.rays.coarse_densities.cpu().numpy(),
+            fine_depths=picture.rays.fine_depths.cpu().numpy(),
+            image=network.upscale(planes, picture.features).cpu().numpy(),
         )
 
     def moved(self, others: list[Rendering], name: str) -> Array:
@@ -261,7 +268,8 @@ def _with_nudges(
     nudged = [
         replace(
             planes,
-            table=planes.table + size * torch.randn(planes.table.shape, generator=generator),
+            table=planes.table
+            + size * torch.randn(planes.table.shape, generator=generator).to(planes.table.device),
         )
         for _ in range(NUM_NUDGES)
     ]
@@ -331,9 +339,9 @@ def _check_rays(r: Recording, side: int) -> Iterator[Check]:
     origins, directions = pixel_rays(
         camera[:, :16].view(-1, 4, 4), camera[:, 16:].view(-1, 3, 3), side
     )
-    yield largest(r.path.name, "ray_origins", origins, r.io["ray_origins"], tolerance=0)
+    yield largest(r.path.name, "ray_origins", origins.cpu(), r.io["ray_origins"], tolerance=0)
     recorded = r.io["ray_directions"]
-    thinned = _every(directions.numpy(), recorded)
+    thinned = _every(directions.cpu().numpy(), recorded)
     yield largest(r.path.name, "ray_directions", thinned, recorded, tolerance=2e-7)
 
 
@@ -374,7 +382,7 @@ def _check_variant(r: Recording) -> Iterator[Check]:
     file = r.variant_path.name
     with np.load(r.variant_path, allow_pickle=False) as recorded:
         theirs = dict(recorded)
-    network = build_network(r.weights("front-plane"))
+    network = build_network(r.weights("front-plane"), device=r.device)
     spec, side = r.meta["spec"], network.config.neural_resolution
     ws = network.mapping(r["z"], r["c_cond"], psi=spec["psi"], cutoff=spec["cut"])
     planes = network.dress(network.identity(ws, spec["noise"]), r["v"])
@@ -383,9 +391,17 @@ def _check_variant(r: Recording) -> Iterator[Check]:
     raw = ours.features[:, :3], ours.moved(others, "features")[:, :3]
     yield _conditioned(file, "image_s4", *image, theirs["image_s4"])
     yield _conditioned(file, "image_raw", *raw, theirs["image_raw"])
-    double = network.render(
-        planes, r["c"], r.draws("det", network, 2 * side), resolution=2 * side, depth_range="batch"
-    ).ray_depth.numpy()
+    double = (
+        network.render(
+            planes,
+            r["c"],
+            r.draws("det", network, 2 * side),
+            resolution=2 * side,
+            depth_range="batch",
+        )
+        .ray_depth.cpu()
+        .numpy()
+    )
     key = f"image_depth_{2 * side}"
     yield largest(file, key, double, theirs[key], tolerance=TOLERANCE)
     sigma = next((name for name in theirs if name.startswith("nerf_sigma_s")), None)

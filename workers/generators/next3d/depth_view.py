@@ -51,8 +51,8 @@ def view_of(rays: RenderedRays, camera: Camera, margin_m: float, *, is_learnt: b
         margin_m: see `VolumeView`; so too is_learnt.
     """
     side = math.isqrt(rays.march.weights.shape[1])
-    ray_depth = median_ray_depth(rays)[0].view(side, side).numpy()
-    opacity = rays.march.opacity[0].view(side, side).numpy()
+    ray_depth = median_ray_depth(rays)[0].view(side, side).cpu().numpy()
+    opacity = rays.march.opacity[0].view(side, side).cpu().numpy()
     z_m = (ray_depth * _cosines(camera, side) * METRES_PER_UNIT).astype(np.float32)
     size = (camera.width_px, camera.height_px)
     opaque = np.clip(cv2.resize(opacity, size, interpolation=cv2.INTER_LINEAR), 0, 1)

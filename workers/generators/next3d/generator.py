@@ -153,11 +153,11 @@ class Next3DGenerator:
         camera = volume_camera(face.camera, self._network.config)
         with torch.inference_mode():
             draws = VolumeDraws.deterministic(
-                1, side * side, rendering.num_coarse, rendering.num_fine, camera.params.device
+                1, side * side, rendering.num_coarse, rendering.num_fine, self._network.device
             )
             seen = self._network.render(
                 self._planes(face, head, camera),
-                camera.params,
+                camera.params.to(self._network.device),
                 draws,
                 resolution=side,
                 ray_shift=camera.ray_shift,
@@ -183,9 +183,10 @@ class Next3DGenerator:
             config.neural_resolution**2,
             config.rendering.num_coarse,
             config.rendering.num_fine,
-            camera.params.device,
+            self._network.device,
         )
-        seen = self._network.render(planes, camera.params, draws, ray_shift=camera.ray_shift)
+        params = camera.params.to(self._network.device)
+        seen = self._network.render(planes, params, draws, ray_shift=camera.ray_shift)
         image = self._network.upscale(planes, seen.features)
         size = (face.camera.height_px, face.camera.width_px)
         if tuple(image.shape[-2:]) != size:

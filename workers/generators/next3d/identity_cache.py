@@ -102,7 +102,10 @@ class IdentityCache:
         """
         key = _digest(request.key.encode(), vertices)
         return self._planes.get(
-            key, lambda: self._network.dress(self.identity(request), vertices[None])
+            key,
+            lambda: self._network.dress(
+                self.identity(request), vertices[None].to(self._network.device)
+            ),
         )
 
     def batch(self, requests: Sequence[IdentityRequest], vertices: Sequence[Tensor]) -> DrawnPlanes:
@@ -117,8 +120,8 @@ class IdentityCache:
 
     def _draw_identity(self, request: IdentityRequest) -> Identity:
         ws = self._network.mapping(
-            request.z[None],
-            request.conditioning_camera[None],
+            request.z[None].to(self._network.device),
+            request.conditioning_camera[None].to(self._network.device),
             psi=request.truncation_psi,
             cutoff=request.truncation_cutoff,
         )

@@ -177,6 +177,11 @@ class Next3DNetwork(nn.Module):
             PLANE_CHANNELS, PLANE_CHANNELS, lr_multiplier=config.decoder_lr_multiplier
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
     def prepare(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         """Move to a device and lay the weights out in `dtype`; once, after loading."""
         self.to(device)

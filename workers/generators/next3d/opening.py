@@ -19,6 +19,7 @@ from synthforge.jobs import Generator
 from synthforge.shards import GeneratorInfo
 from workers.assets.loading import AssetLoader, shared_loader
 from workers.assets.snapshot import AssetSnapshot
+from workers.device import render_device
 from workers.generators.next3d import heads
 from workers.generators.next3d.calibration import read_calibration
 from workers.generators.next3d.checkpoint import Next3DWeights, build_network, untrained_weights
@@ -161,4 +162,4 @@ def _info(entries: Sequence[AssetEntry], versions: dict[str, str]) -> GeneratorI
 
 def _network(weights: Next3DWeights) -> Next3DNetwork:
     with torch.inference_mode():
-        return build_network(weights)
+        return build_network(weights, device=render_device())
