@@ -79,12 +79,12 @@ LIP_CONTACT: Curve = [
 ]
 
 BROW_CENTRE: Curve = [
-    (14.5, 49.6),
-    (20.0, 51.2),
-    (28.0, 53.4),
-    (38.0, 55.2),
-    (48.5, 53.0),
-    (59.5, 45.2),
+    (14.5, 47.6),
+    (20.0, 48.8),
+    (28.0, 50.7),
+    (38.0, 52.3),
+    (48.5, 50.2),
+    (59.5, 43.0),
 ]
 BROW_HALF_THICKNESS = [2.7, 3.7, 4.0, 3.5, 2.7, 1.6]
 NUM_BROW_SEGMENTS = 12
@@ -159,15 +159,22 @@ def brow_centre() -> Floats:
 def brow_outline() -> tuple[Floats, Floats]:
     """Upper and lower edge, (N + 1, 2) each, inner to outer, meeting in one point at the tail."""
     centre = brow_centre()
+    upper, lower = brow_line(1.0), brow_line(-1.0)
+    upper[-1] = lower[-1] = centre[-1]
+    return upper, lower
+
+
+def brow_line(share: float) -> Floats:
+    """(N + 1, 2) along the brow: -1 is its lower edge, 0 its centre, 1 its upper edge."""
+    centre = brow_centre()
     tangent = np.gradient(centre, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
     at = np.linspace(0.0, 1.0, len(centre))
     knots = np.linspace(0.0, 1.0, len(BROW_HALF_THICKNESS))
     half = np.interp(at, knots, BROW_HALF_THICKNESS)[:, None]
-    upper, lower = centre + normal * half, centre - normal * half
-    upper[-1] = lower[-1] = centre[-1]
-    return upper, lower
+    out: Floats = centre + share * normal * half
+    return out
 
 
 def nostril_loop() -> Floats:

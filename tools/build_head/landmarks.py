@@ -20,7 +20,7 @@ LEFT_TO_RIGHT = {
     46: 41, 47: 40, 52: 50, 53: 49, 54: 48, 55: 59, 56: 58, 63: 61, 64: 60, 65: 67,
 }  # fmt: skip
 # Frontal (x, y), mm, of the points under the nose: nostril bases, subnasale.
-NOSE_BASE = {33: (0.0, -16.2), 34: (7.4, -14.9), 35: (12.6, -13.6)}
+NOSE_BASE = {33: (0.0, -17.6), 34: (7.4, -16.8), 35: (12.6, -15.6)}
 # From the lids' edges outward: at the very edge a pixel beside the point would see the eyeball.
 LID_SKIN_MM = 0.8
 # x (mm) of the points of the upper and of the lower lip: at the vermilion border, where lips meet.
@@ -28,7 +28,8 @@ LIP_BORDER_X = ({51: 0.0, 52: 6.6, 53: 18.3}, {57: 0.0, 56: 9.5, 55: 17.9})
 LIP_CONTACT_X = ({62: 0.0, 63: 8.8}, {66: 0.0, 65: 8.8})
 BORDER_SHARE = 0.3  # of the way from the border to the first row of the lip's roll
 CONTACT_SHARE = 0.25  # of the way from where the lips meet to their wet row
-NOSE_RIDGE_Y = {27: 30.0, 28: 18.6, 29: 6.6, 30: -6.2}
+NOSE_RIDGE_Y = {27: 28.6, 28: 15.8, 29: 2.8, 30: -8.4}
+BROW_LINE = 0.75  # of the way from the brow's centre to its upper edge
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,10 @@ def inner_landmarks(locator: Locator) -> list[OnMesh]:
     """iBUG points 17..67."""
     sets = locator.mesh.sets
     n = anatomy.NUM_LID_SEGMENTS
-    brow = sets["brow_centre"]
+    brow = anatomy.brow_line(BROW_LINE)
     point: dict[int, OnMesh] = {}
     for i, share in zip(range(22, 27), (0.04, 0.26, 0.5, 0.75, 1.0), strict=True):
-        point[i] = locator.along(brow, share)
+        point[i] = locator.in_front(_at_share(brow, share))
     for i, y in NOSE_RIDGE_Y.items():
         point[i] = locator.along_axis(sets["midline_top"], 1, y)
     for i, xy in NOSE_BASE.items():
