@@ -12,13 +12,14 @@ OBJECT_STORE_BYTES: Final = 128 * 1024 * 1024  # leases and records travel throu
 
 
 @contextmanager
-def ray_cluster(address: str | None, num_cpus: int) -> Iterator[None]:
+def ray_cluster(address: str | None, num_cpus: int, num_gpus: int | None = None) -> Iterator[None]:
     """Hold a connection to a cluster for the length of the block.
 
     Args:
         address: of a running cluster, as `ray.init` takes it; None starts one on this machine
             that nobody else can use and that ends with the block, or with this process.
         num_cpus: of the cluster that is started.
+        num_gpus: of the cluster that is started; None takes those that Ray finds.
     """
     prepare_environment(address)
     import ray  # noqa: PLC0415 - reads the environment when it is imported
@@ -28,6 +29,7 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[None]:
             ray.init(
                 address="local",  # not a cluster that happens to run on this machine
                 num_cpus=num_cpus,
+                num_gpus=num_gpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=True,

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from synthforge.client import Client
 from synthforge.keys import KEY_FILE_VARIABLE
-from tests.end_to_end.engine import Engine, Made, small_spec
+from tests.end_to_end.engine import Engine, Made, make, small_spec
 from tools.s3_server import S3Server
 from workers.ray_runtime import ray_cluster
 
@@ -30,7 +31,7 @@ def ray_on_this_machine(s3_server: S3Server, key: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3_server.environment().items():
             patch.setenv(name, value)
-        with ray_cluster(None, num_cpus=2):
+        with ray_cluster(None, num_cpus=2, num_gpus=1):  # one that is only counted
             yield
 
 
@@ -40,6 +41,13 @@ def engine(ray_on_this_machine: None, key: str, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="package")
-def undisturbed(engine: Engine) -> Made:
+def warm(engine: Engine) -> Iterator[Client]:
+    """A service whose pool keeps one actor, for all tests that need no other."""
+    with engine.running() as client:
+        yield client
+
+
+@pytest.fixture(scope="package")
+def undisturbed(warm: Client) -> Made:
     """The small job as one worker makes it."""
-    return engine.run(small_spec())
+    return make(warm, small_spec())

@@ -56,6 +56,17 @@ class Made:
         return self.manifest.digest
 
 
+def make(client: Client, spec: JobSpec, meanwhile: Callable[[str], None] | None = None) -> Made:
+    """Make a dataset; `meanwhile` is called with the job's id while it is made."""
+    job = client.submit(spec)
+    if meanwhile is not None:
+        meanwhile(job.id)
+    status = client.wait(job.id)
+    assert status.state is JobState.SUCCEEDED, status.reason
+    document = open_storage(status.output_url).get_bytes(MANIFEST_NAME)
+    return Made(status.output_url, Manifest.model_validate_json(document))
+
+
 class Engine:
     """Runs jobs through POST, leases, actors, store and manifest.
 
@@ -79,29 +90,33 @@ class Engine:
         self._key = key
         self._num_services = 0
 
-    def run(
+    @contextmanager
+    def running(
         self,
-        spec: JobSpec,
-        *,
         num_workers: int = 1,
+        *,
         chunks_in_flight: int = 2,
-        meanwhile: Callable[[Client, str], None] | None = None,
+        gpus_per_worker: float = 0.0,
         actor_class: type[Actor] | None = None,
-    ) -> Made:
-        """Make a dataset; `meanwhile` is called with the job's id while it is made."""
-        with self.service() as (url, settings), Client(url) as client:
-            job = client.submit(spec)
-            with self.pool(url, settings, num_workers, chunks_in_flight, actor_class=actor_class):
-                if meanwhile is not None:
-                    meanwhile(client, job.id)
-                status = client.wait(job.id)
-        assert status.state is JobState.SUCCEEDED, status.reason
-        document = open_storage(status.output_url).get_bytes(MANIFEST_NAME)
-        return Made(status.output_url, Manifest.model_validate_json(document))
+    ) -> Iterator[Client]:
+        """Hold a service and a pool with so many actors."""
+        with (
+            self.service() as (url, settings),
+            Client(url) as client,
+            self.pool(
+                url,
+                settings,
+                num_workers,
+                chunks_in_flight=chunks_in_flight,
+                gpus_per_worker=gpus_per_worker,
+                actor_class=actor_class,
+            ),
+        ):
+            yield client
 
     @contextmanager
     def service(self) -> Iterator[tuple[str, Settings]]:
-        """Run a service with a database of its own."""
+        """Run a service with a database and, without a prefix, a folder of its own."""
         self._num_services += 1
         folder = self._folder / f"service-{self._num_services}"
         folder.mkdir()
@@ -128,7 +143,9 @@ class Engine:
         url: str,
         settings: Settings,
         num_workers: int,
+        *,
         chunks_in_flight: int = 2,
+        gpus_per_worker: float = 0.0,
         bounds: Bounds | None = None,
         actor_class: type[Actor] | None = None,
     ) -> Iterator[None]:
@@ -145,7 +162,13 @@ class Engine:
         stop = threading.Event()
         with Client(url, retry_for_s=0) as client:
             fixed = Bounds(least=num_workers, most=num_workers, idle_s=60)
-            wanted = PoolSettings("test-pool", worker, bounds or fixed, cpus_per_worker=0.5)
+            wanted = PoolSettings(
+                name="test-pool",
+                worker=worker,
+                bounds=bounds or fixed,
+                cpus_per_worker=0.5,
+                gpus_per_worker=gpus_per_worker,
+            )
             pool = Pool(wanted, client, actor_class or actors.Actor)
             thread = threading.Thread(target=pool.run, args=(stop,))
             thread.start()
@@ -156,14 +179,14 @@ class Engine:
                 thread.join()
 
 
-def actors_of_this_process() -> list[int]:
-    """Return the process ids of the shard workers that Ray runs for this process."""
+def actors_of_this_process(name: str) -> list[int]:
+    """Return the process ids of the actors of a class that Ray runs for this process."""
     found = []
     for pid in descendants(os.getpid()):
         try:
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if title.startswith(b"ray::Actor"):
+        if title.startswith(f"ray::{name}".encode()):
             found.append(pid)
     return found

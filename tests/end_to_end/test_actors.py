@@ -12,6 +12,7 @@ import httpx
 
 from synthforge.client import Client
 from synthforge.jobs import JobState
+from synthforge.storage import open_storage
 from tests.end_to_end.engine import Engine, actors_of_this_process, small_spec
 from workers.scaling import Bounds
 from workers.shard_worker import WorkerSettings
@@ -25,19 +26,24 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def test_a_pool_has_actors_while_there_is_work_and_none_without(engine: Engine) -> None:
+    from workers import actors  # noqa: PLC0415 - Ray reads its environment
+
+    class Passing(actors.Actor):
+        """By this name the test finds them."""
+
     bounds = Bounds(least=0, most=2, idle_s=0.3)
     with (
         engine.service() as (url, settings),
         Client(url) as client,
-        engine.pool(url, settings, 0, bounds=bounds),
+        engine.pool(url, settings, 0, bounds=bounds, actor_class=Passing),
     ):
         until(lambda: bool(client.pools()))
         assert client.pools()[0]["fingerprint"] is None
-        assert actors_of_this_process() == []
+        assert actors_of_this_process("Passing") == []
         job = client.submit(small_spec(seed=11, count=1))
         assert client.wait(job.id).state is JobState.SUCCEEDED
         assert client.pools()[0]["fingerprint"] is not None
-        until(lambda: not actors_of_this_process())
+        until(lambda: not actors_of_this_process("Passing"))
 
 
 def test_a_shard_whose_sample_kills_three_actors_is_set_aside_and_no_other_shard(
@@ -59,28 +65,37 @@ def test_a_shard_whose_sample_kills_three_actors_is_set_aside_and_no_other_shard
 
             FaceMaker.propose = die_at_the_sample  # type: ignore[assignment]
 
-    with engine.service() as (url, settings), Client(url) as client:
+    with engine.running(actor_class=Poisoned) as client:
         job = client.submit(small_spec(seed=12, count=12))
-        with engine.pool(url, settings, 1, actor_class=Poisoned):
-            ended = client.wait(job.id)
+        ended = client.wait(job.id)
     assert ended.state is JobState.FAILED
     assert str(ended.reason).startswith("shard train-000001 was set aside: its worker died 3 times")
     assert ended.shards.set_aside == 1, "a neighbour on its way to the store was blamed"
+    shards = open_storage(ended.output_url).list_objects()
+    assert any("train-000000" in item.key for item in shards), "the others are intact"
 
 
 def test_an_actor_that_is_told_to_leave_says_nothing_against_its_shard(
     engine: Engine, key: str
 ) -> None:
     bearer = {"Authorization": f"Bearer {key}"}
-    with engine.service() as (url, settings), Client(url) as client:
+    from workers import actors  # noqa: PLC0415 - Ray reads its environment
+
+    class PutOut(actors.Actor):
+        """By this name the test finds it."""
+
+    with (
+        engine.service() as (url, settings),
+        Client(url) as client,
+        engine.pool(url, settings, 1, actor_class=PutOut),
+    ):
         job = client.submit(small_spec(seed=13, count=600, output={"samples_per_shard": 600}))
-        with engine.pool(url, settings, 1):
-            until(lambda: client.get(job.id).shards.leased > 0)
-            time.sleep(0.2)
-            (actor,) = actors_of_this_process()
-            os.kill(actor, signal.SIGTERM)
-            time.sleep(0.2)  # as a scheduler gives before it kills
-            os.kill(actor, signal.SIGKILL)
-            until(lambda: 'leases_returned_total{reason="interrupted"} 1.0'
-                  in httpx.get(f"{url}/metrics", headers=bearer).text)  # fmt: skip
+        until(lambda: client.get(job.id).shards.leased > 0)
+        time.sleep(0.2)
+        (actor,) = actors_of_this_process("PutOut")
+        os.kill(actor, signal.SIGTERM)
+        time.sleep(0.2)  # as a scheduler gives before it kills
+        os.kill(actor, signal.SIGKILL)
+        until(lambda: 'leases_returned_total{reason="interrupted"} 1.0'
+              in httpx.get(f"{url}/metrics", headers=bearer).text)  # fmt: skip
         client.cancel(job.id)

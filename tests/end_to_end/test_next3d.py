@@ -11,7 +11,7 @@ from synthforge.jobs import ANNOTATIONS, JobSpec, parse_job_spec
 from synthforge.shards import SUMMARY_NAMES
 from synthforge.storage import open_storage
 from synthforge.verification import verify_dataset
-from tests.end_to_end.engine import Engine, Made
+from tests.end_to_end.engine import Engine, Made, make
 from tests.end_to_end.test_same_bytes import samples
 from tests.workers.next3d.registry import mini_flame
 from tools.s3_server import S3Server
@@ -49,7 +49,8 @@ def next3d_engine(
 
 @pytest.fixture(scope="module")
 def made(next3d_engine: Engine) -> Made:
-    return next3d_engine.run(spec())
+    with next3d_engine.running() as client:
+        return make(client, spec())
 
 
 def test_an_untrained_job_makes_a_dataset_that_verifies(made: Made) -> None:
@@ -78,9 +79,8 @@ def test_a_sample_made_again_has_the_shards_bytes(
         assert files[f"{sample.key}.{suffix}"] == data
 
 
-@pytest.mark.parametrize(("num_workers", "chunks_in_flight"), [(2, 4), (1, 1)])
 def test_neither_workers_nor_chunks_in_flight_change_the_digest(
-    next3d_engine: Engine, made: Made, num_workers: int, chunks_in_flight: int
+    next3d_engine: Engine, made: Made
 ) -> None:
-    again = next3d_engine.run(spec(), num_workers=num_workers, chunks_in_flight=chunks_in_flight)
-    assert again.digest == made.digest
+    with next3d_engine.running(2, chunks_in_flight=4) as client:
+        assert make(client, spec()).digest == made.digest

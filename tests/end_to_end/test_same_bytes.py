@@ -6,6 +6,7 @@ import os
 import signal
 import tarfile
 import time
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from synthforge.cli import app
 from synthforge.client import Client
 from synthforge.storage import open_storage
 from synthforge.verification import verify_dataset
-from tests.end_to_end.engine import Engine, Made, actors_of_this_process, small_spec
+from tests.end_to_end.engine import Engine, Made, actors_of_this_process, make, small_spec
 from workers.regenerate import regenerate
 
 
@@ -41,30 +42,38 @@ def test_a_dataset_verifies(undisturbed: Made) -> None:
     assert any(shard.rejected for shard in undisturbed.manifest.shards), "the gate was not tried"
 
 
-def test_two_workers_make_the_same_digest_as_one(engine: Engine, undisturbed: Made) -> None:
-    assert engine.run(small_spec(), num_workers=2).digest == undisturbed.digest
+@pytest.fixture(scope="module")
+def two_workers(engine: Engine) -> Iterator[Client]:
+    from workers import actors  # noqa: PLC0415 - Ray reads its environment
+
+    class Mortal(actors.Actor):
+        """By this name the tests find the two of this pool."""
+
+    with engine.running(2, chunks_in_flight=4, gpus_per_worker=0.5, actor_class=Mortal) as client:
+        yield client
 
 
-@pytest.mark.parametrize("chunks_in_flight", [1, 4])
-def test_chunks_in_flight_do_not_change_the_digest(
-    engine: Engine, undisturbed: Made, chunks_in_flight: int
-) -> None:
-    made = engine.run(small_spec(), chunks_in_flight=chunks_in_flight)
-    assert made.digest == undisturbed.digest
+def test_two_workers_make_the_same_digest_as_one(two_workers: Client, undisturbed: Made) -> None:
+    import ray  # noqa: PLC0415 - reads its environment
+
+    while len(actors_of_this_process("Mortal")) < 2:
+        time.sleep(0.05)
+    assert ray.available_resources().get("GPU", 0) == 0, "the two share the one GPU"
+    assert make(two_workers, small_spec()).digest == undisturbed.digest
 
 
-def test_two_killed_actors_do_not_change_the_digest(engine: Engine, undisturbed: Made) -> None:
+def test_two_killed_actors_do_not_change_the_digest(two_workers: Client, undisturbed: Made) -> None:
     killed: list[int] = []
 
-    def kill_twice(client: Client, job_id: str) -> None:
+    def kill_twice(job_id: str) -> None:
         while len(killed) < 2:
-            at_work = [pid for pid in actors_of_this_process() if pid not in killed]
-            if at_work and client.get(job_id).shards.leased:
+            at_work = [pid for pid in actors_of_this_process("Mortal") if pid not in killed]
+            if at_work and two_workers.get(job_id).shards.leased:
                 os.kill(at_work[0], signal.SIGKILL)
                 killed.append(at_work[0])
             time.sleep(0.05)
 
-    made = engine.run(small_spec(), num_workers=2, meanwhile=kill_twice)
+    made = make(two_workers, small_spec(), kill_twice)
     assert len(killed) == 2
     assert made.digest == undisturbed.digest
 
@@ -96,7 +105,7 @@ def test_regenerate_gives_the_bytes_that_the_shard_holds(undisturbed: Made, tmp_
         assert written == {name: files[name] for name in files if name.startswith(f"{index:09d}.")}
 
 
-def test_raising_the_count_changes_no_earlier_sample(engine: Engine, undisturbed: Made) -> None:
-    fewer, more = samples(undisturbed), samples(engine.run(small_spec(count=18)))
+def test_raising_the_count_changes_no_earlier_sample(warm: Client, undisturbed: Made) -> None:
+    fewer, more = samples(undisturbed), samples(make(warm, small_spec(count=18)))
     assert len(more) > len(fewer)
     assert {name: more[name] for name in fewer} == fewer
