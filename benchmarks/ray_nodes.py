@@ -6,10 +6,11 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 OBJECT_STORE_BYTES: Final = 80 << 20
+NUM_STARTS: Final = 5
 
 
 @contextmanager
@@ -40,7 +41,14 @@ def ray_cluster_alone() -> Iterator[Any]:
 
 
 def add_node(cluster: Any) -> Any:
-    """Add a node of one CPU; return it."""
+    """Add a node of one CPU; return it.
+
+    Ray gives a node 30 s to start, which is little on a busy machine: it is tried again. What then
+    starts too late joins the cluster unasked, and ends with this process.
+    """
+    for _ in range(NUM_STARTS - 1):
+        with suppress(Exception):  # Ray raises nothing narrower
+            return cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
     return cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
 
 

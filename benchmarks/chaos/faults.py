@@ -12,7 +12,8 @@ from typing import Final
 from benchmarks.chaos.world import Part
 from synthforge.jobs import JobStatus
 
-WEIGHTS: Final = {"actor": 9, "service": 5, "pool": 3, "node": 3, "store": 4}
+# Of each 30 faults. An actor, and with it a pool or a node, is dear: it loads its kernels anew.
+SHARES: Final = {"actor": 8, "service": 8, "pool": 2, "node": 3, "store": 9}
 LONGEST_GAP_S: Final = 1.5
 BURST_SHARE: Final = 0.25  # of the faults come right after the one before, while that still hurts
 PATIENCE_S: Final = 8.0  # without a commit for so long, the next fault comes all the same
@@ -36,6 +37,7 @@ class Striker:
     num_faults: int
     random: Random
     history: list[Strike] = field(default_factory=list)
+    _deck: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> Counter[str]:
@@ -84,15 +86,25 @@ class Striker:
         for part in self.parts:
             if part.failure is not None:
                 raise RuntimeError(f"{part.name} did not come back") from part.failure
-        weights = [WEIGHTS[part.name] for part in self.parts]
-        while True:
-            (part,) = self.random.choices(self.parts, weights)
-            if part.strike():
-                break
-            time.sleep(0.02)
+        part = self._struck()
         num_done = status.shards.done if status is not None else 0
         state = status.state.value if status is not None else "?"
         self.history.append(Strike(time.monotonic() - started_s, part.name, num_done, state))
+
+    def _struck(self) -> Part:
+        """Kill the next part of a shuffled deck that stands."""
+        if not self._deck:
+            self._deck = [kind for kind, share in SHARES.items() for _ in range(share)]
+            self.random.shuffle(self._deck)
+        while True:
+            for kind in dict.fromkeys(self._deck):
+                alike = [part for part in self.parts if part.name == kind]
+                self.random.shuffle(alike)
+                for part in alike:
+                    if part.strike():
+                        self._deck.remove(kind)
+                        return part
+            time.sleep(0.02)
 
 
 def _seen(look: Callable[[], JobStatus | None], before: JobStatus | None) -> JobStatus | None:
