@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -26,8 +28,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.functions import FunctionElement
 
 SQLITE_BUSY_S: Final = 30.0  # how long one process waits for another's writer
@@ -35,6 +38,8 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Keys of PostgreSQL's advisory locks: any two numbers that only we use.
 _SUBMISSION_LOCK: Final = 0x53796E01
 _MIGRATION_LOCK: Final = 0x53796E02
+_TRUSTED_S: Final = 1.0  # a connection that was used so lately is alive
+_USED_AT: Final = "used_at"
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - it reads as an SQL function
@@ -90,6 +95,13 @@ class Database:
                 "postgresql://HOST/NAME would do"
             )
         self._writing = self.engine.execution_options(writes=True)
+        # PostgreSQL's READ COMMITTED shows each statement the latest state, in a transaction or
+        # not: without one a read is one round trip, not three.
+        self._reading = (
+            self.engine
+            if self._is_sqlite
+            else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         # SQLite's own wait for the writer sleeps in growing steps; threads queue here instead.
         self._writer = threading.Lock() if self._is_sqlite else nullcontext()
 
@@ -100,8 +112,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Read one consistent state."""
-        with self.engine.connect() as connection:
+        """Read: on SQLite one state, on PostgreSQL the latest at each statement."""
+        with self._reading.connect() as connection:
             yield connection
 
     @contextmanager
@@ -160,7 +172,22 @@ def _postgres_engine(url: URL) -> Engine:
     """Speak to PostgreSQL by psycopg 3, whichever driver SQLAlchemy would take by default."""
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=20, max_overflow=20)
+
+    @event.listens_for(engine, "checkout")
+    def _ping_if_idle(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        # The server may have been restarted meanwhile; `pool_pre_ping` would ask every time.
+        if time.monotonic() - record.info.get(_USED_AT, 0.0) > _TRUSTED_S:
+            try:
+                engine.dialect.do_ping(connection)
+            except psycopg.OperationalError as error:
+                raise DisconnectionError from error  # SQLAlchemy opens another one
+
+    @event.listens_for(engine, "checkin")
+    def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_USED_AT] = time.monotonic()
+
+    return engine
 
 
 class _HintedCompiler(SQLiteCompiler):

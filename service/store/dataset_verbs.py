@@ -31,15 +31,10 @@ class DatasetVerbs:
 
     def records(self, job_num: int) -> Iterator[tuple[int, str]]:
         """Yield position and record (JSON) of every committed shard, in order of position."""
-        query = (
-            select(shards.c.position, shards.c.record)
-            .where(shards.c.job_num == job_num, shards.c.kind == "shard", shards.c.state == "done")
-            .order_by(shards.c.position)
-            .execution_options(yield_per=_ROWS_AT_ONCE)
-        )
-        with self._database.read() as connection, connection.execute(query) as rows:
-            for row in rows:
-                yield row.position, row.record
+        after = -1
+        while page := self.records_page(job_num, after, _ROWS_AT_ONCE):
+            yield from page
+            after = page[-1][0]
 
     def records_page(self, job_num: int, after: int, limit: int) -> list[tuple[int, str]]:
         """Read position and record of committed shards behind a position."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, event, inspect, select, text
+from sqlalchemy import delete, event, inspect, make_url, select, text
 
 from service import execution
 from service.database import Database, database_now
@@ -20,6 +20,7 @@ from service.tables import jobs, metadata
 from synthforge.leases import Heartbeat, LeaseReturn, SummaryReport
 from tests.service import driver
 from tests.service.test_store import submit
+from tools.postgres_server import PostgresServer
 
 # Walked in the order in which work is handed out, up to the first job that has some.
 _MAY_BE_SCANNED = ("USING INDEX ix_jobs_leasable",)
@@ -113,6 +114,21 @@ def test_an_idempotency_key_is_known_after_a_restart(database_url: str) -> None:
         made.append(submit(store, name, idempotency_key="k").id)
         store.database.close()
     assert made == ["a", "a"]
+
+
+def test_a_connection_that_died_while_nobody_asked_is_replaced(
+    postgres_url: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.database._TRUSTED_S", 0.0)
+    store = Store(Database(postgres_url))
+    submit(store, "a")
+    with postgres_server.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+            [make_url(postgres_url).database],
+        )
+    assert [job.id for job in store.jobs.page(9)] == ["a"]
+    store.database.close()
 
 
 def _live_a_little(store: Store) -> None:
