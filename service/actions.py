@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.errors import StateConflictError
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 _QUEUED, _RUNNING, _PAUSED = JobState.QUEUED, JobState.RUNNING, JobState.PAUSED
 _FINALIZING, _CANCELLING = JobState.FINALIZING, JobState.CANCELLING

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from service.errors import BodyTooLargeError, InvalidRequestError, UnsupportedMediaTypeError
-from synthforge.jobs import field_errors
+from synthforge.field_errors import field_errors
 
 _T = TypeVar("_T")
 

@@ -28,7 +28,8 @@ from service.messages import (
     WebhookRequest,
 )
 from service.problems import Problem
-from synthforge.jobs import JobSpec, JobStatus
+from synthforge.job_status import JobStatus
+from synthforge.jobs import JobSpec
 from synthforge.keys import CreatedKey, KeyInfo, KeyList, KeyRequest
 from synthforge.leases import (
     Heartbeat,

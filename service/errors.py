@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from synthforge.jobs import FieldError
+from synthforge.field_errors import FieldError
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_URN: Final = "urn:synthforge:problem:"

@@ -20,7 +20,8 @@ from service.planning import total_shards
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
-from synthforge.jobs import JobSpec, SpecError, parse_job_spec
+from synthforge.field_errors import SpecError
+from synthforge.jobs import JobSpec, parse_job_spec
 
 _JOB_ID_BYTES: Final = 8
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from synthforge.distributions import STRICT
-from synthforge.jobs import MAX_COUNT, GeneratorKind, JobStatus
+from synthforge.job_status import JobStatus
+from synthforge.jobs import MAX_COUNT, GeneratorKind
 from synthforge.leases import PoolName
 from synthforge.shards import FingerprintId
 

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from service.store import Store
 from service.store.rows import Granted
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.leases import Report, ShardReport
 
 METRICS_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

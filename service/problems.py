@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.errors import PROBLEM_MEDIA_TYPE, PROBLEM_URN, PROBLEMS, ServiceError, field_error
-from synthforge.jobs import FieldError
+from synthforge.field_errors import FieldError
 
 _LOG: Final = logging.getLogger(__name__)
 RETRY_AFTER_S: Final = 1

@@ -8,7 +8,7 @@ from service.errors import StorageUnavailableError
 from service.objects import StorageFactory
 from service.store import Store
 from service.store.rows import JobRow
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.shards import PARTS_FOLDER, SHARD_FOLDER, ShardRecord, part_key, tally_key
 from synthforge.storage import Storage, StorageError
 

@@ -21,7 +21,8 @@ from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
 from synthforge.assets import AssetError, AssetKind, missing_assets, needed_assets
-from synthforge.jobs import JobSpec, SpecError, parse_job_spec
+from synthforge.field_errors import SpecError
+from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.shards import MANIFEST_NAME
 from synthforge.storage import StorageError, StorageRefused, open_storage
 from synthforge.urls import UrlError, canonical_url, is_under, join_url, without_credentials

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 LIVE_STATES: Final = tuple(state.value for state in JobState if not state.is_final)
 # States in which a pool may be given work; the others have none to give.

@@ -22,7 +22,8 @@ import httpx
 from pydantic import BaseModel
 
 from synthforge.job_events import JobEvent
-from synthforge.jobs import JobSpec, JobState, JobStatus
+from synthforge.job_status import JobState, JobStatus
+from synthforge.jobs import JobSpec
 from synthforge.keys import CreatedKey, KeyInfo, KeyList, KeyRequest, find_key
 from synthforge.leases import (
     Heartbeat,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import BaseModel
 
 from synthforge.distributions import STRICT
-from synthforge.jobs import JobState, SampleCounts, ShardCounts
+from synthforge.job_status import JobState, SampleCounts, ShardCounts
 
 
 class JobEvent(BaseModel):

@@ -1,11 +1,9 @@
-"""What a user asks for: `JobSpec`, and what the service says of a job: `JobStatus`."""
+"""What a user asks for: `JobSpec`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, GetJsonSchemaHandler, ValidationError, model_validator
@@ -13,6 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from synthforge.distributions import STRICT
+from synthforge.field_errors import SpecError, field_errors
 from synthforge.parameters import (
     HEAD_DIRECTIONS,
     Appearance,
@@ -329,91 +328,6 @@ class JobSpec(BaseModel):
         return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
 
 
-class JobState(StrEnum):
-    """Where a job is on its way."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSED = "paused"
-    FINALIZING = "finalizing"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLING = "cancelling"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the job will change no more by itself."""
-        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
-
-
-class SampleCounts(BaseModel):
-    """Samples of a job."""
-
-    model_config = STRICT
-    total: int
-    completed: int
-    rejected: int
-
-
-class ShardCounts(BaseModel):
-    """Shards of a job."""
-
-    model_config = STRICT
-    total: int
-    done: int
-    leased: int
-    set_aside: int
-
-
-class JobStatus(BaseModel):
-    """What the service tells of a job."""
-
-    model_config = STRICT
-    id: str
-    state: JobState
-    reason: str | None = None
-    spec: JobSpec
-    counts: SampleCounts
-    shards: ShardCounts
-    priority: int = 0
-    created_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    output_url: str
-    digest: str | None = None
-    parent: str | None = Field(
-        default=None, description="digest of the dataset that this job adds samples to"
-    )
-    deleted_at: datetime | None = Field(default=None, description="when its dataset was deleted")
-
-
-class FieldError(BaseModel):
-    """One thing wrong with a request: where, what was given, what would do."""
-
-    model_config = STRICT
-    field: str
-    message: str
-    value: str | None = None
-
-
-class SpecError(ValueError):
-    """A job spec that cannot be accepted; `errors` names every field at fault."""
-
-    def __init__(self, errors: list[FieldError]) -> None:
-        self.errors = errors
-        shown = [f"{error.field}: {error.message}{_given(error)}" for error in errors[:MOST_SHOWN]]
-        more = f" (and {len(errors) - MOST_SHOWN} more)" if len(errors) > MOST_SHOWN else ""
-        super().__init__("; ".join(shown) + more)
-
-
-def _given(error: FieldError) -> str:
-    """Name the value at fault, where the message does not yet."""
-    if error.value is None or error.value in error.message or error.field == WHOLE_BODY:
-        return ""
-    return f" (given: {error.value})"
-
-
 def parse_job_spec(document: bytes | str) -> JobSpec:
     """Read a job spec from JSON text.
 
@@ -424,42 +338,6 @@ def parse_job_spec(document: bytes | str) -> JobSpec:
         return JobSpec.model_validate_json(document)
     except ValidationError as error:
         raise SpecError(field_errors(error)) from None
-
-
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """Turn pydantic's findings into ours: a dotted path without the tags of unions."""
-    found = []
-    for item in error.errors(include_url=False):
-        path = _dotted(item["loc"], item.get("ctx", {}).get("field"))
-        message = _MESSAGES.get(item["type"], item["msg"]).removeprefix("Value error, ")
-        shown = _shown(item.get("input"))
-        found.append(FieldError(field=path, message=message, value=shown))
-    return found
-
-
-MOST_SHOWN: Final = 5  # faults in one line
-_MESSAGES: Final = {"extra_forbidden": "no such field (docs/contract.md lists them)"}
-WHOLE_BODY: Final = "(body)"  # the field of what is wrong with a document as a whole
-_UNION_TAGS: Final = {"fixed", "uniform", "normal", "choice", "mixture", "each"}
-
-
-def _dotted(location: tuple[int | str, ...], own_field: str | None) -> str:
-    if own_field:
-        return own_field
-    parts: list[str] = []
-    for index, part in enumerate(location):
-        doubled = part == "per_index" and index and location[index - 1] == "per_index"
-        if part not in _UNION_TAGS and part != "[key]" and not doubled:
-            parts.append(str(part))
-    return ".".join(parts) or WHOLE_BODY
-
-
-def _shown(value: Any) -> str | None:
-    """Return a short form of a refused value; a whole section is not repeated."""
-    if isinstance(value, Mapping) or value is None:
-        return None
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _generator_kind(data: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 from pydantic import ValidationError
 
-from synthforge.jobs import FieldError
+from synthforge.field_errors import FieldError
 
 BLANK: Final = "about:blank"  # RFC 9457: no more is known than the status
 _STALE_LEASE: Final = "urn:synthforge:problem:stale-lease"

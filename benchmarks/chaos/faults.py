@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 
 from benchmarks.chaos.world import Part
-from synthforge.jobs import JobStatus
+from synthforge.job_status import JobStatus
 
 # Of each 30 faults. An actor, and with it a pool or a node, is dear: it loads its kernels anew.
 SHARES: Final = {"actor": 8, "service": 8, "pool": 2, "node": 3, "store": 9}

@@ -19,7 +19,8 @@ from benchmarks.chaos.proxy import Weather, proxy_before
 from benchmarks.chaos.world import Actors, Part, Program, RayNode, Store, free_port
 from benchmarks.ray_nodes import ray_cluster_alone
 from synthforge.client import Client
-from synthforge.jobs import JobSpec, JobStatus, parse_job_spec
+from synthforge.job_status import JobStatus
+from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.refusals import ApiError
 from synthforge.storage import open_storage
 from tools.postgres_server import serve_postgres

@@ -21,7 +21,8 @@ from service.planning import total_shards
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.tables import fingerprints, jobs, shards
-from synthforge.jobs import JobSpec, JobState
+from synthforge.job_status import JobState
+from synthforge.jobs import JobSpec
 from synthforge.leases import SummaryReport
 from synthforge.shards import (
     SHARD_FOLDER,

@@ -18,7 +18,7 @@ from service.documents import json_body
 from service.messages import JobChange, JobExtension
 from service.routes.jobs import JobId, json_response
 from service.store.rows import JobRow
-from synthforge.jobs import JobStatus
+from synthforge.job_status import JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _CHANGE = TypeAdapter(JobChange)

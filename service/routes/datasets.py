@@ -11,7 +11,7 @@ from service import answers, clearing, links, manifests
 from service.context import InContext
 from service.documents import answers as documented
 from service.routes.jobs import JobId, json_response
-from synthforge.jobs import JobStatus
+from synthforge.job_status import JobStatus
 from synthforge.shards import Manifest
 from synthforge.storage import MAX_LINK_S
 

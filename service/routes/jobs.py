@@ -17,7 +17,8 @@ from service.dispatch import call, database_only
 from service.documents import answers as documented
 from service.documents import json_body
 from service.messages import JobPage
-from synthforge.jobs import JobSpec, JobState, JobStatus
+from synthforge.job_status import JobState, JobStatus
+from synthforge.jobs import JobSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

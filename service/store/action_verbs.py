@@ -21,7 +21,7 @@ from service.store.job_verbs import NewJob, insert_job
 from service.store.prefixes import check_prefix_is_free, successor
 from service.store.rows import JobRow, job_row
 from service.tables import IS_CLEARING, jobs, shards
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 _POSITIONS_AT_ONCE: Final = 500
 

@@ -15,7 +15,7 @@ from service.errors import StaleLeaseError, UnknownJobError
 from service.store import usage
 from service.store.rows import JobRow, ShardRow, job_row, shard_row
 from service.tables import events, jobs, shards
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 EVENT_SPACING_S: Final = 1.0  # progress is told at most so often: a million shards, few events
 

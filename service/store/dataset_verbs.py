@@ -10,7 +10,7 @@ from service.database import Database
 from service.store.changes import change_job, lock_job
 from service.store.rows import JobRow, job_row
 from service.tables import fingerprints, jobs, shards
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 _ROWS_AT_ONCE = 1000
 

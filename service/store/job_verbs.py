@@ -16,7 +16,7 @@ from service.store.changes import record_event
 from service.store.prefixes import check_prefix_is_free
 from service.store.rows import EventRow, JobRow, job_row
 from service.tables import events, jobs
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 _INSERT: Final = insert(jobs).returning(jobs)
 _BY_ID: Final = select(jobs).where(jobs.c.id == bindparam("id"))

@@ -17,7 +17,7 @@ from service.store.pool_verbs import fingerprint_id, note_pool, pool_is_noted
 from service.store.rows import Granted, JobRow, LeaseKind, ShardRow, job_row, shard_row
 from service.store.turns import Turn, next_turn
 from service.tables import IS_LEASED, IS_OPEN, LEASABLE_STATES, jobs, shards
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.leases import Heartbeat, LeaseRequest
 
 _TOKEN_BYTES: Final = 18

@@ -15,7 +15,7 @@ from service.database import Transaction
 from service.errors import OutputTakenError, field_error
 from service.store.rows import JobRow, job_row
 from service.tables import jobs
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.urls import parse_url
 
 # A job in these states holds its prefix, until what it left there is deleted.

@@ -15,7 +15,7 @@ from service.store import usage
 from service.store.changes import after_release, change_job, change_shard, lock_held
 from service.store.rows import JobRow, ShardRow
 from service.tables import fingerprints
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.leases import LeaseReturn
 
 # A job that ends otherwise, or has ended, keeps its state when a piece of it cannot be done.

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 from service.database import Database, database_now
 from service.store.rows import JobRow, job_row
 from service.tables import deliveries, events, jobs, shards
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 _FINAL: Final = [state.value for state in JobState if state.is_final]
 _HAS_DATASET: Final = (jobs.c.state == JobState.SUCCEEDED.value) & jobs.c.deleted_at.is_(None)

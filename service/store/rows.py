@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 ShardState = Literal["open", "leased", "done", "set_aside"]
 Clearing = Literal["objects", "dataset"]

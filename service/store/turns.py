@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select
 from service import leasing
 from service.database import database_now
 from service.tables import IS_LEASABLE, IS_LEASED, IS_OPEN, jobs, shards
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 
 _WAS_GIVEN_BACK: Final = exists().where(
     shards.c.job_num == jobs.c.num,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from synthforge.commands.inputs import CommandError, JsonOption, absolute
 from synthforge.console import manifest_lines, note, progress, say
-from synthforge.jobs import field_errors
+from synthforge.field_errors import field_errors
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import NotFound, open_storage
 

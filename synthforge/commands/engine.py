@@ -27,7 +27,8 @@ from synthforge.commands.inputs import (
 )
 from synthforge.commands.jobs import succeeded
 from synthforge.console import progress, say
-from synthforge.jobs import JobSpec, JobStatus
+from synthforge.job_status import JobStatus
+from synthforge.jobs import JobSpec
 from synthforge.keys import KeyRequest, take_key
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from synthforge.client import Client
-from synthforge.jobs import JobSpec, SpecError, parse_job_spec
+from synthforge.field_errors import SpecError
+from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.urls import canonical_url
 
 FAILED: Final = 1

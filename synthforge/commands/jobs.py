@@ -19,7 +19,7 @@ from synthforge.commands.inputs import (
     read_spec,
 )
 from synthforge.console import estimate_lines, note, progress, say
-from synthforge.jobs import JobState, JobStatus
+from synthforge.job_status import JobState, JobStatus
 from synthforge.previews import MAX_SAMPLES, SHEET_NAME
 from synthforge.tar_format import read_tar
 

@@ -20,7 +20,7 @@ from synthforge.commands.inputs import (
     connect,
 )
 from synthforge.console import note, say
-from synthforge.jobs import field_errors
+from synthforge.field_errors import field_errors
 from synthforge.keys import SCOPES, KeyInfo, KeyList, KeyRequest, Scope, read_key_file
 
 _OWNER_ONLY: Final = 0o600

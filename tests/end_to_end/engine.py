@@ -16,7 +16,8 @@ from service.keys import issue
 from service.server import serving
 from service.settings import Settings
 from synthforge.client import Client
-from synthforge.jobs import GENERATOR_KINDS, JobSpec, JobState, parse_job_spec
+from synthforge.job_status import JobState
+from synthforge.jobs import GENERATOR_KINDS, JobSpec, parse_job_spec
 from synthforge.keys import KeyRequest
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import open_storage

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from synthforge.client import Client
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.storage import open_storage
 from tests.end_to_end.engine import Engine, actors_of_this_process, small_spec
 from workers.scaling import Bounds

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from synthforge.client import Client
-from synthforge.jobs import Generator, JobState
+from synthforge.job_status import JobState
+from synthforge.jobs import Generator
 from synthforge.shards import MANIFEST_NAME, Fingerprint
 from synthforge.storage import open_storage
 from synthforge.tar_format import read_tar

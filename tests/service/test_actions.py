@@ -9,7 +9,7 @@ from service.errors import OutputTakenError, StateConflictError
 from service.leasing import Terms
 from service.loops import Committer
 from service.store import Store
-from synthforge.jobs import JobState, JobStatus
+from synthforge.job_status import JobState, JobStatus
 from synthforge.leases import LeaseReturn
 from synthforge.shards import part_key, tally_key
 from synthforge.storage import open_storage

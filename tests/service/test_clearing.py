@@ -6,7 +6,7 @@ import pytest
 
 from service.loops import Clearer
 from service.settings import Settings
-from synthforge.jobs import JobStatus
+from synthforge.job_status import JobStatus
 from synthforge.storage import StorageUnavailable, open_storage
 from synthforge.storage.directory import DirectoryStorage
 from tests.service import driver

@@ -12,7 +12,8 @@ from service import bases, planning
 from service.clearing import clear
 from service.loops import Committer
 from service.planning import Base
-from synthforge.jobs import JobSpec, JobStatus
+from synthforge.job_status import JobStatus
+from synthforge.jobs import JobSpec
 from synthforge.shards import Manifest, staged_key
 from synthforge.storage import open_storage
 from tests.service import driver

@@ -14,7 +14,7 @@ from service.messages import JobPage, PoolList
 from service.objects import storage_under
 from service.settings import Settings
 from service.store import Store
-from synthforge.jobs import JobStatus
+from synthforge.job_status import JobStatus
 from synthforge.leases import ShardPage
 from synthforge.shards import Manifest
 from synthforge.storage import open_storage

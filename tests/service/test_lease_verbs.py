@@ -11,7 +11,7 @@ from service.errors import InvalidRequestError, ReportConflictError, StaleLeaseE
 from service.leasing import Terms
 from service.store import Store
 from service.store.rows import Granted
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.leases import Heartbeat, LeaseReturn, ShardReport, SummaryReport
 from synthforge.shards import StoredFile
 from tests.service import driver

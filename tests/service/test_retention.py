@@ -13,7 +13,7 @@ from service.retention import refuse
 from service.settings import Settings
 from service.store import Store
 from synthforge.cli import app
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.storage import open_storage
 from tests.service import driver
 from tests.service.driver import TestClient

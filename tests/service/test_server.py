@@ -22,7 +22,8 @@ from service.server import serving
 from service.settings import Settings
 from synthforge.client import Client
 from synthforge.job_events import JobEvent
-from synthforge.jobs import JobSpec, JobState
+from synthforge.job_status import JobState
+from synthforge.jobs import JobSpec
 from synthforge.leases import Heartbeat, LeaseReturn
 from synthforge.refusals import ConflictError, InvalidRequestError, NotFoundError, StaleLeaseError
 from synthforge.storage import open_storage

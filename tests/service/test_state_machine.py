@@ -36,7 +36,7 @@ from service.leasing import DEATHS_TO_SET_ASIDE, Terms
 from service.store import Store
 from service.store.rows import Granted
 from service.tables import metadata, shards
-from synthforge.jobs import JobState
+from synthforge.job_status import JobState
 from synthforge.leases import Heartbeat, LeaseReturn, SummaryReport
 from synthforge.shards import StoredFile
 from tests.service import driver

@@ -12,7 +12,8 @@ from service.leasing import Terms
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
-from synthforge.jobs import JobSpec, JobState
+from synthforge.job_status import JobState
+from synthforge.jobs import JobSpec
 from tests.service import driver
 
 TERMS = Terms(lease_s=30, heartbeat_s=5, stall_s=100)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthforge.distributions import Uniform
-from synthforge.jobs import JobSpec, SpecError, parse_job_spec
+from synthforge.field_errors import SpecError
+from synthforge.jobs import JobSpec, parse_job_spec
 
 FULL = {
     "name": "faces-100k",

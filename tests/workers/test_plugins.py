@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from synthforge.conventions import CLASS_IDS, IGNORE_CLASS
-from synthforge.jobs import JobSpec, SpecError, parse_job_spec
+from synthforge.field_errors import SpecError
+from synthforge.jobs import JobSpec, parse_job_spec
 from workers.face_maker import Candidate, Draw, FaceMaker, Refusal
 from workers.fingerprint import fingerprint
 from workers.generators.registry import open_generator

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from service.app import create_app
 from service.settings import Settings, describe_settings
 from synthforge.conventions import CLASSES
-from synthforge.jobs import ANNOTATIONS, JobSpec, JobStatus
+from synthforge.job_status import JobStatus
+from synthforge.jobs import ANNOTATIONS, JobSpec
 from synthforge.samples import MEMBERS, AttributesMeta, EyeMeta, OcclusionMeta, SampleMeta
 from synthforge.shards import Manifest, ShardRecord
 

@@ -11,7 +11,8 @@ import torch
 
 from synthforge.assets import ICT_LICENCE, AssetError
 from synthforge.conventions import CLASS_IDS
-from synthforge.jobs import DRAWN_EXPRESSION, DRAWN_SHAPE, SpecError, parse_job_spec
+from synthforge.field_errors import SpecError
+from synthforge.jobs import DRAWN_EXPRESSION, DRAWN_SHAPE, parse_job_spec
 from workers.assets import AssetRegistry, open_assets
 from workers.assets.checking import check_assets
 from workers.assets.ict.bare import PART_OF_REGION

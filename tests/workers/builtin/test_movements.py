@@ -9,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from synthforge.jobs import SpecError, parse_job_spec
+from synthforge.field_errors import SpecError
+from synthforge.jobs import parse_job_spec
 from synthforge.parameters import ACTION_UNITS
 from workers.flame.embedding import Landmarks
 from workers.generators.builtin.generator import BuiltinGenerator
