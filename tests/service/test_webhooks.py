@@ -231,6 +231,24 @@ def test_a_name_that_changes_between_two_look_ups_is_looked_up_once(receiver: Re
     assert next(answers) == ["10.255.255.1"]  # nobody asked for it
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "0177.0.0.1",
+        "0x7f.1",
+        "127.1",
+        "[::ffff:7f00:1]",
+    ],
+)
+def test_loopback_spelt_otherwise_is_loopback_even_to_a_host_that_is_allowed(host: str) -> None:
+    policy = OutboundPolicy((host.strip("[]"),))
+    with pytest.raises(RefusedTargetError, match="not a public one"):
+        post(f"https://{host}/", b"{}", {}, policy, 1.0)
+
+
 def test_webhooks_are_off_until_a_host_is_allowed(settings: Settings, sqlite_store: Store) -> None:
     http = TestClient(create_app(settings, sqlite_store))
     refused = http.post("/v1/webhooks", json={"url": "https://hooks.example.com/"})
