@@ -15,6 +15,7 @@ from synthforge.shards import GeneratorInfo, IndexRange, ShardRecord, shard_key
 from workers.index import INDEX_SCHEMA, join_tables
 from workers.summary.card import dataset_card
 from workers.summary.holdings import read_holdings
+from workers.summary.parent import tally_of_report
 from workers.summary.report import build_report, report_html, report_json
 from workers.tally import Axes, Tally
 
@@ -86,6 +87,17 @@ def test_a_card_with_another_licence_says_other_and_lists_it(licences: dict[str,
 @pytest.mark.parametrize("name", ["faces", 'a "b": c', "\U0001f600 \u00e9", "\ufeff\u2028\x85x"])
 def test_any_name_of_a_job_is_read_back_from_its_card(name: str) -> None:
     assert front_matter(spec_of(name=name), info_of())["pretty_name"] == name
+
+
+def test_the_counts_behind_a_report_are_read_back_from_it() -> None:
+    """A number has a value a draw, coefficients have many."""
+    names = ("pose.yaw", "expression.coefficients")
+    spec = spec_of()
+    bins = {names[0]: [400] + [0] * 19, names[1]: [7] + [3000] * 18 + [1]}
+    report = build_report(spec, [SHARD], Tally(drawn=bins, accepted=bins))
+    found = tally_of_report(json.loads(report_json(report)))
+    for name in names:
+        assert (name, found.drawn[name], found.accepted[name]) == (name, bins[name], bins[name])
 
 
 def test_a_report_tells_presets_coefficients_and_what_the_gate_moved() -> None:

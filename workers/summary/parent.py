@@ -56,12 +56,14 @@ def read_parent(storage: Storage, digest: str, folder: Path) -> Parent:
 
 def tally_of_report(report: dict[str, Any]) -> Tally:
     """Return the counts behind a `report.json`; its shares have six decimals, and so they do."""
-    num_drawn, num_accepted = report["num_draws"], report["num_samples"]
     tally = Tally(rejected=Counter(report["rejected"]))
     for bounds, count in report["rejected_yaw"].items():
         tally.rejected_yaw[int(bounds.partition("..")[0])] = count
     for parameter in report["parameters"]:
         name = parameter["name"]
+        # Reports without these counts hold numbers alone: a value a draw.
+        num_drawn = parameter.get("num_drawn", report["num_draws"])
+        num_accepted = parameter.get("num_accepted", report["num_samples"])
         tally.drawn[name] = [round(share * num_drawn) for share in parameter["drawn"]]
         tally.accepted[name] = [round(share * num_accepted) for share in parameter["accepted"]]
     return tally

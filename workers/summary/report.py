@@ -26,6 +26,8 @@ class ParameterReport:
     """One distribution of the job over `NUM_BINS` equal bins from low to high; shares sum to 1.
 
     `labels` name its values where they are no numbers: the expressions of a choice of presets.
+    `num_drawn` and `num_accepted` count the values behind the shares: one a draw of a number, and
+    of coefficients as many as a draw has.
     """
 
     name: str
@@ -35,6 +37,8 @@ class ParameterReport:
     asked: tuple[float, ...]
     drawn: tuple[float, ...]
     accepted: tuple[float, ...]
+    num_drawn: int
+    num_accepted: int
 
     @property
     def shift(self) -> float:
@@ -93,6 +97,8 @@ def build_report(
                 asked=_asked(distributions[name], axis),
                 drawn=_shares(tally.drawn.get(name, [])),
                 accepted=_shares(tally.accepted.get(name, [])),
+                num_drawn=sum(tally.drawn.get(name, [])),
+                num_accepted=sum(tally.accepted.get(name, [])),
             )
             for name, axis in sorted(Axes.of(spec).by_name.items())
         ),
