@@ -63,8 +63,13 @@ class ByHand:
 
 @pytest.fixture
 def by_hand(s3_url: str, tmp_path: Path) -> Iterator[ByHand]:
+    # The hand sends no heartbeats: no lease may lapse, however slow the machine.
     settings = Settings(
-        database_url=f"sqlite:///{tmp_path}/jobs.db", output_prefixes=(s3_url,), auth="off", port=0
+        database_url=f"sqlite:///{tmp_path}/jobs.db",
+        output_prefixes=(s3_url,),
+        auth="off",
+        port=0,
+        lease_s=3600.0,
     )
     app = create_app(settings)
     worker = ShardWorker(WorkerSettings(settings.output_prefixes, tmp_path / "scratch"))
