@@ -190,6 +190,18 @@ def test_no_secret_is_in_a_log_an_answer_a_metric_a_row_or_a_ray_job(
     assert f"user:{IN_A_URL}" not in places["an answer or a metric"]
 
 
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """A service in this process sends the root logger's records to a stream that is closed soon."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.handlers[:] = [
+        each for each in root.handlers if not isinstance(each.formatter, JsonFormatter)
+    ]
+    root.setLevel(level)
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -198,6 +210,7 @@ def test_no_secret_is_in_a_log_an_answer_a_metric_a_row_or_a_ray_job(
     ],
     ids=["database", "prefix"],
 )
+@pytest.mark.usefixtures("own_log")
 def test_a_service_that_cannot_start_tells_no_secret(
     variable: str,
     value: str,
