@@ -21,6 +21,7 @@ from workers import shard_worker
 from workers.face_stream import PlanError
 from workers.shard_worker import Cancelled, ShardWorker, WorkerSettings
 from workers.summary.preview import read_sample
+from workers.timing import Stages
 
 ANNOTATIONS = ["landmarks68", "segmentation", "depth", "normals", "uv", "camera", "head"]
 
@@ -126,12 +127,13 @@ def test_rendering_waits_for_an_encoder_that_is_behind(
                 rendered.append(number)
                 yield [number]
 
-    def encode(_: ShardWorker, faces: list[int], *__: object) -> list[int]:
+    def encode(face: int, *_: object, **__: object) -> int:
         may_encode.wait()
-        return faces
+        return face
 
-    monkeypatch.setattr(ShardWorker, "_encode_chunk", encode)
-    encoded = worker._encoded(lease_of(spec_of(), tmp_path), Stream())  # type: ignore[arg-type]
+    monkeypatch.setattr(shard_worker, "encode_face", encode)
+    lease = lease_of(spec_of(), tmp_path)
+    encoded = worker._encoded(lease, Stream(), Stages())  # type: ignore[arg-type]
     thread = threading.Thread(target=lambda: made.extend(encoded))
     thread.start()
     try:
