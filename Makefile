@@ -24,7 +24,7 @@ $(VENV)/swift/.installed: $(VENV)/bin/uv tests/s3/requirements.lock
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: setup
 	$(BIN)/ruff format --check .
