@@ -29,71 +29,89 @@ def contract_page() -> str:
             "Frames, signs and pixels: [conventions.md](conventions.md). JSON schema: "
             "`/openapi.json` of a running service, or `JobSpec.model_json_schema()`.",
             "",
-            "## Job",
-            "",
-            "Only `count` is required. A field that varies takes a number (fixed), `[low, high]` "
-            "(uniform), or an object with a `type`: `uniform` (low, high), `normal` (mean, std, "
-            "low, high), `choice` (values, weights), `mixture` (weights, parts). A coefficients "
-            'field takes one distribution, drawn for each coefficient, or `{"per_index": {"0": '
-            "...}}` (the others are 0). Sections of the other generator are refused.",
-            "",
-            "| field | what | default |",
-            "|---|---|---|",
-            *_job_rows(),
-            "",
-            f"`annotations`: any of {', '.join(f'`{name}`' for name in ANNOTATIONS)}.",
-            "",
-            "## Files of a sample",
-            "",
-            "In this order in the tar, each only if asked for. Keys are `%09d` of the index.",
-            "",
-            "| member | encoding | dtype, shape | asked for by | content |",
-            "|---|---|---|---|---|",
-            *(
-                f"| `K.{m.suffix}` | {m.encoding} | {m.dtype} {m.shape} | "
-                f"{m.annotation or 'always'} | {m.meaning} |"
-                for m in MEMBERS
-            ),
-            "",
-            "## `K.json`",
-            "",
-            *_model_rows(SampleMeta),
-            "",
-            "Each of `eyes.left`, `eyes.right`:",
-            "",
-            *_model_rows(EyeMeta),
-            "",
-            "`occlusion`, by the class' name: a class lies at a pixel when the pixel's centre is "
-            "in one of its triangles, front or back, whatever stands before it.",
-            "",
-            *_model_rows(OcclusionMeta),
-            "",
-            "`attributes`: words are bands of the numbers beside them, and say how the face was "
-            "drawn, not who people are.",
-            "",
-            *_model_rows(AttributesMeta),
-            "",
-            "## Classes",
-            "",
-            ", ".join(f"{class_id} {name}" for class_id, name in CLASSES.items()),
-            "",
-            "## Manifest",
-            "",
-            *_model_rows(Manifest),
-            "",
-            "A shard:",
-            "",
-            *_model_rows(ShardRecord),
-            "",
-            "`digest` is the sha256 of the ASCII lines `<split> <%06d number> <num_samples> "
-            "<sha256>`, each ended by a newline, in the order of the splits and numbers.",
-            "",
-            "## Job status",
-            "",
-            *_model_rows(JobStatus),
-            "",
+            *_job_section(),
+            *_sample_section(),
+            *_dataset_section(),
         ]
     )
+
+
+def _job_section() -> list[str]:
+    return [
+        "## Job",
+        "",
+        "Only `count` is required. A field that varies takes a number (fixed), `[low, high]` "
+        "(uniform), or an object with a `type`: `uniform` (low, high), `normal` (mean, std, "
+        "low, high), `choice` (values, weights), `mixture` (weights, parts). A coefficients "
+        'field takes one distribution, drawn for each coefficient, or `{"per_index": {"0": '
+        "...}}` (the others are 0). Sections of the other generator are refused.",
+        "",
+        "| field | what | default |",
+        "|---|---|---|",
+        *_job_rows(),
+        "",
+        f"`annotations`: any of {', '.join(f'`{name}`' for name in ANNOTATIONS)}.",
+        "",
+    ]
+
+
+def _sample_section() -> list[str]:
+    return [
+        "## Files of a sample",
+        "",
+        "In this order in the tar, each only if asked for. Keys are `%09d` of the index.",
+        "",
+        "| member | encoding | dtype, shape | asked for by | content |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `K.{m.suffix}` | {m.encoding} | {m.dtype} {m.shape} | "
+            f"{m.annotation or 'always'} | {m.meaning} |"
+            for m in MEMBERS
+        ),
+        "",
+        "## `K.json`",
+        "",
+        *_model_rows(SampleMeta),
+        "",
+        "Each of `eyes.left`, `eyes.right`:",
+        "",
+        *_model_rows(EyeMeta),
+        "",
+        "`occlusion`, by the class' name: a class lies at a pixel when the pixel's centre is "
+        "in one of its triangles, front or back, whatever stands before it.",
+        "",
+        *_model_rows(OcclusionMeta),
+        "",
+        "`attributes`: words are bands of the numbers beside them, and say how the face was "
+        "drawn, not who people are.",
+        "",
+        *_model_rows(AttributesMeta),
+        "",
+        "## Classes",
+        "",
+        ", ".join(f"{class_id} {name}" for class_id, name in CLASSES.items()),
+        "",
+    ]
+
+
+def _dataset_section() -> list[str]:
+    return [
+        "## Manifest",
+        "",
+        *_model_rows(Manifest),
+        "",
+        "A shard:",
+        "",
+        *_model_rows(ShardRecord),
+        "",
+        "`digest` is the sha256 of the ASCII lines `<split> <%06d number> <num_samples> "
+        "<sha256>`, each ended by a newline, in the order of the splits and numbers.",
+        "",
+        "## Job status",
+        "",
+        *_model_rows(JobStatus),
+        "",
+    ]
 
 
 def settings_page() -> str:
