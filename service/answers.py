@@ -30,6 +30,7 @@ def job_json(job: JobRow) -> str:
             "digest": job.digest,
             "parent": _parent(job),
             "deleted_at": _time(job.deleted_at),
+            "request_id": job.request_id,
         }
     )
     return f'{before[:-1]}, "spec": {job.spec}, {after[1:]}'
@@ -94,6 +95,8 @@ def _lease_json(granted: Granted, terms: Terms) -> str:
             "parent": _parent(granted.job),
             "lease_s": terms.lease_s,
             "heartbeat_s": terms.heartbeat_s,
+            "request_id": granted.job.request_id,
+            "traceparent": granted.job.traceparent,
         }
     )
     return f'{before[:-1]}, "spec": {granted.job.spec}, "plan": {plan}, {after[1:]}'

@@ -22,6 +22,7 @@ from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.json_logs import request_id
 
 _JOB_ID_BYTES: Final = 8
 
@@ -61,6 +62,7 @@ def extend(store: Store, parent_id: str, count: int, owner: str = "") -> tuple[J
         priority=parent.priority,
         fingerprint=parent.fingerprint,
         base=base.model_dump_json(),
+        request_id=request_id(),
     )
     return store.actions.extend(parent.id, child)
 

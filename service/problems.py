@@ -31,6 +31,7 @@ class Problem(BaseModel):
     status: Annotated[int, Field(ge=400, le=599)]
     detail: Annotated[str, Field(description="what is wrong, and what would do, in one line")]
     instance: Annotated[str, Field(description="path of the request")]
+    request_id: Annotated[str, Field(description="X-Request-Id of the answer; the log names it")]
     errors: list[FieldError] = []
 
 
@@ -41,7 +42,7 @@ def install(app: FastAPI) -> None:
 
 
 def problem_response(
-    path: str,
+    request: Request,
     status: int,
     detail: str,
     *,
@@ -56,7 +57,8 @@ def problem_response(
         "title": title or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": path,
+        "instance": request.url.path,
+        "request_id": request.scope["request_id"],
         "errors": [error.model_dump() for error in errors],
     }
     extra = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
@@ -69,7 +71,7 @@ async def _service_error(request: Request, error: ServiceError) -> Response:
     kind = PROBLEMS[type(error)]
     request.app.state.context.metrics.count_refusal(kind.name)
     return problem_response(
-        request.url.path,
+        request,
         kind.status,
         error.detail,
         name=kind.name,
@@ -86,7 +88,7 @@ async def _parameter_error(request: Request, error: RequestValidationError) -> R
     ]
     first = errors[0]
     return problem_response(
-        request.url.path,
+        request,
         422,
         f"{first.field} is {first.value!r}: {first.message}",
         name="invalid-request",
@@ -101,7 +103,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
         405: f"{request.method} is not for this path: the header Allow lists what is",
     }
     return problem_response(
-        request.url.path,
+        request,
         error.status_code,
         details.get(error.status_code, error.detail),
         headers=error.headers,
@@ -111,7 +113,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 async def _database_error(request: Request, error: Exception) -> Response:
     _LOG.error("the database does not answer", exc_info=error)
     return problem_response(
-        request.url.path,
+        request,
         503,
         "the database does not answer: try again",
         name="database-unavailable",
@@ -120,8 +122,11 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    _LOG.error("a request failed", exc_info=error, extra={"path": request.url.path})
-    return problem_response(request.url.path, 500, "the service failed: its log says how")
+    told = {"path": request.url.path, "request_id": request.scope["request_id"]}
+    _LOG.error("a request failed", exc_info=error, extra=told)
+    # Answered outside of the middleware that would say the id.
+    headers = {"X-Request-Id": request.scope["request_id"]}
+    return problem_response(request, 500, "the service failed: its log says how", headers=headers)
 
 
 # Starlette types a handler by the widest exception, and calls it with its own alone.

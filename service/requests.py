@@ -1,4 +1,8 @@
-"""Around every request: an id, the time it took, and a line in the log."""
+"""Around every request: an id, the time it took, and a line in the log.
+
+The id goes with whatever is done for the request: into its log lines, into the problem that answers
+it, and with the job that it makes to the shards of that job.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
+from synthforge.json_logs import TOKEN_SHOWN, bound
 
 _LOG: Final = logging.getLogger("service.access")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -29,7 +34,9 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        header = _request_id(scope)
+        request_id = header.decode()
+        scope["request_id"] = request_id  # a failure is answered outside of this
         status = 500
         start = time.perf_counter()
 
@@ -37,28 +44,35 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_HEADER, request_id)]
+                message["headers"] = [*message["headers"], (_HEADER, header)]
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_id)
-        finally:
-            self._note(scope, status, time.perf_counter() - start, request_id.decode())
+        with bound(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                self._note(scope, status, time.perf_counter() - start)
 
-    def _note(self, scope: Scope, status: int, took_s: float, request_id: str) -> None:
+    def _note(self, scope: Scope, status: int, took_s: float) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
         self._metrics.requests.labels(scope["method"], route, str(status)).observe(took_s)
         _LOG.info(
             "request",
             extra={
-                "request_id": request_id,
                 "method": scope["method"],
-                "path": scope["path"],
+                "path": _shown_path(scope),
                 "status": status,
                 "key": scope.get("key_id", ""),
                 "took_ms": round(took_s * 1000, 2),
             },
         )
+
+
+def _shown_path(scope: Scope) -> str:
+    """Return the path; of a lease's token no more than finds it."""
+    path: str = scope["path"]
+    token = scope.get("path_params", {}).get("token", "")
+    return path.replace(token, token[:TOKEN_SHOWN] + "...", 1) if token else path
 
 
 def _request_id(scope: Scope) -> bytes:

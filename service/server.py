@@ -16,8 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.logs import log_as_json
 from service.settings import Settings
+from synthforge.json_logs import log_as_json
 
 _LOG: Final = logging.getLogger(__name__)
 _BACKLOG: Final = 2048

@@ -23,6 +23,7 @@ from service.store.rows import JobRow
 from synthforge.assets import AssetError, AssetKind, missing_assets, needed_assets
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.json_logs import request_id
 from synthforge.shards import MANIFEST_NAME
 from synthforge.storage import StorageError, StorageRefused, open_storage
 from synthforge.urls import UrlError, canonical_url, is_under, join_url, without_credentials
@@ -146,6 +147,7 @@ def _new_job(spec: JobSpec, settings: Settings, idempotency_key: str | None) -> 
         num_shards=planning.total_shards(spec),
         is_exact=spec.output.reproducibility == "exact",
         idempotency_key=idempotency_key,
+        request_id=request_id(),
     )
 
 

@@ -88,6 +88,8 @@ jobs = Table(
     Column("clearing", String(8)),
     Column("deleted_at", Double),  # its dataset
     Column("base", Text),  # JSON of the dataset that it adds to
+    Column("request_id", String(64)),  # of the request that made it
+    Column("traceparent", String(55)),  # of that request's span, as W3C's Trace Context has it
 )
 Index(None, jobs.c.owner, jobs.c.idempotency_key, unique=True)
 Index(None, jobs.c.output_url)

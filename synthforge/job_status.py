@@ -68,3 +68,6 @@ class JobStatus(BaseModel):
         default=None, description="digest of the dataset that this job adds samples to"
     )
     deleted_at: datetime | None = Field(default=None, description="when its dataset was deleted")
+    request_id: str | None = Field(
+        default=None, description="of the request that made it: logs of its shards name it too"
+    )

@@ -54,6 +54,17 @@ class Lease(BaseModel):
     )
     lease_s: float = Field(gt=0, description="lapses when no heartbeat is answered for so long")
     heartbeat_s: float = Field(gt=0, description="the pool reports progress this often")
+    request_id: str | None = Field(
+        default=None, description="of the request that made the job; for the worker's log lines"
+    )
+    traceparent: str | None = Field(
+        default=None, description="of that request's span (W3C Trace Context), if it is traced"
+    )
+
+    @property
+    def what(self) -> str:
+        """The piece's name for people, as `train-000012`, or `summary`."""
+        return self.kind if self.plan is None else f"{self.plan.split}-{self.plan.number:06d}"
 
 
 class LeaseGrant(BaseModel):

@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx
 
 from synthforge.job_events import JobEvent, parse_events
+from synthforge.json_logs import request_id
 from synthforge.refusals import BLANK, UnavailableError, refusal_of
 
 _FIRST_WAIT_S: Final = 0.1
@@ -65,13 +66,15 @@ class Wire:
             method: of HTTP.
             path: from the service's root.
             may_repeat: an answer lost on the way may be asked for again.
-            options: as of `httpx.Client.request`.
+            options: as of `httpx.Client.request`; the id of the request that the work at hand goes
+                back to, where there is one, is sent along.
 
         Raises:
             ApiError: the service refused it.
             UnavailableError: no answer came in time.
         """
         waits = self._waits()
+        options["headers"] = {**options.get("headers", {}), **_origin()}
         while True:
             try:
                 answer = self._http.request(method, path, **options)
@@ -139,3 +142,8 @@ class Wire:
                 answer.read()
                 raise refusal_of(answer)
             yield from parse_events(answer.iter_lines())
+
+
+def _origin() -> dict[str, str]:
+    found = request_id()
+    return {"X-Request-Id": found} if found else {}

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthforge.jobs import Generator
+from synthforge.json_logs import log_as_json, log_for_people
 from synthforge.previews import PreviewReport, PreviewTask
 from workers.flight_recorder import FlightRecorder, LastWords, read_last_words
 from workers.scratch import make_scratch
@@ -33,6 +35,7 @@ class Actor(ShardWorker):
 
     def __init__(self, settings: WorkerSettings) -> None:
         """Make the scratch folder, and note it when the process is told to leave."""
+        (log_as_json if settings.logs_as_json else log_for_people)()
         super().__init__(replace(settings, scratch=make_scratch(settings.scratch)))
         _note_sigterm(self.recorder)
 
@@ -89,6 +92,13 @@ def ask_last_words(awake: Awake) -> Future[LastWords | None]:
     asked = task.options(scheduling_strategy=there).remote(awake.folder)
     told: Future[LastWords | None] = asked.future()
     return told
+
+
+def told_words(asked: Future[LastWords | None]) -> LastWords | None:
+    """Return what a dead actor's node said; None where the node is gone, or does not answer."""
+    if not asked.done() or isinstance(asked.exception(), RayError):
+        return None
+    return asked.result()
 
 
 def _take_last_words(folder: Path) -> LastWords | None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from synthforge.client import Client
 from synthforge.leases import Heartbeat, HeartbeatAnswer
 from synthforge.refusals import ApiError
+from workers.job_log import about
 from workers.messenger import Messenger, is_gone
 from workers.slots import Work
 
@@ -38,16 +39,22 @@ class Heartbeats:
             cancel: called once where the service says that the work is for nothing.
         """
         for token, work in list(works.items()):
-            if not self._is_answered_well(token, work, cancel):
-                abandon(token)
-                continue
-            now = self._clock()
-            if work.beating is None and now - work.beat_at >= work.lease.heartbeat_s:
-                work.beat_at = now
-                work.beating = self._sent(token, work)
-            if now - work.answered_at > work.lease.lease_s:  # it may be another's by now
-                log.warning("lease %s: no heartbeat was answered in its time", token)
-                abandon(token)
+            with about(work.lease):
+                if not self._lives_on(token, work, cancel):
+                    abandon(token)
+
+    def _lives_on(self, token: str, work: Work, cancel: Callable[[str], None]) -> bool:
+        """Take in the answer to one lease's heartbeat, and send the next where it is due."""
+        if not self._is_answered_well(token, work, cancel):
+            return False
+        now = self._clock()
+        if work.beating is None and now - work.beat_at >= work.lease.heartbeat_s:
+            work.beat_at = now
+            work.beating = self._sent(token, work)
+        if now - work.answered_at > work.lease.lease_s:  # it may be another's by now
+            log.warning("no heartbeat of the lease was answered in its time")
+            return False
+        return True
 
     def _is_answered_well(self, token: str, work: Work, cancel: Callable[[str], None]) -> bool:
         if work.beating is None or not work.beating.done():
@@ -56,7 +63,7 @@ class Heartbeats:
         try:
             told = answer.result()
         except ApiError as error:
-            log.warning("heartbeat of lease %s: %s", token, error)
+            log.warning("a heartbeat was not answered: %s", error)
             return not is_gone(error)
         work.answered_at = work.beat_at  # the service counts from when it was asked, or later
         if told.cancelled and not work.cancelled_by_service:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -41,6 +42,7 @@ class _Untold:
     on_refusal: Callable[[ApiError], None]
     until: float
     answer: Future[object]
+    context: Context  # of whoever told it: what log lines are about
     again_at: float = 0.0
 
 
@@ -59,8 +61,11 @@ class Messenger:
         return bool(self._untold)
 
     def ask(self, question: Callable[[], T]) -> Future[T]:
-        """Call on a thread; the future holds the answer or the error."""
-        return self._threads.submit(question)
+        """Call on a thread; the future holds the answer or the error.
+
+        What log lines are about (`synthforge.json_logs.bound`) goes with the call.
+        """
+        return self._threads.submit(copy_context().run, question)
 
     def tell(
         self,
@@ -76,12 +81,13 @@ class Messenger:
             on_refusal: is given the error when the service will never take it; logs by default.
         """
         until = self._clock() + for_s
-        self._untold.append(_Untold(call, on_refusal or _log_refusal, until, self.ask(call)))
+        told = _Untold(call, on_refusal or _log_refusal, until, self.ask(call), copy_context())
+        self._untold.append(told)
 
     def tend(self) -> None:
         """Look what became of the results that were told; send again what must be."""
         held, self._untold = self._untold, []
-        kept = [untold for untold in held if self._is_kept(untold)]
+        kept = [untold for untold in held if untold.context.run(self._is_kept, untold)]
         self._untold = kept + self._untold
 
     def close(self, patience_s: float) -> None:

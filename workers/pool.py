@@ -40,9 +40,11 @@ from workers.actors import (
     call,
     preview_result,
     start_actor,
+    told_words,
 )
-from workers.flight_recorder import LastWords
+from workers.hand_in import HandIn
 from workers.heartbeats import Heartbeats
+from workers.job_log import about
 from workers.messenger import Messenger, is_passing
 from workers.preview_desk import PreviewDesk, Seat
 from workers.scaling import Bounds, Held, wanted_change
@@ -95,6 +97,7 @@ class Pool:
         self._actor_class = actor_class
         self._client = client
         self._messenger = Messenger()
+        self._hand_in = HandIn(client, self._messenger)
         self._previews = PreviewDesk(
             settings.name, client, self._messenger, begin_preview, preview_result
         )
@@ -215,11 +218,16 @@ class Pool:
             if leases and slot.is_free and _key_of(slot) == key:
                 self._begin(slot, leases.pop(0))
         for lease in leases:  # their actors are gone since they were asked for
-            self._return(lease, LeaseReturn(reason="stopping"))
+            self._hand_in.give_back(lease, LeaseReturn(reason="stopping"))
         if not grant.leases:
             self._ask_again_at[key] = time.monotonic() + grant.retry_after_s
 
     def _begin(self, slot: Slot, lease: Lease) -> None:
+        with about(lease):
+            log.info("an actor begins with it")
+            self._begin_with(slot, lease)
+
+    def _begin_with(self, slot: Slot, lease: Lease) -> None:
         now = time.monotonic()
         token = lease.token
         slot.works[token] = Work(lease, answered_at=now, beat_at=now)
@@ -322,13 +330,7 @@ class Pool:
         work = works.pop(token, None)
         if work is None:
             return  # the lease was lost on the way: another execution counts
-        lease = work.lease
-
-        def give_up(error: ApiError) -> None:
-            log.error("the report of lease %s is refused: %s", token, error)
-            self._return(lease, LeaseReturn(reason="failed", message=f"refused: {error}"[:2000]))
-
-        self._messenger.tell(lambda: self._client.report(token, report), lease.lease_s, give_up)
+        self._hand_in.report(work.lease, report)
 
     def _note_progress(self, slot: Slot, seen: dict[str, Progress]) -> None:
         for token, progress in seen.items():
@@ -364,16 +366,14 @@ class Pool:
     def _give_back(self, slot: Slot, token: str, returned: LeaseReturn) -> None:
         work = slot.works.pop(token, None)
         if work is not None:
-            self._return(work.lease, returned)
+            self._hand_in.give_back(work.lease, returned)
 
     def _give_back_failed(self, works: dict[str, Work], token: str, error: RayTaskError) -> None:
         work = works.pop(token, None)
         if work is not None:
-            self._return(work.lease, undone.of_error(error.cause, work.progress.num_samples))
-
-    def _return(self, lease: Lease, returned: LeaseReturn) -> None:
-        log.info("lease %s comes back: %s %s", lease.token, returned.reason, returned.message)
-        self._messenger.tell(lambda: self._client.return_(lease.token, returned), lease.lease_s)
+            with about(work.lease):
+                returned = undone.of_error(error.cause, work.progress.num_samples)
+            self._hand_in.give_back(work.lease, returned)
 
     def _note_dead(self, slot: Slot, error: RayError) -> None:
         """Take a dead actor out, and ask its node what it was doing."""
@@ -406,21 +406,21 @@ class Pool:
             if not dead.words.done() and time.monotonic() < dead.until:
                 continue
             self._dead.remove(dead)
-            words = _words_of(dead)
+            words = told_words(dead.words)
             for work in dead.works.values():
-                self._return(work.lease, undone.of_death(dead, work, words))
+                self._hand_in.give_back(work.lease, undone.of_death(dead, work, words))
 
     def _leave(self) -> None:
         """Give everything back, also what the service grants at this moment."""
         held = [slot.works for slot in self._slots] + [dead.works for dead in self._dead]
         for work in [work for works in held for work in works.values()]:
-            self._return(work.lease, LeaseReturn(reason="stopping"))
+            self._hand_in.give_back(work.lease, LeaseReturn(reason="stopping"))
         for slot in self._slots:
             ray.kill(slot.actor)
         for answer in wait(self._asked.values(), timeout=LEAVE_S).done:
             if answer.exception() is None:
                 for lease in answer.result().leases:
-                    self._return(lease, LeaseReturn(reason="stopping"))
+                    self._hand_in.give_back(lease, LeaseReturn(reason="stopping"))
         self._messenger.close(LEAVE_S)
 
 
@@ -430,10 +430,3 @@ def _key_of(slot: Slot) -> _Key | None:
 
 def _end_making(slot: Slot) -> None:
     slot.making, slot.making_token = None, ""
-
-
-def _words_of(dead: Dead) -> LastWords | None:
-    """Return what a dead actor's node says; None where the node is gone, or does not answer."""
-    if not dead.words.done() or isinstance(dead.words.exception(), RayError):
-        return None
-    return dead.words.result()

@@ -38,6 +38,7 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
             backend=options.backend,
             chunks_in_flight=options.chunks_in_flight,
             assets_url=registry_url(),  # the actors of a cluster have another environment
+            logs_as_json=options.logs_as_json,
         )
         # A cluster is shared, and its autoscaler gives idle nodes back; this machine is ours.
         least = options.num_workers if is_local else 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -39,6 +41,7 @@ from workers.flight_recorder import FlightRecorder
 from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator, read_hashes
 from workers.heap import trim_heap
+from workers.job_log import about
 from workers.one_thread import one_thread
 from workers.preview_maker import make_preview
 from workers.raster.select import Backend
@@ -48,6 +51,8 @@ from workers.summary import summarise
 from workers.tally import Tally
 from workers.timing import Stages
 from workers.upload import upload_shard
+
+log = logging.getLogger(__name__)
 
 # Tokens that were cancelled before they began, or after they ended: the last few are kept.
 _MAX_CANCELLED_EARLY: Final = 64
@@ -63,6 +68,7 @@ class WorkerSettings:
         backend: of the rasteriser; part of the fingerprint.
         chunks_in_flight: rendered chunks that may wait for the encoder.
         assets_url: registry of licensed files; None takes what SYNTHFORGE_ASSETS says.
+        logs_as_json: for programs; else what goes wrong is logged for people.
     """
 
     output_prefixes: tuple[str, ...]
@@ -70,6 +76,7 @@ class WorkerSettings:
     backend: Backend = "numba"
     chunks_in_flight: int = 2
     assets_url: str | None = None
+    logs_as_json: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,11 +169,17 @@ class ShardWorker:
             Cancelled: `cancel` was called for it.
             MachineTrouble: another machine may.
         """
+        with about(lease):
+            return self._make_for(lease)
+
+    def _make_for(self, lease: Lease) -> Progress:
         execution = self._begin(lease.token)
         try:
             self._check_fence(lease)
             with self._turn.held(), one_thread():
-                self._made[lease.token] = self._make(lease, _plan_of(lease), execution)
+                made = self._make(lease, _plan_of(lease), execution)
+            self._made[lease.token] = made
+            log.info(_story(made))
             trim_heap()
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:
             self._executions.pop(lease.token, None)
@@ -214,8 +227,10 @@ class ShardWorker:
         """
         made = self._made.pop(token)
         try:
-            with made.stages.timed("upload", time.perf_counter):
+            with about(made.lease), made.stages.timed("upload", time.perf_counter):
                 report = self._deliver(made)
+                record = report.record
+                log.info("%s is in the store: %d bytes", record.name, record.num_bytes)
             return report.model_copy(update={"seconds": made.stages.seconds})
         finally:
             self._executions.pop(token, None)
@@ -237,6 +252,14 @@ class ShardWorker:
             StorageUnavailable: the store did not take it; another execution may succeed.
             StorageError: it never will.
         """
+        with about(lease):
+            files = self._summary_files(lease, shards)
+            log.info("the summary of %d shards is in the store", len(shards))
+        return SummaryReport(files=files)
+
+    def _summary_files(
+        self, lease: Lease, shards: tuple[ShardRecord, ...]
+    ) -> tuple[StoredFile, ...]:
         self._check_fence(lease)
         generator, _ = self._opened(lease.spec.generator)
         execution = self._begin(lease.token)
@@ -247,10 +270,9 @@ class ShardWorker:
             execution.num_samples += shard.num_samples
 
         try:
-            files = self._summarise(lease, shards, generator, count)
+            return self._summarise(lease, shards, generator, count)
         finally:
             self._executions.pop(lease.token, None)
-        return SummaryReport(files=files)
 
     def watch(self) -> dict[str, Progress]:
         """Return the progress of every execution in the works, by token."""
@@ -333,7 +355,7 @@ class ShardWorker:
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode") as encoder:
             for faces in stream.chunks():
-                waiting.append(encoder.submit(encode, faces))
+                waiting.append(encoder.submit(copy_context().run, encode, faces))
                 while len(waiting) > self._settings.chunks_in_flight:
                     yield from waiting.popleft().result()
             while waiting:
@@ -392,6 +414,17 @@ class ShardWorker:
             f"output_url {url} lies under none of this worker's output prefixes "
             f"({', '.join(self._settings.output_prefixes)}): add one, or ask for another URL"
         )
+
+
+def _story(made: _Made) -> str:
+    """Return in a line what it took to make a shard."""
+    refused = made.tally.rejected
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
+    seconds = sum(made.stages.seconds.values())
+    return (
+        f"{made.file.num_samples} samples are made in {seconds:.1f} s of work, "
+        f"{refused.total()} draws refused{f' ({reasons})' if reasons else ''}"
+    )
 
 
 def _plan_of(lease: Lease) -> ShardPlan:

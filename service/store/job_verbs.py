@@ -44,6 +44,8 @@ class NewJob:
         owner: id of the key that orders it; '' without keys.
         fingerprint: that an exact job keeps to; by default that of its first lease.
         base: JSON of the dataset that it adds to.
+        request_id: of the request that made it.
+        traceparent: of that request's span.
     """
 
     id: str
@@ -58,6 +60,8 @@ class NewJob:
     priority: int = 0
     fingerprint: str | None = None
     base: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 class JobVerbs:
@@ -204,4 +208,6 @@ def _first_values(new: NewJob, now: float) -> dict[str, object]:
         "told_at": now,
         "num_bytes": 0,
         "base": new.base,
+        "request_id": new.request_id,
+        "traceparent": new.traceparent,
     }

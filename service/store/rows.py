@@ -50,6 +50,8 @@ class JobRow:
     clearing: Clearing | None
     deleted_at: float | None
     base: str | None
+    request_id: str | None
+    traceparent: str | None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 import threading
@@ -29,6 +28,7 @@ from synthforge.commands.jobs import succeeded
 from synthforge.console import progress, say
 from synthforge.job_status import JobStatus
 from synthforge.jobs import JobSpec
+from synthforge.json_logs import log_as_json, log_for_people
 from synthforge.keys import KeyRequest, take_key
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def work(
     from workers.options import PoolOptions  # noqa: PLC0415
 
     prefixes = _settings(output, None).output_prefixes
-    _log_warnings()
+    log_as_json()
     with stop_on_signals() as stop:
         options = PoolOptions(
             service_url=service,
@@ -122,6 +122,7 @@ def work(
             cpus_per_worker=cpus,
             gpus_per_worker=gpus,
             idle_s=idle,
+            logs_as_json=True,
         )
         _run_pool(options, stop)
 
@@ -172,7 +173,7 @@ def _service(settings: Settings) -> Iterator[tuple[str, str | None]]:
     from service.keys import issued_for  # noqa: PLC0415
     from service.server import serving  # noqa: PLC0415
 
-    _log_warnings()
+    log_for_people()  # what goes well is shown by the command itself
     store = open_store(settings)
     own = KeyRequest(name="own", scopes=("submit", "read", "worker"))
     with (
@@ -181,11 +182,6 @@ def _service(settings: Settings) -> Iterator[tuple[str, str | None]]:
         serving(settings, create_app(settings, store)) as url,
     ):
         yield url, key
-
-
-def _log_warnings() -> None:
-    """Show what goes wrong, a line each; what goes well is shown by the command itself."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
 
 def _settings(output: str | None, port: int | None) -> Settings:

@@ -22,12 +22,12 @@ from sqlalchemy import create_engine, text
 
 from service.database import Database
 from service.keys import issue
-from service.logs import JsonFormatter
 from service.server import serving
 from service.settings import Settings
 from service.store import Store
 from synthforge.cli import main
 from synthforge.client import Client
+from synthforge.json_logs import JsonFormatter
 from synthforge.keys import KeyRequest
 from synthforge.storage import open_storage
 from tests.service import driver
