@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -25,13 +26,14 @@ from sqlalchemy import (
     event,
     make_url,
     select,
-    text,
 )
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.functions import FunctionElement
+
+from service.statements import Session
 
 SQLITE_BUSY_S: Final = 30.0  # how long one process waits for another's writer
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -60,15 +62,22 @@ def _now_postgres(*_args: Any, **_options: Any) -> str:
     return "extract(epoch from clock_timestamp())::double precision"
 
 
-_SELECT_NOW: Final = select(database_now())
-
-
 @dataclass(frozen=True)
 class Transaction:
-    """An open transaction that may write, and the database's time at its start."""
+    """An open transaction that may write.
 
-    connection: Connection
+    Attributes:
+        session: to run prepared statements in it.
+        now: the database's time at its start.
+    """
+
+    session: Session
     now: float
+
+    @property
+    def connection(self) -> Connection:
+        """To run any other statement in it."""
+        return self.session.connection
 
 
 class Database:
@@ -94,14 +103,9 @@ class Database:
                 f"database_url {parsed.render_as_string()!r}: sqlite:///FILE or "
                 "postgresql://HOST/NAME would do"
             )
-        self._writing = self.engine.execution_options(writes=True)
-        # PostgreSQL's READ COMMITTED shows each statement the latest state, in a transaction or
-        # not: without one a read is one round trip, not three.
-        self._reading = (
-            self.engine
-            if self._is_sqlite
-            else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        )
+        self._now: Final = str(select(database_now()).compile(dialect=self.engine.dialect))
+        # Open, idle, last used: each is used by one thread at a time.
+        self._idle: deque[tuple[Session, float]] = deque()
         # SQLite's own wait for the writer sleeps in growing steps; threads queue here instead.
         self._writer = threading.Lock() if self._is_sqlite else nullcontext()
 
@@ -112,30 +116,66 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Read: on SQLite one state, on PostgreSQL the latest at each statement."""
-        with self._reading.connect() as connection:
-            yield connection
+        """Read the latest state, at each statement anew: outside a transaction, one round trip."""
+        with self.session() as session:
+            yield session.connection
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Write all or nothing; commits when the block ends, rolls back when it raises."""
-        with self._writer, self._writing.begin() as connection:
-            yield Transaction(connection, connection.execute(_SELECT_NOW).scalar_one())
+        with self._writer, self.session() as session:
+            now = self._begin(session)
+            yield Transaction(session, now)
+            session.control("COMMIT")
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Read as `read` does, by prepared statements.
+
+        The connection is an idle one or new; after a failure the pool rolls it back.
+        """
+        session = self._take()
+        try:
+            yield session
+        except BaseException:
+            session.connection.close()
+            raise
+        self._idle.append((session, time.monotonic()))
+
+    def _take(self) -> Session:
+        while self._idle:
+            try:
+                session, used_at = self._idle.pop()
+            except IndexError:  # another thread took the last one
+                break
+            if self._is_sqlite or time.monotonic() - used_at < _TRUSTED_S:
+                return session
+            session.connection.close()  # the pool looks whether it is alive
+        return Session(self.engine.connect())
+
+    def _begin(self, session: Session) -> float:
+        """Begin to write; returns the time."""
+        if self._is_sqlite:
+            session.control("BEGIN IMMEDIATE")
+            (now,) = session.control(self._now).fetchone()
+        else:
+            cursor = session.control(f"BEGIN; {self._now}")  # one round trip
+            cursor.nextset()
+            (now,) = cursor.fetchone()
+        return float(now)
 
     def serialize_submissions(self, transaction: Transaction) -> None:
         """Let one submission at a time look for others on its prefix, until the commit."""
         if not self._is_sqlite:  # there a writer is alone already
-            transaction.connection.execute(
-                text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SUBMISSION_LOCK}
-            )
+            transaction.session.control(f"SELECT pg_advisory_xact_lock({_SUBMISSION_LOCK})")
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to a revision, up or down; replicas that start at once take turns."""
-        with self._writer, self._writing.begin() as connection:
+        with self._writer, self.engine.begin() as connection:
+            session = Session(connection)
+            self._begin(session)
             if not self._is_sqlite:
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
-                )
+                session.control(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             config = _alembic_config(connection)
             if revision == "base":
                 command.downgrade(config, revision)
@@ -153,6 +193,8 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        while self._idle:
+            self._idle.pop()[0].connection.close()
         self.engine.dispose()
 
 
@@ -172,7 +214,7 @@ def _postgres_engine(url: URL) -> Engine:
     """Speak to PostgreSQL by psycopg 3, whichever driver SQLAlchemy would take by default."""
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    engine = create_engine(url, pool_size=20, max_overflow=20)
+    engine = create_engine(url, pool_size=20, max_overflow=20, isolation_level="AUTOCOMMIT")
 
     @event.listens_for(engine, "checkout")
     def _ping_if_idle(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
@@ -199,7 +241,7 @@ class _HintedCompiler(SQLiteCompiler):
 
 
 def _sqlite_engine(url: str, synchronous: str) -> Engine:
-    engine = create_engine(url, pool_size=20, max_overflow=40)
+    engine = create_engine(url, pool_size=20, max_overflow=40, isolation_level="AUTOCOMMIT")
     engine.dialect.statement_compiler = _HintedCompiler
 
     @event.listens_for(engine, "connect")
@@ -211,10 +253,5 @@ def _sqlite_engine(url: str, synchronous: str) -> Engine:
         cursor.execute(f"PRAGMA synchronous = {synchronous}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from service import bases, leasing, planning
 from service.errors import NotASummaryError, ReportConflictError, StaleLeaseError, invalid
@@ -49,8 +49,7 @@ def heartbeat(store: Store, token: str, beat: Heartbeat, terms: Terms) -> bool:
     Raises:
         StaleLeaseError: the token does not hold its work any more.
     """
-    job, _shard = store.leases.held(token)
-    return store.leases.heartbeat(job.num, token, beat, terms)
+    return store.leases.heartbeat(token, beat, terms)
 
 
 def report(store: Store, token: str, made: Report, book: RateBook | None = None) -> bool:
@@ -64,14 +63,10 @@ def report(store: Store, token: str, made: Report, book: RateBook | None = None)
         StaleLeaseError: the token does not hold its work any more.
         ReportConflictError: the token was reported otherwise before.
     """
-    job, shard = store.leases.held(token)
-    if made.kind != shard.kind:
-        raise invalid("kind", made.kind, f"the lease is of a {shard.kind}")
     if isinstance(made, SummaryReport):
-        return store.reports.commit_summary(job.num, token, _checked_files(made))
-    _check_record(job, shard, made)
-    is_new = store.reports.commit_shard(
-        job.num,
+        files = made.model_dump_json(include={"files"})
+        return store.reports.commit_summary(token, files, partial(_check_files, made))
+    is_new, job, shard = store.reports.commit_shard(
         token,
         CommittedShard(
             record=made.record.model_dump_json(),
@@ -82,6 +77,7 @@ def report(store: Store, token: str, made: Report, book: RateBook | None = None)
             fingerprint=made.fingerprint.model_dump_json(),
             generator=made.generator.model_dump_json(exclude={"fingerprints"}),
         ),
+        partial(_check_record, made),
     )
     if is_new and book is not None:
         record = made.record
@@ -101,8 +97,7 @@ def give_back(store: Store, token: str, returned: LeaseReturn) -> Verdict | None
     Raises:
         StaleLeaseError: the token does not hold its work any more.
     """
-    job, shard = store.leases.held(token)
-    return store.reports.give_back(job.num, token, returned, _name_of(job, shard))
+    return store.reports.give_back(token, returned, _name_of)
 
 
 def summary_records(store: Store, token: str, after: int) -> list[tuple[int, str]]:
@@ -128,7 +123,13 @@ def _name_of(job: JobRow, shard: ShardRow) -> str:
     return f"shard {split}-{number:06d}"
 
 
-def _check_record(job: JobRow, shard: ShardRow, made: ShardReport) -> None:
+def _check_kind(made: Report, shard: ShardRow) -> None:
+    if made.kind != shard.kind:
+        raise invalid("kind", made.kind, f"the lease is of a {shard.kind}")
+
+
+def _check_record(made: ShardReport, job: JobRow, shard: ShardRow) -> None:
+    _check_kind(made, shard)
     difference = leasing.mismatch(made.record, plan_of(job, shard.position))
     if difference is not None:
         field, given, planned = difference
@@ -148,11 +149,11 @@ def _check_record(job: JobRow, shard: ShardRow, made: ShardReport) -> None:
         )
 
 
-def _checked_files(made: SummaryReport) -> str:
+def _check_files(made: SummaryReport, _job: JobRow, shard: ShardRow) -> None:
+    _check_kind(made, shard)
     names = [file.name for file in made.files]
     for name in names:
         if name not in SUMMARY_NAMES:
             raise invalid("files.name", name, f"one of {', '.join(SUMMARY_NAMES)} would do")
         if names.count(name) > 1:
             raise invalid("files.name", name, "a file is named twice: name each once")
-    return made.model_dump_json(include={"files"})

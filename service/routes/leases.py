@@ -82,7 +82,8 @@ def report(context: InContext, token: Token, body: JsonBody) -> Response:
     is_new = execution.report(context.store, token, made, context.rates)
     if is_new:
         context.metrics.count_report(made)
-        context.manifest_due.set()
+        if isinstance(made, SummaryReport):  # a shard alone completes no dataset
+            context.manifest_due.set()
     answer = ReportAnswer(accepted=True, repeated=not is_new)
     return json_response(answer.model_dump_json())
 

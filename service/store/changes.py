@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, insert, select, text, update
 
 from service.database import Transaction
 from service.errors import StaleLeaseError, UnknownJobError
+from service.statements import Prepared
 from service.store import usage
 from service.store.rows import JobRow, ShardRow, job_row, shard_row
 from service.tables import events, jobs, shards
@@ -19,26 +20,34 @@ from synthforge.job_status import JobState
 
 EVENT_SPACING_S: Final = 1.0  # progress is told at most so often: a million shards, few events
 
-_LOCK_JOB: Final = select(jobs).where(jobs.c.num == bindparam("job")).with_for_update()
-_NUM_OF_ID: Final = select(jobs.c.num).where(jobs.c.id == bindparam("id"))
-_SHARD_OF_TOKEN: Final = select(shards).where(shards.c.token == bindparam("token"))
-_CHANGE_JOB: Final = update(jobs).where(jobs.c.num == bindparam("job")).returning(jobs)
-_CHANGE_SHARD: Final = update(shards).where(
-    shards.c.job_num == bindparam("job"), shards.c.position == bindparam("at")
+_LOCK_JOB: Final = Prepared(select(jobs).where(jobs.c.num == bindparam("job")).with_for_update())
+_LOCK_JOB_OF_TOKEN: Final = Prepared(
+    select(jobs)
+    .join(shards, shards.c.job_num == jobs.c.num)
+    .where(shards.c.token == bindparam("token"))
+    .with_for_update(of=jobs)
 )
-_RECORD_EVENT: Final = insert(events)
+_NUM_OF_ID: Final = Prepared(select(jobs.c.num).where(jobs.c.id == bindparam("id")))
+_SHARD_OF_TOKEN: Final = Prepared(select(shards).where(shards.c.token == bindparam("token")))
+_CHANGE_JOB: Final = Prepared(update(jobs).where(jobs.c.num == bindparam("job")).returning(jobs))
+_CHANGE_SHARD: Final = Prepared(
+    update(shards).where(shards.c.job_num == bindparam("job"), shards.c.position == bindparam("at"))
+)
+_RECORD_EVENT: Final = Prepared(insert(events))
 # For each webhook of the job's owner one delivery, in the transaction of the event: none is lost.
-_DELIVER: Final = text(
-    "INSERT INTO deliveries "
-    "(id, webhook_num, body, state, attempts, next_at, created_at) "
-    "SELECT 'msg-' || CAST(:event AS VARCHAR(96)) || '-' || CAST(num AS VARCHAR(20)), num, :body, "
-    "'pending', 0, :now, :now FROM webhooks WHERE owner = :owner"
+_DELIVER: Final = Prepared(
+    text(
+        "INSERT INTO deliveries "
+        "(id, webhook_num, body, state, attempts, next_at, created_at) "
+        "SELECT 'msg-' || CAST(:event AS VARCHAR(96)) || '-' || CAST(num AS VARCHAR(20)), num, "
+        ":body, 'pending', 0, :now, :now FROM webhooks WHERE owner = :owner"
+    )
 )
 
 
 def lock_job(tx: Transaction, num: int) -> JobRow:
     """Read a job and keep others from changing it, or any of its shards, until the commit."""
-    return job_row(tx.connection.execute(_LOCK_JOB, {"job": num}).one())
+    return job_row(tx.session.one(_LOCK_JOB, {"job": num}))
 
 
 def lock_job_by_id(tx: Transaction, job_id: str) -> JobRow:
@@ -47,28 +56,29 @@ def lock_job_by_id(tx: Transaction, job_id: str) -> JobRow:
     Raises:
         UnknownJobError: there is none of that id.
     """
-    num = tx.connection.scalar(_NUM_OF_ID, {"id": job_id})
-    if num is None:
+    found = tx.session.row(_NUM_OF_ID, {"id": job_id})
+    if found is None:
         raise UnknownJobError(job_id)
-    return lock_job(tx, num)
+    return lock_job(tx, found[0])
 
 
-def lock_held(tx: Transaction, job_num: int, token: str) -> tuple[JobRow, ShardRow]:
-    """Lock a job, and read its piece that a token was last given for.
+def lock_held(tx: Transaction, token: str) -> tuple[JobRow, ShardRow]:
+    """Lock the job of a token, and then read the piece that the token was last given for.
 
     Raises:
-        StaleLeaseError: the piece was leased anew since.
+        StaleLeaseError: the piece was leased anew since, or the token never was.
     """
-    job = lock_job(tx, job_num)
-    row = tx.connection.execute(_SHARD_OF_TOKEN, {"token": token}).first()
-    if row is None:
+    job = tx.session.row(_LOCK_JOB_OF_TOKEN, {"token": token})
+    # Read anew: the piece may have changed while this waited for the lock.
+    shard = None if job is None else tx.session.row(_SHARD_OF_TOKEN, {"token": token})
+    if job is None or shard is None:
         raise StaleLeaseError
-    return job, shard_row(row)
+    return job_row(job), shard_row(shard)
 
 
 def change_shard(tx: Transaction, shard: ShardRow, **values: Any) -> None:
     """Write new values to a shard of a locked job."""
-    tx.connection.execute(_CHANGE_SHARD, values | {"job": shard.job_num, "at": shard.position})
+    tx.session.change(_CHANGE_SHARD, values | {"job": shard.job_num, "at": shard.position})
 
 
 def change_job(tx: Transaction, job: JobRow, **values: Any) -> JobRow:
@@ -82,7 +92,7 @@ def change_job(tx: Transaction, job: JobRow, **values: Any) -> JobRow:
         values |= {"num_events": job.num_events + 1, "told_at": tx.now}
     if not values:
         return job
-    changed = job_row(tx.connection.execute(_CHANGE_JOB, values | {"job": job.num}).one())
+    changed = job_row(tx.session.one(_CHANGE_JOB, values | {"job": job.num}))
     if changed.state.is_final != job.state.is_final:
         usage.note_ended(tx, changed)
     if tells:
@@ -94,11 +104,11 @@ def record_event(tx: Transaction, job: JobRow, kind: str) -> None:
     """Keep what a watcher is told: the job as it is now, under its latest sequence number."""
     data = event_data(job, tx.now)
     row = {"job_num": job.num, "seq": job.num_events, "kind": kind, "data": data}
-    tx.connection.execute(_RECORD_EVENT, row)
+    tx.session.change(_RECORD_EVENT, row)
     if kind == "state":
         body = f'{{"type":"job.{job.state.value}","seq":{job.num_events},"data":{data}}}'
         told = {"event": f"{job.id}-{job.num_events}", "owner": job.owner, "now": tx.now}
-        tx.connection.execute(_DELIVER, told | {"body": body})
+        tx.session.change(_DELIVER, told | {"body": body})
 
 
 def event_data(job: JobRow, at: float) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.database import Database, Transaction
 from service.errors import KeyReusedError, UnknownJobError
+from service.statements import Prepared
 from service.store import usage
 from service.store.changes import record_event
 from service.store.prefixes import check_prefix_is_free
@@ -18,14 +19,16 @@ from service.store.rows import EventRow, JobRow, job_row
 from service.tables import events, jobs
 from synthforge.job_status import JobState
 
-_INSERT: Final = insert(jobs).returning(jobs)
-_BY_ID: Final = select(jobs).where(jobs.c.id == bindparam("id"))
-_OWNER_OF_ID: Final = select(jobs.c.owner).where(jobs.c.id == bindparam("id"))
-_BY_KEY: Final = select(jobs).where(
-    jobs.c.owner == bindparam("owner"), jobs.c.idempotency_key == bindparam("key")
+_INSERT: Final = Prepared(insert(jobs).returning(jobs))
+_BY_ID: Final = Prepared(select(jobs).where(jobs.c.id == bindparam("id")))
+_OWNER_OF_ID: Final = Prepared(select(jobs.c.owner).where(jobs.c.id == bindparam("id")))
+_BY_KEY: Final = Prepared(
+    select(jobs).where(
+        jobs.c.owner == bindparam("owner"), jobs.c.idempotency_key == bindparam("key")
+    )
 )
 _FORGET_KEY: Final = update(jobs).where(jobs.c.num == bindparam("job")).values(idempotency_key=None)
-_EVENTS: Final = (
+_EVENTS: Final = Prepared(
     select(events.c.seq, events.c.kind, events.c.data)
     .where(events.c.job_num == bindparam("job"), events.c.seq > bindparam("after"))
     .order_by(events.c.seq)
@@ -114,17 +117,17 @@ class JobVerbs:
         Raises:
             UnknownJobError: there is none of that id.
         """
-        with self._database.read() as connection:
-            row = connection.execute(_BY_ID, {"id": job_id}).first()
+        with self._database.session() as session:
+            row = session.row(_BY_ID, {"id": job_id})
         if row is None:
             raise UnknownJobError(job_id)
         return job_row(row)
 
     def owner_of(self, job_id: str) -> str | None:
         """Read whose a job is; None where there is none of that id."""
-        with self._database.read() as connection:
-            owner: str | None = connection.scalar(_OWNER_OF_ID, {"id": job_id})
-        return owner
+        with self._database.session() as session:
+            row = session.row(_OWNER_OF_ID, {"id": job_id})
+        return None if row is None else str(row[0])
 
     def page(
         self, limit: int, before: int | None = None, states: Sequence[JobState] = ()
@@ -140,9 +143,9 @@ class JobVerbs:
 
     def events(self, job_num: int, after: int, limit: int) -> list[EventRow]:
         """Read what happened to a job after a sequence number."""
-        with self._database.read() as connection:
-            rows = connection.execute(_EVENTS, {"job": job_num, "after": after, "limit": limit})
-            return [EventRow(*row) for row in rows]
+        with self._database.session() as session:
+            rows = session.rows(_EVENTS, {"job": job_num, "after": after, "limit": limit})
+        return [EventRow(*row) for row in rows]
 
     def count_by_state(self) -> dict[str, tuple[int, int, int]]:
         """Count per state the jobs, their shards not yet done, and their leased shards."""
@@ -159,7 +162,7 @@ class JobVerbs:
 
 def insert_job(tx: Transaction, new: NewJob) -> JobRow:
     """Keep a new job whose prefix is free, and tell that it is there."""
-    job = job_row(tx.connection.execute(_INSERT, _first_values(new, tx.now)).one())
+    job = job_row(tx.session.one(_INSERT, _first_values(new, tx.now)))
     record_event(tx, job, "state")
     return job
 
@@ -169,7 +172,7 @@ def _earlier(tx: Transaction, new: NewJob, kept_s: float) -> JobRow | None:
     if new.idempotency_key is None:
         return None
     found = {"owner": new.owner, "key": new.idempotency_key}
-    row = tx.connection.execute(_BY_KEY, found).first()
+    row = tx.session.row(_BY_KEY, found)
     if row is None:
         return None
     job = job_row(row)

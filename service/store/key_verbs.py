@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from service.database import Database, Transaction
 from service.errors import UnknownKeyError
+from service.statements import Prepared
 from service.store.rows import KeyRow, key_row
 from service.tables import api_keys
 from synthforge.keys import KeyRequest
@@ -16,7 +17,7 @@ from synthforge.keys import KeyRequest
 _ID_BYTES: Final = 6
 
 _INSERT: Final = insert(api_keys).returning(api_keys)
-_BY_HASH: Final = select(api_keys).where(api_keys.c.hash == bindparam("hash"))
+_BY_HASH: Final = Prepared(select(api_keys).where(api_keys.c.hash == bindparam("hash")))
 _BY_ID: Final = select(api_keys).where(api_keys.c.id == bindparam("id"))
 _REVOKE: Final = update(api_keys).where(
     api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_(None)
@@ -52,8 +53,8 @@ class KeyVerbs:
 
     def by_hash(self, key_hash: str) -> KeyRow | None:
         """Find a key, revoked or not."""
-        with self._database.read() as connection:
-            row = connection.execute(_BY_HASH, {"hash": key_hash}).first()
+        with self._database.session() as session:
+            row = session.row(_BY_HASH, {"hash": key_hash})
         return None if row is None else key_row(row)
 
     def all(self) -> list[KeyRow]:
@@ -77,5 +78,5 @@ class KeyVerbs:
 
 
 def _by_hash(tx: Transaction, key_hash: str) -> KeyRow | None:
-    row = tx.connection.execute(_BY_HASH, {"hash": key_hash}).first()
+    row = tx.session.row(_BY_HASH, {"hash": key_hash})
     return None if row is None else key_row(row)

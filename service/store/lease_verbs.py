@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from service import leasing
 from service.database import Database, Transaction, database_now
 from service.errors import StaleLeaseError
 from service.leasing import Progress, Terms
+from service.statements import Prepared, Session
 from service.store.backlog import count_waiting
 from service.store.changes import after_release, change_job, change_shard, lock_held, lock_job
 from service.store.pool_verbs import fingerprint_id, note_pool, pool_is_noted
@@ -26,10 +27,10 @@ _ENDING_STATES: Final = {JobState.CANCELLING, JobState.CANCELLED, JobState.FAILE
 _Taken = tuple[int, LeaseKind, str]  # position, kind, token
 
 # Not DISTINCT: for its sake SQLite would walk the whole primary key.
-_JOBS_WITH_LAPSED: Final = select(shards.c.job_num).where(
-    IS_LEASED, shards.c.lapses_at <= database_now()
+_JOBS_WITH_LAPSED: Final = Prepared(
+    select(shards.c.job_num).where(IS_LEASED, shards.c.lapses_at <= database_now())
 )
-_LAPSE: Final = (
+_LAPSE: Final = Prepared(
     update(shards)
     .where(
         shards.c.job_num == bindparam("job"),
@@ -39,7 +40,7 @@ _LAPSE: Final = (
     .values(state="open", open_at=bindparam("now"))
     .returning(shards.c.kind)
 )
-_OPEN: Final = (
+_OPEN: Final = Prepared(
     select(shards.c.position, shards.c.kind)
     .where(
         shards.c.job_num == bindparam("job"),
@@ -49,7 +50,7 @@ _OPEN: Final = (
     .order_by(shards.c.position)
     .limit(bindparam("limit"))
 )
-_LEASE_AGAIN: Final = (
+_LEASE_AGAIN: Final = Prepared(
     update(shards)
     .where(
         shards.c.job_num == bindparam("job"),
@@ -58,8 +59,8 @@ _LEASE_AGAIN: Final = (
     )
     .values(executions=shards.c.executions + 1)
 )
-_LEASE_FRESH: Final = insert(shards)
-_HELD: Final = (
+_LEASE_FRESH: Final = Prepared(insert(shards))
+_HELD: Final = Prepared(
     select(jobs, shards)
     .join(jobs, jobs.c.num == shards.c.job_num)
     .where(shards.c.token == bindparam("token"))
@@ -82,10 +83,10 @@ class LeaseVerbs:
         if request.fingerprint is None:
             self.note_asking(request)
             return []
-        with self._database.read() as connection:
-            has_lapsed = connection.scalar(_JOBS_WITH_LAPSED) is not None
-            is_noted = pool_is_noted(connection, request)
-            turn = Turn() if has_lapsed else _next_turn(connection, request, request.max_leases)
+        with self._database.session() as session:
+            has_lapsed = session.row(_JOBS_WITH_LAPSED, {}) is not None
+            is_noted = pool_is_noted(session, request)
+            turn = Turn() if has_lapsed else _next_turn(session, request, request.max_leases)
         if not is_noted:
             note_pool(self._database, request)
         if has_lapsed:
@@ -101,8 +102,8 @@ class LeaseVerbs:
             turn = self._turn(request, left)
 
     def _turn(self, request: LeaseRequest, limit: int) -> Turn:
-        with self._database.read() as connection:
-            return _next_turn(connection, request, limit)
+        with self._database.session() as session:
+            return _next_turn(session, request, limit)
 
     def _take_turn(self, turn: Turn, request: LeaseRequest, terms: Terms) -> list[Granted]:
         granted: list[Granted] = []
@@ -123,8 +124,8 @@ class LeaseVerbs:
 
     def note_asking(self, request: LeaseRequest) -> None:
         """Write down that a pool asks, if it was not just now."""
-        with self._database.read() as connection:
-            is_noted = pool_is_noted(connection, request)
+        with self._database.session() as session:
+            is_noted = pool_is_noted(session, request)
         if not is_noted:
             note_pool(self._database, request)
 
@@ -148,13 +149,13 @@ class LeaseVerbs:
         Raises:
             StaleLeaseError: the piece was leased anew since, or the token never was.
         """
-        with self._database.read() as connection:
-            row = connection.execute(_HELD, {"token": token}).first()
+        with self._database.session() as session:
+            row = session.row(_HELD, {"token": token})
         if row is None:
             raise StaleLeaseError
         return job_row(row[:_NUM_JOB_COLUMNS]), shard_row(row[_NUM_JOB_COLUMNS:])
 
-    def heartbeat(self, job_num: int, token: str, beat: Heartbeat, terms: Terms) -> bool:
+    def heartbeat(self, token: str, beat: Heartbeat, terms: Terms) -> bool:
         """Let a lease live on.
 
         Returns:
@@ -164,7 +165,7 @@ class LeaseVerbs:
             StaleLeaseError: the token does not hold its work any more.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, job_num, token)
+            job, shard = lock_held(tx, token)
             if shard.state != "leased":
                 raise StaleLeaseError
             before = Progress(shard.num_samples, shard.num_rejected, shard.progress_at)
@@ -181,23 +182,26 @@ class LeaseVerbs:
 
     def lapse(self) -> int:
         """Take back every lease whose time is over; return how many there were."""
-        with self._database.read() as connection:
-            nums = sorted(set(connection.scalars(_JOBS_WITH_LAPSED)))
+        with self._database.session() as session:
+            nums = sorted({int(num) for (num,) in session.rows(_JOBS_WITH_LAPSED, {})})
         return sum(self._lapse_job(num) for num in nums)
 
     def _lapse_job(self, num: int) -> int:
         with self._database.write() as tx:
             job = lock_job(tx, num)
-            lapsed = tx.connection.execute(_LAPSE, {"job": num, "now": tx.now}).all()
-            num_lapsed = sum(row.kind == "shard" for row in lapsed)
+            lapsed = tx.session.rows(_LAPSE, {"job": num, "now": tx.now})
+            num_lapsed = sum(kind == "shard" for (kind,) in lapsed)
             if num_lapsed:
                 after_release(tx, job, num_leased=job.num_leased - num_lapsed)
         return len(lapsed)
 
 
-def _next_turn(connection: Connection, request: LeaseRequest, limit: int) -> Turn:
-    wanted = {"generators": request.generators, "fingerprint": fingerprint_id(request)}
-    return next_turn(connection, wanted, limit)
+def _next_turn(session: Session, request: LeaseRequest, limit: int) -> Turn:
+    wanted = {
+        "generators": f",{','.join(request.generators)},",
+        "fingerprint": fingerprint_id(request),
+    }
+    return next_turn(session, wanted, limit)
 
 
 def _leased_values(request: LeaseRequest, terms: Terms, now: float) -> dict[str, Any]:
@@ -220,10 +224,10 @@ def _lease_again(tx: Transaction, job: JobRow, limit: int, row: dict[str, Any]) 
     parameters = {"job": job.num, "now": tx.now, "limit": limit}
     taken: list[_Taken] = [
         (position, kind, secrets.token_urlsafe(_TOKEN_BYTES))
-        for position, kind in tx.connection.execute(_OPEN, parameters)
+        for position, kind in tx.session.rows(_OPEN, parameters)
     ]
     for position, _kind, token in taken:
-        tx.connection.execute(_LEASE_AGAIN, row | {"token": token, "job": job.num, "at": position})
+        tx.session.change(_LEASE_AGAIN, row | {"token": token, "job": job.num, "at": position})
     return taken
 
 
@@ -241,7 +245,7 @@ def _lease_fresh(tx: Transaction, job: JobRow, limit: int, row: dict[str, Any]) 
     ]
     if taken:
         new = row | {"job_num": job.num, "executions": 1, "deaths": 0, "deaths_at_samples": 0}
-        tx.connection.execute(
+        tx.session.change_each(
             _LEASE_FRESH,
             [
                 new | {"position": position, "kind": kind, "token": token}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Database, Transaction, database_now
+from service.statements import Prepared, Session
 from service.store.rows import PoolRow
 from service.tables import IS_LEASED, pools, shards
 from synthforge.leases import LeaseRequest
@@ -15,14 +16,16 @@ from synthforge.leases import LeaseRequest
 NOTED_EVERY_S: Final = 5.0  # an idle pool asks every second; not every time is written down
 FORGOTTEN_AFTER_S: Final = 86_400.0
 
-_IS_NOTED: Final = select(pools.c.name).where(
-    pools.c.name == bindparam("pool"),
-    pools.c.generators == bindparam("generators"),
-    or_(pools.c.fingerprint == bindparam("fingerprint"), bindparam("fingerprint") == ""),
-    pools.c.seen_at > database_now() - NOTED_EVERY_S,
+_IS_NOTED: Final = Prepared(
+    select(pools.c.name).where(
+        pools.c.name == bindparam("pool"),
+        pools.c.generators == bindparam("generators"),
+        or_(pools.c.fingerprint == bindparam("fingerprint"), bindparam("fingerprint") == ""),
+        pools.c.seen_at > database_now() - NOTED_EVERY_S,
+    )
 )
-_NOTE: Final = update(pools).where(pools.c.name == bindparam("pool"))
-_FIRST_NOTE: Final = insert(pools)
+_NOTE: Final = Prepared(update(pools).where(pools.c.name == bindparam("pool")))
+_FIRST_NOTE: Final = Prepared(insert(pools))
 
 
 class PoolVerbs:
@@ -66,9 +69,9 @@ class PoolVerbs:
             return tx.connection.execute(delete(pools).where(old)).rowcount
 
 
-def pool_is_noted(connection: Connection, request: LeaseRequest) -> bool:
+def pool_is_noted(session: Session, request: LeaseRequest) -> bool:
     """Tell whether it was written down just now that this pool asks, and what it can do."""
-    return connection.scalar(_IS_NOTED, _described(request)) is not None
+    return session.row(_IS_NOTED, _described(request)) is not None
 
 
 def note_pool(database: Database, request: LeaseRequest) -> None:
@@ -99,5 +102,5 @@ def _write(tx: Transaction, described: dict[str, str]) -> None:
     fingerprint = {"fingerprint": described["fingerprint"]}
     changed = seen | (fingerprint if described["fingerprint"] else {})
     name = described["pool"]
-    if tx.connection.execute(_NOTE, changed | {"pool": name}).rowcount == 0:
-        tx.connection.execute(_FIRST_NOTE, seen | fingerprint | {"name": name})
+    if not tx.session.change(_NOTE, changed | {"pool": name}):
+        tx.session.change(_FIRST_NOTE, seen | fingerprint | {"name": name})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from service import leasing
 from service.database import Database, Transaction
 from service.errors import ReportConflictError, StaleLeaseError
 from service.leasing import Deaths, Verdict
+from service.statements import Prepared
 from service.store import usage
 from service.store.changes import after_release, change_job, change_shard, lock_held
 from service.store.rows import JobRow, ShardRow
@@ -23,14 +25,16 @@ _FAILS_FROM: Final = {JobState.RUNNING, JobState.PAUSED, JobState.FINALIZING}
 _IS_KEPT: Final = exists().where(
     fingerprints.c.job_num == bindparam("job"), fingerprints.c.id == bindparam("id")
 )
-_KEEP_FINGERPRINT: Final = insert(fingerprints).from_select(
-    ["job_num", "id", "fingerprint", "generator"],
-    select(
-        bindparam("job", type_=fingerprints.c.job_num.type),
-        bindparam("id", type_=fingerprints.c.id.type),
-        bindparam("fingerprint", type_=fingerprints.c.fingerprint.type),
-        bindparam("generator", type_=fingerprints.c.generator.type),
-    ).where(~_IS_KEPT),
+_KEEP_FINGERPRINT: Final = Prepared(
+    insert(fingerprints).from_select(
+        ["job_num", "id", "fingerprint", "generator"],
+        select(
+            bindparam("job", type_=fingerprints.c.job_num.type),
+            bindparam("id", type_=fingerprints.c.id.type),
+            bindparam("fingerprint", type_=fingerprints.c.fingerprint.type),
+            bindparam("generator", type_=fingerprints.c.generator.type),
+        ).where(~_IS_KEPT),
+    )
 )
 
 
@@ -55,26 +59,38 @@ class CommittedShard:
     generator: str
 
 
+Check = Callable[[JobRow, ShardRow], None]
+
+
 class ReportVerbs:
     """What the service asks of its database about work that has ended."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def commit_shard(self, job_num: int, token: str, made: CommittedShard) -> bool:
+    def commit_shard(
+        self, token: str, made: CommittedShard, check: Check
+    ) -> tuple[bool, JobRow, ShardRow]:
         """Accept a shard: the first accepted report decides which object the manifest names.
 
+        Args:
+            token: of the lease.
+            made: what its worker made.
+            check: raises where that does not fit; nothing has changed then.
+
         Returns:
-            Whether anything changed; a report that comes twice is accepted once.
+            Whether anything changed: a report that comes twice is accepted once. Then job and
+            shard as they were before.
 
         Raises:
             StaleLeaseError: the token does not hold its shard any more.
             ReportConflictError: the token was reported with another record.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, job_num, token)
+            job, shard = lock_held(tx, token)
+            check(job, shard)
             if _is_repeated(shard, made.record):
-                return False
+                return False, job, shard
             _keep_fingerprint(tx, job.num, made)
             change_shard(
                 tx,
@@ -97,15 +113,16 @@ class ReportVerbs:
             elif job.state is JobState.RUNNING and excess is not None:
                 values |= {"state": JobState.FAILED.value, "reason": excess}
             after_release(tx, job, **values)
-            return True
+            return True, job, shard
 
-    def commit_summary(self, job_num: int, token: str, files: str) -> bool:
+    def commit_summary(self, token: str, files: str, check: Check) -> bool:
         """Accept the files beside the shards (JSON); the manifest can be written now.
 
-        Returns, raises: as `commit_shard`.
+        Returns whether anything changed; raises as `commit_shard` does.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, job_num, token)
+            job, shard = lock_held(tx, token)
+            check(job, shard)
             if _is_repeated(shard, files):
                 return False
             change_shard(tx, shard, state="done", record=files)
@@ -113,14 +130,14 @@ class ReportVerbs:
             return True
 
     def give_back(
-        self, job_num: int, token: str, returned: LeaseReturn, what: str
+        self, token: str, returned: LeaseReturn, name_of: Callable[[JobRow, ShardRow], str]
     ) -> Verdict | None:
         """Take work back undone, and decide whether it is tried again.
 
         Args:
-            job_num, token: of the lease.
+            token: of the lease.
             returned: why it comes back.
-            what: the piece's name in a reason, as `shard train-000012`.
+            name_of: gives the piece's name in a reason, as `shard train-000012`.
 
         Returns:
             What becomes of it; None where it was given back before.
@@ -129,11 +146,12 @@ class ReportVerbs:
             StaleLeaseError: the token does not hold its work any more.
         """
         with self._database.write() as tx:
-            job, shard = lock_held(tx, job_num, token)
+            job, shard = lock_held(tx, token)
             if shard.state in {"open", "set_aside"}:
                 return None
             if shard.state == "done":
                 raise StaleLeaseError
+            what = name_of(job, shard)
             deaths = Deaths(shard.deaths, shard.deaths_at_samples)
             verdict = leasing.judge_return(returned, deaths, shard.executions, what, tx.now)
             change_shard(
@@ -173,7 +191,7 @@ def _released(job: JobRow, shard: ShardRow, verdict: Verdict) -> dict[str, Any]:
 
 def _keep_fingerprint(tx: Transaction, job_num: int, made: CommittedShard) -> None:
     """Keep what a fingerprint stands for, once a job; the job's lock keeps others away."""
-    tx.connection.execute(
+    tx.session.change(
         _KEEP_FINGERPRINT,
         {
             "job": job_num,

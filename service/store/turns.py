@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select
+from sqlalchemy import String, and_, bindparam, exists, func, literal, or_, select
 
 from service import leasing
 from service.database import database_now
+from service.statements import Prepared, Session
 from service.tables import IS_LEASABLE, IS_LEASED, IS_OPEN, jobs, shards
 from synthforge.job_status import JobState
 
@@ -28,7 +29,9 @@ SUMMARY_IS_DUE: Final = and_(
 _WITH_WORK: Final = (
     select(jobs.c.num, jobs.c.priority)
     .where(IS_LEASABLE)
-    .where(jobs.c.generator.in_(bindparam("generators", expanding=True)))
+    .where(
+        bindparam("generators", type_=String).like(literal("%,") + jobs.c.generator + literal(",%"))
+    )
     .where(
         or_(
             jobs.c.fingerprint.is_(None),
@@ -41,10 +44,12 @@ _WITH_WORK: Final = (
 )
 # In the order of the index, so that few jobs are read of ten thousand: left to itself SQLite,
 # which keeps no statistics, finds them all by their state, and sorts them.
-_JOBS_WITH_WORK: Final = _WITH_WORK.order_by(jobs.c.priority.desc(), jobs.c.num).with_hint(
-    jobs, "INDEXED BY ix_jobs_leasable", "sqlite"
+_JOBS_WITH_WORK: Final = Prepared(
+    _WITH_WORK.order_by(jobs.c.priority.desc(), jobs.c.num).with_hint(
+        jobs, "INDEXED BY ix_jobs_leasable", "sqlite"
+    )
 )
-_OWNERS_JOBS: Final = (
+_OWNERS_JOBS: Final = Prepared(
     _WITH_WORK.where(jobs.c.priority == bindparam("priority"), jobs.c.owner == bindparam("owner"))
     .order_by(jobs.c.num)
     .with_hint(jobs, "INDEXED BY ix_jobs_fair", "sqlite")
@@ -61,8 +66,8 @@ _FOLLOWING: Final = (
 _ALL_OWNERS: Final = _FIRST.union_all(
     select(_FOLLOWING.correlate(_FIRST).scalar_subquery()).where(_FIRST.c.owner.is_not(None))
 )
-_OWNERS: Final = select(_ALL_OWNERS.c.owner).where(_ALL_OWNERS.c.owner.is_not(None))
-_NUM_LEASED: Final = (
+_OWNERS: Final = Prepared(select(_ALL_OWNERS.c.owner).where(_ALL_OWNERS.c.owner.is_not(None)))
+_NUM_LEASED: Final = Prepared(
     select(jobs.c.owner, func.count())
     .select_from(shards)
     .join(jobs, jobs.c.num == shards.c.job_num)
@@ -84,32 +89,32 @@ class Turn:
     is_last: bool = True
 
 
-def next_turn(connection: Connection, wanted: Mapping[str, Any], limit: int) -> Turn:
+def next_turn(session: Session, wanted: Mapping[str, Any], limit: int) -> Turn:
     """Return which jobs to lease from.
 
     Args:
-        connection: to read by.
-        wanted: `generators` and `fingerprint` of the pool.
+        session: to read by.
+        wanted: `generators` (between commas) and `fingerprint` of the pool.
         limit: pieces of work that it may have.
     """
-    rows = connection.execute(_JOBS_WITH_WORK, {**wanted, "limit": limit}).all()
+    rows = session.rows(_JOBS_WITH_WORK, {**wanted, "limit": limit})
     if not rows:
         return Turn()
-    highest = rows[0].priority
-    owners = list(connection.scalars(_OWNERS, {"priority": highest}))
+    highest = rows[0][1]
+    owners = [str(owner) for (owner,) in session.rows(_OWNERS, {"priority": highest})]
     if len(owners) > 1:
         asked = {**wanted, "priority": highest, "limit": limit}
-        return Turn(_fair_shares(connection, asked, owners, limit), is_last=False)
+        return Turn(_fair_shares(session, asked, owners, limit), is_last=False)
     # Each of these jobs has at least one piece, so they are enough or all that there are.
-    nums = tuple(row.num for row in rows if row.priority == highest)
+    nums = tuple(num for num, priority in rows if priority == highest)
     return Turn(((nums, limit),), is_last=len(nums) == len(rows))
 
 
 def _fair_shares(
-    connection: Connection, asked: dict[str, Any], owners: list[str], limit: int
+    session: Session, asked: dict[str, Any], owners: list[str], limit: int
 ) -> tuple[tuple[tuple[int, ...], int], ...]:
     """Share `limit` pieces among the owners that have work for the pool."""
-    held = {str(owner): int(count) for owner, count in connection.execute(_NUM_LEASED)}
+    held = {str(owner): int(count) for owner, count in session.rows(_NUM_LEASED, {})}
     leased = {owner: held.get(owner, 0) for owner in owners}
     nums: dict[str, tuple[int, ...]] = {}
     while True:
@@ -118,7 +123,7 @@ def _fair_shares(
         if not unknown:
             return tuple((nums[owner], share) for owner, share in shares.items())
         for owner in unknown:
-            rows = connection.execute(_OWNERS_JOBS, {**asked, "owner": owner})
-            nums[owner] = tuple(row.num for row in rows)
+            rows = session.rows(_OWNERS_JOBS, {**asked, "owner": owner})
+            nums[owner] = tuple(num for num, _priority in rows)
             if not nums[owner]:
                 del leased[owner]

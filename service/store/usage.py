@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, or_, select, update
 
 from service.database import Transaction
 from service.errors import QuotaExceededError
+from service.statements import Prepared
 from service.store.rows import JobRow, KeyRow, key_row
 from service.tables import api_keys
 
@@ -19,7 +20,7 @@ _OWNER = api_keys.c.id == bindparam("owner")
 _JOBS_AFTER = api_keys.c.num_jobs + 1
 _SAMPLES_AFTER = api_keys.c.num_samples + bindparam("samples")
 
-_TAKE: Final = (
+_TAKE: Final = Prepared(
     update(api_keys)
     .where(_OWNER)
     .where(or_(api_keys.c.max_jobs.is_(None), api_keys.c.max_jobs >= _JOBS_AFTER))
@@ -27,13 +28,13 @@ _TAKE: Final = (
     .where(or_(api_keys.c.max_bytes.is_(None), api_keys.c.num_bytes < api_keys.c.max_bytes))
     .values(num_jobs=_JOBS_AFTER, num_samples=_SAMPLES_AFTER)
 )
-_BY_ID: Final = select(api_keys).where(_OWNER)
-_NOTE: Final = (
+_BY_ID: Final = Prepared(select(api_keys).where(_OWNER))
+_NOTE: Final = Prepared(
     update(api_keys)
     .where(_OWNER)
     .values(num_jobs=api_keys.c.num_jobs + bindparam("jobs"), num_samples=_SAMPLES_AFTER)
 )
-_ADD_BYTES: Final = (
+_ADD_BYTES: Final = Prepared(
     update(api_keys)
     .where(_OWNER)
     .values(num_bytes=api_keys.c.num_bytes + bindparam("bytes"))
@@ -50,8 +51,8 @@ def take_place(tx: Transaction, owner: str, num_samples: int) -> None:
     if not owner:
         return
     asked = {"owner": owner, "samples": num_samples}
-    if tx.connection.execute(_TAKE, asked).rowcount == 0:
-        row = tx.connection.execute(_BY_ID, {"owner": owner}).first()
+    if not tx.session.change(_TAKE, asked):
+        row = tx.session.row(_BY_ID, {"owner": owner})
         if row is not None:  # None: an owner that is no key has no limits
             raise QuotaExceededError(_why_full(key_row(row), num_samples))
 
@@ -61,7 +62,7 @@ def note_ended(tx: Transaction, job: JobRow) -> None:
     if job.owner:
         sign = -1 if job.state.is_final else 1
         counted = {"owner": job.owner, "jobs": sign, "samples": sign * job.num_samples}
-        tx.connection.execute(_NOTE, counted)
+        tx.session.change(_NOTE, counted)
 
 
 def add_bytes(tx: Transaction, owner: str, num_bytes: int) -> str | None:
@@ -72,11 +73,14 @@ def add_bytes(tx: Transaction, owner: str, num_bytes: int) -> str | None:
     """
     if not owner:
         return None
-    row = tx.connection.execute(_ADD_BYTES, {"owner": owner, "bytes": num_bytes}).first()
-    if row is None or row.max_bytes is None or row.num_bytes <= row.max_bytes:
+    row = tx.session.row(_ADD_BYTES, {"owner": owner, "bytes": num_bytes})
+    if row is None:
+        return None
+    kept, limit = row
+    if limit is None or kept <= limit:
         return None
     return (
-        f"its key keeps {row.num_bytes} bytes in the store, and {row.max_bytes} is its limit: "
+        f"its key keeps {kept} bytes in the store, and {limit} is its limit: "
         "delete datasets or raise the limit"
     )
 

@@ -155,20 +155,20 @@ def _live_a_little(store: Store) -> None:
 
 
 def test_no_verb_reads_a_whole_table_or_sorts_one(sqlite_store: Store) -> None:
-    ran: list[tuple[str, Any]] = []
-    engine = sqlite_store.database.engine
+    ran: list[str] = []
+    watched = Store(Database(sqlite_store.database.url))
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        ran.append((statement, parameters))
+    def watch(connection: Any, _record: Any) -> None:
+        connection.set_trace_callback(ran.append)
 
-    event.listen(engine, "before_cursor_execute", note)
-    _live_a_little(sqlite_store)
-    event.remove(engine, "before_cursor_execute", note)
+    event.listen(watched.database.engine, "connect", watch)
+    _live_a_little(watched)
+    watched.database.close()
     with sqlite_store.database.read() as connection:
-        for statement, parameters in ran:
+        for statement in ran:
             if not statement.startswith(("SELECT", "UPDATE")):
                 continue
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
             steps = [str(row[-1]) for row in plan]
             scans = [
                 step
