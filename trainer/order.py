@@ -1,10 +1,14 @@
 """The order of a stream: a pure function of seed, epoch and index. No clock, no files, no ranks.
 
-One epoch is a permutation pi of the samples. Shards are shuffled and dealt to a fixed number of
-canonical streams; in each, samples are shuffled within windows of a few shards; the streams are
-then interleaved one by one. Global batch b is pi[bG : (b + 1)G], and a rank takes those of its
-samples that come from its own canonical streams as far as an equal part allows: so any number of
-ranks sees the same batches, and none reads every shard.
+One epoch is a permutation pi(seed, epoch) of the samples. Shards are shuffled and dealt to a fixed
+number of canonical streams; in each, samples are shuffled within a window of a few shards that
+slides over it; the streams, begun one after another, are then interleaved one by one. Global batch
+b is pi[bG : (b + 1)G], and a rank takes those of its samples that come from its own canonical
+streams as far as an equal part allows: so any number of ranks sees the same batches, and none reads
+every shard.
+
+The window slides and the streams begin apart so that the first batch needs a shard or two, and
+every later shard is asked for at an even pace: shards are fetched whole.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ class OrderConfig:
 
     Attributes:
         seed: of every permutation.
-        window_shards: W, shards of one canonical stream that are shuffled together.
+        window_shards: W: a sample comes anywhere among those of the W shards of its canonical
+            stream that begin with its own.
         num_streams: C, canonical streams; at least the number of ranks keeps ranks off each
             other's shards.
     """
@@ -86,9 +91,9 @@ class EpochOrder:
         self._key = (config.seed, epoch, name)
         self._window_shards = config.window_shards
         self._streams = self._deal_shards(config.num_streams)
-        self._window_starts = [self._starts_of_windows(shards) for shards in self._streams]
+        self._cell_starts = [self._starts_of_cells(shards) for shards in self._streams]
         self._plan_interleaving()
-        self._window = lru_cache(maxsize=4 * config.num_streams)(self._shuffled_window)
+        self._cell = lru_cache(maxsize=4 * config.num_streams)(self._shuffled_cell)
 
     def places(self, start: int, stop: int) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Return (shard, row, stream) of the positions from `start` up to `stop`."""
@@ -96,8 +101,8 @@ class EpochOrder:
         segment = np.searchsorted(self._segment_starts, position, side="right") - 1
         rest = position - self._segment_starts[segment]
         num_live = self._num_live[segment]
-        offset = self._segment_rounds[segment] + rest // num_live
         stream = self._live_streams[segment, rest % num_live]
+        offset = self._segment_rounds[segment] + rest // num_live - self._begins[stream]
         shard, row = np.empty_like(position), np.empty_like(position)
         for number in np.unique(stream):
             here = np.flatnonzero(stream == number)
@@ -116,41 +121,69 @@ class EpochOrder:
             sizes[stream] += self._counts[shard]
         return [np.array(shards, np.int64) for shards in dealt]
 
-    def _starts_of_windows(self, shards: Int64Array) -> Int64Array:
-        """Return the stream's position at which each window begins, and its length at the end."""
-        sums = np.add.reduceat(self._counts[shards], np.arange(0, len(shards), self._window_shards))
-        return np.concatenate([[0], np.cumsum(sums)]).astype(np.int64)
+    def _starts_of_cells(self, shards: Int64Array) -> Int64Array:
+        """Return the stream's position at which each cell begins, and its length at the end.
+
+        A shard is cut into W parts; cell j holds part q of the stream's shard j - q, for each q.
+        """
+        counts, width = self._counts[shards], self._window_shards
+        sizes = np.zeros(len(shards) + width - 1, np.int64)
+        for part in range(width):
+            ends, begins = (_part_start(counts, part + more, width) for more in (1, 0))
+            sizes[part : part + len(shards)] += ends - begins
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def _plan_interleaving(self) -> None:
-        """Cut the rounds in which one sample of each stream comes where a stream runs dry."""
-        lengths = np.array([starts[-1] for starts in self._window_starts], np.int64)
-        ends = np.unique(lengths)
-        self._segment_rounds = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-        live = lengths[None, :] > self._segment_rounds[:, None]  # (segments, streams)
+        """Cut the rounds, in which each live stream gives one sample, where streams begin or end.
+
+        Each begins a C-th of a shard after the one before: no two need a new shard at once.
+        """
+        lengths = np.array([starts[-1] for starts in self._cell_starts], np.int64)
+        num_shards = sum(map(len, self._streams))
+        apart = self.num_samples // (num_shards * len(lengths))
+        self._begins = apart * np.arange(len(lengths), dtype=np.int64)
+        ends = self._begins + lengths
+        edges = np.unique(np.concatenate([self._begins, ends]))
+        live = (self._begins <= edges[:-1, None]) & (edges[:-1, None] < ends)  # (segments, streams)
+        some = live.any(1)
+        live = live[some]
+        self._segment_rounds = edges[:-1][some]
         self._num_live = live.sum(1)
         self._live_streams = np.argsort(~live, axis=1, kind="stable")
-        sizes = (ends - self._segment_rounds) * self._num_live
+        sizes = np.diff(edges)[some] * self._num_live
         self._segment_starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
 
     def _read_stream(self, stream: int, offset: Int64Array) -> tuple[Int64Array, Int64Array]:
-        starts = self._window_starts[stream]
-        window = np.searchsorted(starts, offset, side="right") - 1
+        starts = self._cell_starts[stream]
+        cell = np.searchsorted(starts, offset, side="right") - 1
         shard, row = np.empty_like(offset), np.empty_like(offset)
-        for number in np.unique(window):
-            here = np.flatnonzero(window == number)
-            shards, rows = self._window(stream, int(number))
+        for number in np.unique(cell):
+            here = np.flatnonzero(cell == number)
+            shards, rows = self._cell(stream, int(number))
             inside = offset[here] - starts[number]
             shard[here], row[here] = shards[inside], rows[inside]
         return shard, row
 
-    def _shuffled_window(self, stream: int, window: int) -> tuple[Int64Array, Int64Array]:
-        first = window * self._window_shards
-        shards = self._streams[stream][first : first + self._window_shards]
-        counts = self._counts[shards]
-        shard = np.repeat(shards, counts)
-        row = np.concatenate([np.arange(count, dtype=np.int64) for count in counts])
-        shuffled = keyed_permutation(len(shard), "window", *self._key, stream, window)
-        return shard[shuffled], row[shuffled]
+    def _shuffled_cell(self, stream: int, cell: int) -> tuple[Int64Array, Int64Array]:
+        held, width = self._streams[stream], self._window_shards
+        shards, rows = [], []
+        for part in range(max(0, cell - len(held) + 1), min(width, cell + 1)):
+            shard = int(held[cell - part])
+            rows.append(self._rows_of_part(shard, part))
+            shards.append(np.full(len(rows[-1]), shard, np.int64))
+        shuffled = keyed_permutation(sum(map(len, rows)), "cell", *self._key, stream, cell)
+        return np.concatenate(shards)[shuffled], np.concatenate(rows)[shuffled]
+
+    def _rows_of_part(self, shard: int, part: int) -> Int64Array:
+        """Return the rows of one of the W parts that a shard is cut into at random."""
+        count, width = self._counts[shard], self._window_shards
+        rows = keyed_permutation(int(count), "rows", *self._key, shard)
+        return rows[_part_start(count, part, width) : _part_start(count, part + 1, width)]
+
+
+def _part_start(count: Int64Array, part: int, num_parts: int) -> Int64Array:
+    """Return where one of the parts of `count` samples begins; parts differ by one sample."""
+    return part * (count // num_parts) + np.minimum(part, count % num_parts)
 
 
 class Course:

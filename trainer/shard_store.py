@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from synthforge.shards import ShardRecord
 from trainer.sources import CHUNK_BYTES, Source, TransferError
@@ -147,18 +148,21 @@ class ShardStore:
 
     def _verified(self, record: ShardRecord) -> int:
         """Return a descriptor of the verified file; a wrong one is got once more."""
-        for fetch in range(_FETCHES):
-            file = self._obtained(record)
-            try:
-                self._verify(record, file)
-            except _BadShardError:
-                os.close(file)
-                if fetch + 1 == _FETCHES:
-                    raise
-                self._discard(record)
-            else:
-                return file
-        raise AssertionError("the last fetch returns or raises")
+        for _ in range(_FETCHES - 1):
+            with suppress(_BadShardError):
+                return self._looked_at(record)
+            self._discard(record)
+        return self._looked_at(record)
+
+    def _looked_at(self, record: ShardRecord) -> int:
+        """Return a descriptor of the file that is to be had now, if it is right."""
+        file = self._obtained(record)
+        try:
+            self._verify(record, file)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
 
     def _obtained(self, record: ShardRecord) -> int:
         local = self._source.local_path(record.name)
@@ -180,17 +184,24 @@ class ShardStore:
                 f"{self._cache.limit_bytes}: raise it"
             )
         with tempfile.NamedTemporaryFile(dir=self._cache.folder, suffix=".part") as part:
-            written = 0
-            for chunk in self._chunks(record):
-                part.write(chunk)
-                written += len(chunk)
-                if written > record.num_bytes:
-                    break
-            part.flush()
+            self._check(record, self._written(record, part))
             self._make_room(record.num_bytes)
             path.unlink(missing_ok=True)
             path.hardlink_to(part.name)
+            self._stamp_path(record).write_text(_state_of(part.fileno()))
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _written(self, record: ShardRecord, part: IO[bytes]) -> tuple[int, str]:
+        """Write an object to a file; return length and sha256, taken on the way."""
+        digest, num_bytes = hashlib.sha256(), 0
+        for chunk in self._chunks(record):
+            part.write(chunk)
+            digest.update(chunk)
+            num_bytes += len(chunk)
+            if num_bytes > record.num_bytes:
+                break
+        part.flush()
+        return num_bytes, digest.hexdigest()
 
     def _chunks(self, record: ShardRecord) -> Iterator[bytes]:
         """Yield an object's bytes; where the connection breaks, go on at that byte."""
@@ -223,20 +234,26 @@ class ShardStore:
 
     def _verify(self, record: ShardRecord, file: int) -> None:
         """Check length and hash, once a run for each state of each file."""
-        status = os.fstat(file)
-        stamp = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
-        path = self._stamps / record.sha256
+        state, path = _state_of(file), self._stamp_path(record)
         with suppress(FileNotFoundError):
-            if path.read_text() == stamp:
+            if path.read_text() == state:
                 return
-        if status.st_size != record.num_bytes:
-            raise _BadShardError(f"{status.st_size} bytes, {record.num_bytes} in the manifest")
+        num_bytes = os.fstat(file).st_size
         digest = hashlib.sha256()
-        for position in range(0, status.st_size, CHUNK_BYTES):
+        for position in range(0, min(num_bytes, record.num_bytes), CHUNK_BYTES):
             digest.update(os.pread(file, CHUNK_BYTES, position))
-        if digest.hexdigest() != record.sha256:
-            raise _BadShardError(f"sha256 {digest.hexdigest()}, {record.sha256} in the manifest")
-        path.write_text(stamp)
+        self._check(record, (num_bytes, digest.hexdigest()))
+        path.write_text(state)
+
+    def _check(self, record: ShardRecord, found: tuple[int, str]) -> None:
+        num_bytes, sha256 = found
+        if num_bytes != record.num_bytes:
+            raise _BadShardError(f"{num_bytes} bytes, {record.num_bytes} in the manifest")
+        if sha256 != record.sha256:
+            raise _BadShardError(f"sha256 {sha256}, {record.sha256} in the manifest")
+
+    def _stamp_path(self, record: ShardRecord) -> Path:
+        return self._stamps / record.sha256
 
     def _discard(self, record: ShardRecord) -> None:
         """Remove the cached copy; a file of the dataset itself is left as it is."""
@@ -245,6 +262,12 @@ class ShardStore:
 
     def _cached(self, record: ShardRecord) -> Path:
         return self._cache.folder / f"{record.sha256}.tar"
+
+
+def _state_of(file: int) -> str:
+    """Return what changes when a file does."""
+    status = os.fstat(file)
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from trainer.shard_store import CacheConfig, ShardStore, default_cache_folder
 from trainer.sources import open_source
 
 DEFAULT_FIELDS: Final = ("image", "segmentation", "depth", "meta")
-_STATE_VERSION: Final = 1
+_STATE_VERSION: Final = 2  # 1: windows of shards one after another
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from boto3.s3.transfer import TransferConfig
 from boto3.session import Session
 from botocore.config import Config
+from botocore.session import get_session
 
 from synthforge.shards import StoredFile
 from synthforge.storage.protocol import (
@@ -236,7 +237,16 @@ def _client_of(process_id: int, settings: tuple[tuple[str, str], ...]) -> S3Clie
         response_checksum_validation="when_required",
         s3={"addressing_style": "path" if endpoint else "auto", "payload_signing_enabled": True},
     )
+    core = get_session()
+    # Read from JSON once, it saves nine tenths of a client's 0.1 s; forked processes inherit it.
+    core.register_component("data_loader", _what_aws_can_do())
     with typed_s3_errors("AWS_* variables", ""):
-        return Session().client(
+        return Session(botocore_session=core).client(
             "s3", region_name=region or "us-east-1", endpoint_url=endpoint or None, config=config
         )
+
+
+@cache
+def _what_aws_can_do() -> Any:
+    """Return botocore's loader of service descriptions, which keeps what it has read."""
+    return get_session().get_component("data_loader")
