@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from service.bases import base_dataset
-from service.execution import plan_of
+from service.execution import planned
 from service.leasing import Terms
 from service.store.changes import progress_counts
 from service.store.rows import Granted, JobRow, KeyRow, PoolRow
@@ -87,7 +87,7 @@ def key_info(key: KeyRow) -> KeyInfo:
 def _lease_json(granted: Granted, terms: Terms) -> str:
     plan = "null"
     if granted.kind == "shard":
-        plan = plan_of(granted.job, granted.position).model_dump_json()
+        plan = planned(granted.job, granted.position).json
     before = json.dumps({"token": granted.token, "kind": granted.kind, "job_id": granted.job.id})
     after = json.dumps(
         {

@@ -11,6 +11,7 @@ from service import documents, problems
 from service.access import Gate, authorize
 from service.context import Context
 from service.database import Database
+from service.direct import direct_routes
 from service.loops import make_loops
 from service.metrics import Metrics
 from service.objects import StorageFactory, storage_under
@@ -94,6 +95,7 @@ def create_app(
         health,
     ):
         app.include_router(routes.router)
+        app.router.routes[:0] = direct_routes(routes.router.routes)
     problems.install(app)
     documents.install(app)
     app.add_middleware(RequestLog, metrics=context.metrics)

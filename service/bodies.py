@@ -14,8 +14,12 @@ from synthforge.field_errors import field_errors
 _T = TypeVar("_T")
 
 
-async def _read(request: Request) -> bytes:
-    """Read a JSON body, no further than the limit."""
+async def read_body(request: Request) -> bytes:
+    """Read a JSON body, no further than the limit.
+
+    Raises:
+        UnsupportedMediaTypeError, BodyTooLargeError, InvalidRequestError: it is none.
+    """
     given = request.headers.get("content-type", "")
     kind, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
@@ -35,7 +39,7 @@ async def _read(request: Request) -> bytes:
     return bytes(body)
 
 
-JsonBody = Annotated[bytes, Depends(_read)]
+JsonBody = Annotated[bytes, Depends(read_body)]
 
 
 def parsed(adapter: TypeAdapter[_T], body: bytes) -> _T:

@@ -7,13 +7,14 @@ from functools import lru_cache, partial
 from service import bases, leasing, planning
 from service.errors import NotASummaryError, ReportConflictError, StaleLeaseError, invalid
 from service.leasing import Terms, Verdict
+from service.planning import PlannedShard
 from service.rates import Rate, RateBook, RateKey, rate_key
 from service.store import Store
 from service.store.report_verbs import CommittedShard
 from service.store.rows import JobRow, ShardRow
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.leases import Heartbeat, LeaseReturn, Report, ShardReport, SummaryReport
-from synthforge.shards import SUMMARY_NAMES, ShardPlan
+from synthforge.shards import SUMMARY_NAMES
 
 RECORDS_A_PAGE = 1000
 _CACHED_SPECS = 256
@@ -31,16 +32,16 @@ def _rate_key_of(canonical: str) -> RateKey:
     return rate_key(spec_of(canonical))
 
 
-def plan_of(job: JobRow, position: int) -> ShardPlan:
+def planned(job: JobRow, position: int) -> PlannedShard:
     """Return the plan of a job's n-th shard: asked for when it is leased, and when reported."""
-    return _plan_of(job.spec, job.base, position)
+    return _planned(job.spec, job.base, position)
 
 
 @lru_cache(maxsize=_CACHED_PLANS)
-def _plan_of(canonical: str, base_text: str | None, position: int) -> ShardPlan:
+def _planned(canonical: str, base_text: str | None, position: int) -> PlannedShard:
     spec, base = spec_of(canonical), bases.plan_base(base_text)
     split, number = planning.nth_shard(spec, position, base)
-    return planning.shard_plan(spec, split, number, base)
+    return planning.planned_shard(spec, split, number, base)
 
 
 def heartbeat(store: Store, token: str, beat: Heartbeat, terms: Terms) -> bool:
@@ -130,10 +131,10 @@ def _check_kind(made: Report, shard: ShardRow) -> None:
 
 def _check_record(made: ShardReport, job: JobRow, shard: ShardRow) -> None:
     _check_kind(made, shard)
-    difference = leasing.mismatch(made.record, plan_of(job, shard.position))
+    difference = leasing.mismatch(made.record, planned(job, shard.position))
     if difference is not None:
-        field, given, planned = difference
-        raise invalid(field, given, f"the lease's plan has {planned}")
+        field, given, expected = difference
+        raise invalid(field, given, f"the lease's plan has {expected}")
     if made.record.fingerprint != made.fingerprint.id:
         raise invalid(
             "record.fingerprint",

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from service.planning import PlannedShard
 from synthforge.leases import LeaseRequest, LeaseReturn
-from synthforge.shards import IndexRange, ShardPlan, ShardRecord
+from synthforge.shards import IndexRange, ShardRecord
 
 DEATHS_TO_SET_ASIDE: Final = 3
 FIRST_BACK_OFF_S: Final = 1.0
@@ -150,27 +151,27 @@ def _one_line(message: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in message).split())
 
 
-def mismatch(record: ShardRecord, plan: ShardPlan) -> tuple[str, str, str] | None:
+def mismatch(record: ShardRecord, plan: PlannedShard) -> tuple[str, str, str] | None:
     """Return field, value and expectation of the first way a record differs from its plan."""
     for name, given, planned in (
         ("split", record.split, plan.split),
         ("number", record.number, plan.number),
         ("num_samples", record.num_samples, plan.num_samples),
-        ("indices", _bounds(record.indices), _bounds(plan.indices)),
+        ("indices", _bounds(record.indices), plan.bounds),
     ):
         if given != planned:
             return f"record.{name}", _shown(given), _shown(planned)
     return None
 
 
-def _bounds(indices: tuple[IndexRange, ...]) -> list[tuple[int, int]]:
-    return [(piece.start, piece.stop) for piece in indices]  # compares ten times as fast
+def _bounds(indices: tuple[IndexRange, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple([(piece.start, piece.stop) for piece in indices])  # compares ten times as fast
 
 
 def _shown(value: object) -> str:
     text = (
         ",".join(f"{start}:{stop}" for start, stop in value)
-        if isinstance(value, list)
+        if isinstance(value, tuple)
         else str(value)
     )
     return text if len(text) <= 80 else text[:77] + "..."

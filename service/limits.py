@@ -1,7 +1,8 @@
-"""How often: a bucket of tokens that fills at a steady rate. Pure, with `now` as an argument."""
+"""How often: a bucket of tokens that fills at a steady rate, with `now` as an argument."""
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -16,15 +17,20 @@ class _Bucket:
 
 
 class RateLimit:
-    """So many requests a second for each name, twice as many at once."""
+    """So many requests a second for each name, twice as many at once; safe to use from threads."""
 
     def __init__(self, rate_per_s: float) -> None:
         self._rate_per_s = rate_per_s
         self._burst = 2 * rate_per_s
+        self._lock = threading.Lock()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def take(self, name: str, now: float) -> float:
         """Let one request pass, or return how many seconds it should wait; 0.0 lets it pass."""
+        with self._lock:
+            return self._take(name, now)
+
+    def _take(self, name: str, now: float) -> float:
         bucket = self._buckets.get(name)
         if bucket is None:
             bucket = self._buckets[name] = _Bucket(self._burst, now)

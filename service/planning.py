@@ -134,7 +134,33 @@ def total_shards(spec: JobSpec, base: Base = NOTHING) -> int:
     return sum(num_shards(spec, split, base) for split in spec.output.splits)
 
 
+@dataclass(frozen=True)
+class PlannedShard:
+    """A `ShardPlan` as the service keeps it: a hundred ranges are one text, not a hundred objects.
+
+    Attributes:
+        split, number: of the shard.
+        bounds: first sample and end of each run of indices.
+        json: of the `ShardPlan`.
+    """
+
+    split: str
+    number: int
+    bounds: tuple[tuple[int, int], ...]
+    json: str
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in the shard."""
+        return sum(stop - start for start, stop in self.bounds)
+
+
 def shard_plan(spec: JobSpec, split: str, number: int, base: Base = NOTHING) -> ShardPlan:
+    """Return which samples a shard holds, as `planned_shard` does, checked by the contract."""
+    return ShardPlan.model_validate_json(planned_shard(spec, split, number, base).json)
+
+
+def planned_shard(spec: JobSpec, split: str, number: int, base: Base = NOTHING) -> PlannedShard:
     """Return which samples a shard holds: whole identities of its split, in order.
 
     A job that adds to a dataset begins new shards with the first identity that is not in it, so
@@ -161,11 +187,10 @@ def shard_plan(spec: JobSpec, split: str, number: int, base: Base = NOTHING) -> 
         else:
             pieces.append([start_of, stop_of])
     views = spec.identity.views
-    indices = [
-        {"start": start * views, "stop": min(stop * views, spec.count)} for start, stop in pieces
-    ]
-    # Validated in one go: a range made by itself takes three times as long, and there are many.
-    return ShardPlan.model_validate({"split": split, "number": number, "indices": indices})
+    bounds = tuple([(start * views, min(stop * views, spec.count)) for start, stop in pieces])
+    ranges = ",".join([f'{{"start":{start},"stop":{stop}}}' for start, stop in bounds])
+    json = f'{{"split":"{split}","number":{number},"indices":[{ranges}]}}'  # names need no escape
+    return PlannedShard(split, number, bounds, json)
 
 
 def nth_shard(spec: JobSpec, position: int, base: Base = NOTHING) -> tuple[str, int]:

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 from sqlalchemy import insert, update
 
-from service import planning
+from service import execution, planning
 from service.store import Store
+from service.store.rows import JobRow
 from service.tables import api_keys, jobs, pools, shards
 from synthforge.jobs import JobSpec
 from synthforge.leases import Lease, LeaseGrant, LeaseRequest, ShardReport, SummaryReport
@@ -63,6 +64,11 @@ def plans(spec: JobSpec) -> list[ShardPlan]:
         planning.shard_plan(spec, *planning.nth_shard(spec, position))
         for position in range(planning.total_shards(spec))
     ]
+
+
+def plan_of(job: JobRow, position: int) -> ShardPlan:
+    """Return the plan that a lease of this piece carries."""
+    return ShardPlan.model_validate_json(execution.planned(job, position).json)
 
 
 def shard_bytes(plan: ShardPlan) -> bytes:

@@ -142,7 +142,7 @@ def _live_a_little(store: Store) -> None:
     clock.database.close()
     store.leases.lapse()
     for lease in store.leases.lease(driver.request(max_leases=9), TERMS):
-        plan = execution.plan_of(lease.job, lease.position)
+        plan = driver.plan_of(lease.job, lease.position)
         execution.report(store, lease.token, driver.shard_report(plan))
     (summary,) = store.leases.lease(driver.request(), TERMS)
     execution.summary_records(store, summary.token, -1)

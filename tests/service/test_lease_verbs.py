@@ -26,7 +26,7 @@ def lease_one(store: Store, pool: str = "pool-a") -> Granted:
 
 
 def made_by(granted: Granted) -> ShardReport:
-    return driver.shard_report(execution.plan_of(granted.job, granted.position))
+    return driver.shard_report(driver.plan_of(granted.job, granted.position))
 
 
 def test_a_lapsed_lease_goes_to_the_next_worker(store: Store) -> None:
@@ -122,7 +122,7 @@ def test_an_exact_job_keeps_to_the_fingerprint_of_its_first_lease(store: Store) 
     execution.give_back(store, lease.token, LeaseReturn(reason="stopping"))
     assert store.leases.lease(stranger, TERMS) == []
     again = lease_one(store)
-    plan = execution.plan_of(again.job, again.position)
+    plan = driver.plan_of(again.job, again.position)
     with pytest.raises(ReportConflictError, match="keeps to the fingerprint"):
         execution.report(store, again.token, driver.shard_report(plan, driver.OTHER_FINGERPRINT))
     assert execution.report(store, again.token, made_by(again))
@@ -238,7 +238,7 @@ def test_a_summary_given_back_is_leased_again(store: Store) -> None:
 def test_a_summary_that_cannot_be_made_fails_its_job(store: Store) -> None:
     submit(store, "a", num_shards=1)
     lease = lease_one(store)
-    plan = execution.plan_of(lease.job, lease.position)
+    plan = driver.plan_of(lease.job, lease.position)
     execution.report(store, lease.token, driver.shard_report(plan))
     summary = lease_one(store)
     execution.give_back(store, summary.token, LeaseReturn(reason="failed", message="disk full"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from service import leasing
+from service import leasing, planning
 from service.leasing import Deaths, Progress, Terms
+from synthforge.jobs import JobSpec
 from synthforge.leases import LeaseReturn
-from synthforge.shards import IndexRange, ShardPlan
 from tests.service import driver
 
 TERMS = Terms(lease_s=30, heartbeat_s=5, stall_s=100)
@@ -92,14 +95,17 @@ def test_an_exact_job_keeps_to_its_fingerprint(fingerprint: str | None, allowed:
     [
         ({"split": "val"}, "record.split"),
         ({"number": 4}, "record.number"),
-        ({"indices": (IndexRange(start=1, stop=11),)}, "record.indices"),
-        ({"indices": (IndexRange(start=0, stop=9),)}, "record.num_samples"),
+        ({"bounds": ((31, 41),)}, "record.indices"),
+        ({"bounds": ((30, 39),)}, "record.num_samples"),
     ],
 )
-def test_a_record_of_another_plan_is_told_apart(change: dict[str, object], field: str) -> None:
-    plan = ShardPlan(split="train", number=3, indices=(IndexRange(start=0, stop=10),))
-    record = driver.shard_report(plan).record
-    assert leasing.mismatch(record, plan) is None
-    found = leasing.mismatch(record, plan.model_copy(update=change))
+def test_a_record_of_another_plan_is_told_apart(change: dict[str, Any], field: str) -> None:
+    spec = JobSpec.model_validate(
+        {"count": 40, "output": {"samples_per_shard": 10, "splits": {"train": 1.0}}}
+    )
+    planned = planning.planned_shard(spec, "train", 3)
+    record = driver.shard_report(planning.shard_plan(spec, "train", 3)).record
+    assert leasing.mismatch(record, planned) is None
+    found = leasing.mismatch(record, replace(planned, **change))
     assert found is not None
     assert found[0] == field

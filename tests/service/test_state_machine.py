@@ -186,7 +186,7 @@ class StoreMachine(RuleBasedStateMachine):
         job, piece = self.held(token)
         made: Any = FILES
         if lease.kind == "shard":
-            made = driver.shard_report(execution.plan_of(lease.job, lease.position))
+            made = driver.shard_report(driver.plan_of(lease.job, lease.position))
         if piece is not None and piece.state == "done":
             assert not execution.report(self.store, token, made)
         elif piece is None or piece.state != "leased":
