@@ -10,7 +10,7 @@ from service.bases import base_dataset
 from service.execution import planned
 from service.leasing import Terms
 from service.store.changes import progress_counts
-from service.store.rows import Granted, JobRow, KeyRow, PoolRow
+from service.store.rows import Granted, JobRow, KeyRow, LogRow, PoolRow
 from synthforge.keys import KeyInfo
 
 _PLAIN_KEY_FIELDS = frozenset(KeyInfo.model_fields) - {"created_at", "revoked_at"}
@@ -59,6 +59,24 @@ def shard_page_json(records: Sequence[tuple[int, str]], page_size: int) -> str:
     listed = ", ".join(record for _, record in records)
     following = str(records[-1][0]) if len(records) == page_size else None
     return f'{{"shards": [{listed}], "next": {json.dumps(following)}}}'
+
+
+def log_page_json(lines: Sequence[LogRow], dropped: int, cursor: int) -> str:
+    """Return lines as a `LogPage`; its `next` is the last one's number, or the cursor again."""
+    listed = [
+        {
+            "seq": line.seq,
+            "at": _time(line.at),
+            "level": line.level,
+            "message": line.message,
+            "shard": line.shard,
+            "token": line.token,
+            "pool": line.pool,
+        }
+        for line in lines
+    ]
+    following = lines[-1].seq if lines else cursor
+    return json.dumps({"lines": listed, "dropped": dropped, "next": str(following)})
 
 
 def pools_json(pools: Sequence[PoolRow]) -> str:

@@ -25,6 +25,7 @@ from service.routes import (
     jobs,
     keys,
     leases,
+    logs,
     previews,
     webhooks,
 )
@@ -91,6 +92,7 @@ def create_app(
         events,
         webhooks,
         leases,
+        logs,
         keys,
         health,
     ):

@@ -28,6 +28,7 @@ from service.messages import (
     WebhookRequest,
 )
 from service.problems import Problem
+from synthforge.job_logs import LogAnswer, LogBatch, LogPage
 from synthforge.job_status import JobStatus
 from synthforge.jobs import JobSpec
 from synthforge.keys import CreatedKey, KeyInfo, KeyList, KeyRequest
@@ -55,6 +56,7 @@ _READ: Final[tuple[type[BaseModel], ...]] = (
     ShardReport,
     SummaryReport,
     LeaseReturn,
+    LogBatch,
     PreviewReport,
     PreviewRequest,
     WebhookRequest,
@@ -71,6 +73,8 @@ _ANSWERED: Final[tuple[type[BaseModel], ...]] = (
     KeyInfo,
     KeyList,
     LeaseGrant,
+    LogAnswer,
+    LogPage,
     Manifest,
     PoolList,
     PreviewGrant,

@@ -1,6 +1,6 @@
 """What `synthforge gc` lets go, by stated rules; nothing that a manifest names is touched.
 
-1. Events of jobs that ended, and webhook deliveries that were taken or given up, after
+1. Events and logs of jobs that ended, and webhook deliveries that were taken or given up, after
    `events_kept_s`.
 2. What failed and cancelled jobs left in the store, after `unfinished_kept_s`; until then a retry
    goes on with it.
@@ -45,7 +45,7 @@ def refuse(store: Store, open_storage: StorageFactory, settings: Settings) -> It
     """
     held = store.retention
     for job in held.with_old_events(settings.events_kept_s):
-        yield Refuse(f"events of job {job.id}", partial(held.drop_events, job.num))
+        yield Refuse(f"events and log of job {job.id}", partial(held.drop_events, job.num))
     if num := held.num_old_deliveries(settings.events_kept_s):
         yield Refuse(
             f"{num} webhook deliveries", partial(held.drop_deliveries, settings.events_kept_s)

@@ -66,7 +66,7 @@ class Settings:
     reap_interval_s: float = _setting(1.0, "how often lapsed leases are looked for")
     idempotency_kept_s: float = _setting(86_400.0, "how long an Idempotency-Key is remembered")
     events_kept_s: float = _setting(
-        2_592_000.0, "synthforge gc forgets events and deliveries after so long: 30 days"
+        2_592_000.0, "synthforge gc forgets events, logs and deliveries after so long: 30 days"
     )
     unfinished_kept_s: float = _setting(
         604_800.0, "synthforge gc deletes what failed and cancelled jobs left after so long: 7 days"

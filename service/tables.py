@@ -167,6 +167,22 @@ events = Table(
     Column("data", Text, nullable=False),
 )
 
+# Numbered by job from 1 on; the oldest go where there are too many, so the first number tells how
+# many went.
+job_logs = Table(
+    "job_logs",
+    metadata,
+    Column("job_num", ForeignKey("jobs.num", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),  # by the clock of whoever logged it
+    Column("level", String(8), nullable=False),  # info, warning, error
+    Column("message", Text, nullable=False),
+    Column("shard", String(64)),
+    Column("token", String(8)),  # its first characters
+    Column("pool", String(128), nullable=False),
+    Column("num_bytes", Integer, nullable=False),
+)
+
 fingerprints = Table(
     "fingerprints",
     metadata,

@@ -22,6 +22,7 @@ import httpx
 from pydantic import BaseModel
 
 from synthforge.job_events import JobEvent
+from synthforge.job_logs import LogAnswer, LogBatch, LogLevel, LogPage
 from synthforge.job_status import JobState, JobStatus
 from synthforge.jobs import JobSpec
 from synthforge.keys import CreatedKey, KeyInfo, KeyList, KeyRequest, find_key
@@ -41,6 +42,8 @@ from synthforge.wire import Wire
 DEFAULT_TIMEOUT_S: Final = 30.0
 DEFAULT_RETRY_FOR_S: Final = 20.0
 _PREVIEW_TIMEOUT_S: Final = 150.0  # the service gives up before (SYNTHFORGE_PREVIEW_TIMEOUT_S)
+_LOG_LOOK_EVERY_S: Final = 1.0
+_LOG_ROUNDS_AFTER_END: Final = 3
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -80,6 +83,7 @@ class Client:
             transport=transport,
             headers={"Authorization": f"Bearer {held}"} if held else None,
         )
+        self._sleep = sleep
         self._wire = Wire(http, retry_for_s, sleep, clock)
 
     @property
@@ -226,6 +230,34 @@ class Client:
         """
         return self._wire.events(job_id, after)
 
+    def logs(
+        self, job_id: str, level: LogLevel = "info", *, follows: bool = False
+    ) -> Iterator[LogPage]:
+        """Yield what workers logged about a job, the oldest first, a page at a time.
+
+        Args:
+            job_id: of the job.
+            level: lines of this level and above.
+            follows: wait for more until the job has ended; pools tell their lines within a second
+                or two, so the last ones are waited for a little longer.
+        """
+        cursor, rounds_left = "0", _LOG_ROUNDS_AFTER_END
+        while True:
+            page = self._log_page(job_id, level, cursor)
+            yield page
+            cursor = page.next
+            if page.lines:
+                continue
+            if not follows or not rounds_left:
+                return
+            rounds_left -= self.get(job_id).state.is_final
+            self._sleep(_LOG_LOOK_EVERY_S)
+
+    def _log_page(self, job_id: str, level: LogLevel, cursor: str) -> LogPage:
+        query = {"level": level, "cursor": cursor}
+        answer = self._wire.call("GET", f"/v1/jobs/{job_id}/logs", params=query)
+        return LogPage.model_validate_json(answer.content)
+
     def wait(self, job_id: str) -> JobStatus:
         """Return the job once it has ended."""
         for event in self.events(job_id):
@@ -316,6 +348,13 @@ class Client:
             StaleLeaseError: the lease is not held any more.
         """
         return str(json.loads(self._act(token, "return", returned).content)["outcome"])
+
+    def tell_logs(self, batch: LogBatch) -> int:
+        """Tell what a pool and its actors logged about jobs; return how many lines were kept."""
+        answer = self._wire.call(
+            "POST", "/v1/logs", content=batch.model_dump_json(), headers=_JSON, may_repeat=False
+        )
+        return LogAnswer.model_validate_json(answer.content).kept
 
     def committed_shards(self, token: str) -> Iterator[ShardRecord]:
         """Yield the records of a job's shards, in the order of the manifest, to its summary."""

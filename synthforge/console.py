@@ -11,6 +11,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from synthforge.job_logs import LogEntry
 from synthforge.shards import Manifest
 
 PLAIN_LINE_EVERY_S: Final = 5.0
@@ -29,6 +30,12 @@ def note(line: str) -> None:
     """Print a line that is no result, on standard error."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
+
+
+def log_line(line: LogEntry) -> str:
+    """Return a line of a job's log for people."""
+    at = line.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{at} {line.level.upper():7} {line.shard or '-'} {line.pool}: {line.message}"
 
 
 @contextmanager

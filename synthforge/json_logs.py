@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from synthforge.redaction import redacted, secrets_held
+
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _UNSHOWN: Final = frozenset({"color_message"})
 _TALKATIVE: Final = ("httpx", "alembic", "numba")
@@ -52,7 +54,15 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: time (UTC), level, logger, message, what it is about."""
+    """A record as one line of JSON: time (UTC), level, logger, message, what it is about.
+
+    Secrets are struck out of what goes wrong: those that this process holds, and what looks so.
+    """
+
+    def __init__(self) -> None:
+        """Take note of the secrets that this process holds now."""
+        super().__init__()
+        self._secrets = secrets_held()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -66,7 +76,12 @@ class JsonFormatter(logging.Formatter):
         line |= fields_of(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        if record.levelno >= logging.WARNING:
+            line = {name: self._safe(value) for name, value in line.items()}
         return json.dumps(line, default=str)
+
+    def _safe(self, value: object) -> object:
+        return redacted(value, self._secrets) if isinstance(value, str) else value
 
 
 def log_as_json() -> None:
@@ -81,8 +96,7 @@ def log_as_json() -> None:
 
 
 def log_for_people() -> None:
-    """Show on standard error what goes wrong in this process, a line each."""
+    """Show on standard error what goes wrong in this process, unless its log goes elsewhere."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.WARNING)
-    logging.getLogger().handlers[:] = [handler]
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", handlers=[handler])

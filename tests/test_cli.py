@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,21 @@ from typer.testing import CliRunner
 
 from service.server import serving
 from service.settings import Settings
-from synthforge import __version__, cli
+from synthforge import __version__, cli, client
 from synthforge.commands import engine, inputs
+from synthforge.job_logs import LEVELS, LogBatch, LogLine
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A command sends the root logger's records to a stream that is closed soon."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def run(
@@ -229,3 +242,29 @@ def test_a_key_of_ones_own_is_taken_once(
     assert (code, "32 to 256" in err) == (1, True)
     code, _, err = run(["keys", "bootstrap", "--scopes", "root"], monkeypatch, capsys)
     assert (code, "submit, read, worker, admin would do" in err) == (2, True)
+
+
+def test_a_jobs_log_is_shown_for_people_and_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client, "_LOG_LOOK_EVERY_S", 0.0)
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    output = str(tmp_path / "faces")
+    settings = Settings(database_url=url, output_prefixes=(output,), auth="off", port=0)
+    with serving(settings) as served, client.Client(served) as http:
+        job = http.submit({"count": 1}).id
+        line = {"job_id": job, "at": 0, "shard": "train-000000", "token": "abcdefgh"}
+        told = [
+            LogLine.model_validate(line | {"level": level, "message": f"an {level} line"})
+            for level in LEVELS
+        ]
+        http.tell_logs(LogBatch(pool="pool-a", lines=tuple(told)))
+        code, out, err = run(["logs", job, "--service", served], monkeypatch, capsys)
+        assert (code, err, out.count("\n")) == (0, "", 3)
+        assert "1970-01-01T00:00:00Z WARNING train-000000 pool-a: an warning line\n" in out
+        http.cancel(job)
+        command = ["logs", job, "--service", served, "--level", "error", "--follow", "--json"]
+        code, out, _ = run(command, monkeypatch, capsys)
+        assert (code, json.loads(out)["message"]) == (0, "an error line")
+        code, _, err = run(["logs", "job-none", "--service", served], monkeypatch, capsys)
+        assert (code, "no job has the id" in err) == (1, True)

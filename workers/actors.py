@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,15 +19,25 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from synthforge.job_logs import LogLine
 from synthforge.jobs import Generator
 from synthforge.json_logs import log_as_json, log_for_people
 from synthforge.previews import PreviewReport, PreviewTask
 from workers.flight_recorder import FlightRecorder, LastWords, read_last_words
+from workers.job_log import JobLog, listen
 from workers.scratch import make_scratch
-from workers.shard_worker import ShardWorker, WorkerSettings
+from workers.shard_worker import Progress, ShardWorker, WorkerSettings
 from workers.slots import Awake
 
 _THREADS: Final = {"make": 1, "deliver": 1, "watch": 1, "preview": 1}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of an actor: how far each execution is, and what it logged about jobs."""
+
+    progress: dict[str, Progress]
+    lines: tuple[LogLine, ...]
 
 
 class Actor(ShardWorker):
@@ -38,6 +48,12 @@ class Actor(ShardWorker):
         (log_as_json if settings.logs_as_json else log_for_people)()
         super().__init__(replace(settings, scratch=make_scratch(settings.scratch)))
         _note_sigterm(self.recorder)
+        self._job_log = JobLog()
+        listen(self._job_log)
+
+    def look(self) -> Seen:
+        """Return what there is to see since the last time."""
+        return Seen(self.watch(), self._job_log.take())
 
     def wake(self) -> Awake:
         """Load head and kernels before the first lease's clock runs; say what this actor is."""

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import ray
@@ -22,6 +22,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from synthforge.client import Client
 from synthforge.jobs import GENERATOR_KINDS, GeneratorKind
+from synthforge.json_logs import bound
 from synthforge.leases import (
     MAX_LEASES_PER_REQUEST,
     Lease,
@@ -35,6 +36,7 @@ from synthforge.shards import ShardRecord
 from workers import undone
 from workers.actors import (
     Actor,
+    Seen,
     ask_last_words,
     begin_preview,
     call,
@@ -44,12 +46,13 @@ from workers.actors import (
 )
 from workers.hand_in import HandIn
 from workers.heartbeats import Heartbeats
-from workers.job_log import about
+from workers.job_log import JobLog, about, listening
+from workers.log_courier import LogCourier
 from workers.messenger import Messenger, is_passing
 from workers.preview_desk import PreviewDesk, Seat
 from workers.scaling import Bounds, Held, wanted_change
 from workers.shard_worker import Progress, WorkerSettings
-from workers.slots import Awake, Dead, Slot, Work
+from workers.slots import ActorKey, Awake, Dead, Slot, Work
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +61,6 @@ LOOK_SOON_S: Final = 0.02  # while the service owes an answer that an actor wait
 WATCH_EVERY_S: Final = 0.5
 LAST_WORDS_S: Final = 10.0  # a node that does not answer for so long is lost
 LEAVE_S: Final = 3.0  # twice: to take in what is granted at the end, and to give it back
-
-_Key = tuple[GeneratorKind, str]  # of actors that may have each other's work: kind, fingerprint
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class PoolSettings:
         cpus_per_worker: of Ray's count; fractions are allowed, so too of GPUs.
         gpus_per_worker: of Ray's count.
         generators: kinds that the actors can run; each actor keeps one of them warm.
+        secrets: of this process, struck out of what the service is told of its log.
     """
 
     name: str
@@ -81,6 +83,7 @@ class PoolSettings:
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
     generators: tuple[GeneratorKind, ...] = GENERATOR_KINDS
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Pool:
@@ -98,20 +101,28 @@ class Pool:
         self._client = client
         self._messenger = Messenger()
         self._hand_in = HandIn(client, self._messenger)
+        self._job_log = JobLog(settings.secrets, settings.name)
+        self._courier = LogCourier(
+            settings.name, client, self._messenger, self._job_log, time.monotonic
+        )
         self._previews = PreviewDesk(
             settings.name, client, self._messenger, begin_preview, preview_result
         )
         self._heartbeats = Heartbeats(client, self._messenger, time.monotonic)
         self._slots: list[Slot] = []
         self._dead: list[Dead] = []
-        self._asked: dict[_Key, Future[LeaseGrant]] = {}
-        self._ask_again_at: dict[_Key, float] = {}
+        self._asked: dict[ActorKey, Future[LeaseGrant]] = {}
+        self._ask_again_at: dict[ActorKey, float] = {}
         self._waiting: dict[GeneratorKind, int] = dict.fromkeys(settings.generators, 0)
         self._looking: Future[LeaseGrant] | None = None
         self._look_again_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then give back what is not finished."""
+        with bound(pool=self._settings.name), listening(self._job_log):
+            self._run(stop)
+
+    def _run(self, stop: threading.Event) -> None:
         try:
             while not stop.is_set():
                 self._look_for_work()
@@ -123,6 +134,7 @@ class Pool:
                 self._watch()
                 self._beat()
                 self._previews.tend(self._seats())
+                self._courier.tend()
                 self._messenger.tend()
         finally:
             self._leave()
@@ -175,7 +187,7 @@ class Pool:
 
     def _top_up(self) -> None:
         """Lease as much as there are free actors, under the fingerprint of each."""
-        free: dict[_Key, list[Slot]] = {}
+        free: dict[ActorKey, list[Slot]] = {}
         for slot in self._slots:
             if slot.is_free and slot.awake is not None:
                 free.setdefault((slot.kind, slot.awake.fingerprint.id), []).append(slot)
@@ -188,7 +200,7 @@ class Pool:
                 del self._asked[key]
                 self._begin_granted(key, answer)
 
-    def _ask(self, key: _Key, num_free: int, awake: Awake) -> Future[LeaseGrant]:
+    def _ask(self, key: ActorKey, num_free: int, awake: Awake) -> Future[LeaseGrant]:
         request = LeaseRequest(
             pool=self._settings.name,
             generators=(key[0],),
@@ -207,7 +219,7 @@ class Pool:
             log.warning("no answer from the service: %s", error)
             return None
 
-    def _begin_granted(self, key: _Key, answer: Future[LeaseGrant]) -> None:
+    def _begin_granted(self, key: ActorKey, answer: Future[LeaseGrant]) -> None:
         grant = self._granted(answer)
         if grant is None:
             self._ask_again_at[key] = time.monotonic() + WATCH_EVERY_S
@@ -215,7 +227,7 @@ class Pool:
         leases = list(grant.leases)
         self._waiting[key[0]] = max(0, self._waiting[key[0]] - len(leases)) if leases else 0
         for slot in self._slots:
-            if leases and slot.is_free and _key_of(slot) == key:
+            if leases and slot.is_free and slot.key == key:
                 self._begin(slot, leases.pop(0))
         for lease in leases:  # their actors are gone since they were asked for
             self._hand_in.give_back(lease, LeaseReturn(reason="stopping"))
@@ -250,11 +262,11 @@ class Pool:
             shards = answer.result()
         except ApiError as error:
             self._give_back(slot, token, LeaseReturn(reason="store", message=str(error)[:2000]))
-            _end_making(slot)
+            slot.end_making()
             return
         work = slot.works.get(token)
         if work is None:  # the lease was lost on the way
-            _end_making(slot)
+            slot.end_making()
         else:
             slot.making = call(slot.actor, "summarise", "make", work.lease, shards)
 
@@ -288,12 +300,14 @@ class Pool:
     def _settle(self, slot: Slot, ref: Any) -> None:
         if ref == slot.watching:
             slot.watching = None
-            self._note_progress(slot, ray.get(ref))
+            self._note_seen(slot, ray.get(ref))
         elif ref == slot.waking:
             slot.awake, slot.waking = ray.get(ref), None
         elif ref == slot.making:
+            slot.has_news = True
             self._settle_made(slot, ref)
         else:
+            slot.has_news = True
             self._finish(slot.works, slot.delivering[ref], ref)
             del slot.delivering[ref]
         if not slot.is_busy:
@@ -311,7 +325,7 @@ class Pool:
                 self._give_back_failed(slot.works, token, error)
             else:
                 self._deliver(slot, token, work, progress)
-        _end_making(slot)
+        slot.end_making()
 
     def _deliver(self, slot: Slot, token: str, work: Work | None, progress: Progress) -> None:
         if work is None:  # the lease was lost on the way: nobody waits for this shard
@@ -332,20 +346,22 @@ class Pool:
             return  # the lease was lost on the way: another execution counts
         self._hand_in.report(work.lease, report)
 
-    def _note_progress(self, slot: Slot, seen: dict[str, Progress]) -> None:
-        for token, progress in seen.items():
+    def _note_seen(self, slot: Slot, seen: Seen) -> None:
+        self._job_log.put(seen.lines)
+        for token, progress in seen.progress.items():
             if token in slot.works:
                 slot.works[token].progress = progress
 
     # Leases live on
 
     def _watch(self) -> None:
-        """Ask each busy actor how far it is, on a thread of its own."""
+        """Ask each busy actor how far it is and what it logged, on a thread of its own."""
         now = time.monotonic()
         for slot in self._slots:
-            if slot.works and slot.watching is None and now - slot.watched_at >= WATCH_EVERY_S:
-                slot.watching = call(slot.actor, "watch", "watch")
-                slot.watched_at = now
+            is_due = slot.watching is None and now - slot.watched_at >= WATCH_EVERY_S
+            if is_due and (slot.works or slot.has_news):
+                slot.watching = call(slot.actor, "look", "watch")
+                slot.watched_at, slot.has_news = now, False
 
     def _beat(self) -> None:
         """Send the heartbeats that are due; stop what is not ours any more."""
@@ -421,12 +437,5 @@ class Pool:
             if answer.exception() is None:
                 for lease in answer.result().leases:
                     self._hand_in.give_back(lease, LeaseReturn(reason="stopping"))
+        self._courier.close(LEAVE_S)
         self._messenger.close(LEAVE_S)
-
-
-def _key_of(slot: Slot) -> _Key | None:
-    return None if slot.awake is None else (slot.kind, slot.awake.fingerprint.id)
-
-
-def _end_making(slot: Slot) -> None:
-    slot.making, slot.making_token = None, ""

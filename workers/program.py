@@ -48,5 +48,6 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
             bounds=Bounds(least=least, most=options.num_workers, idle_s=options.idle_s),
             cpus_per_worker=options.cpus_per_worker,
             gpus_per_worker=options.gpus_per_worker,
+            secrets=() if options.key is None else (options.key,),
         )
         Pool(settings, client).run(stop)

@@ -18,6 +18,9 @@ from workers.shard_worker import Progress
 MAX_DELIVERING: Final = 2
 
 
+ActorKey = tuple[GeneratorKind, str]  # of actors that may have each other's work: the fingerprint
+
+
 @dataclass(frozen=True)
 class Awake:
     """What an actor says of itself once its generator is loaded.
@@ -50,7 +53,8 @@ class Slot:
     """An actor, what it makes and what it delivers.
 
     `waking` is its answer to what it is, `reading` what the service has of the job that it is to
-    summarise. `idle_since` counts while it holds no work.
+    summarise. `idle_since` counts while it holds no work. `has_news`: it ended something
+    since it was last looked at.
     """
 
     kind: GeneratorKind
@@ -65,6 +69,7 @@ class Slot:
     delivering: dict[Any, str] = field(default_factory=dict)
     watching: Any = None
     watched_at: float = 0.0
+    has_news: bool = False
 
     @property
     def is_free(self) -> bool:
@@ -76,6 +81,15 @@ class Slot:
     def is_busy(self) -> bool:
         """Whether it holds work, or what it made of work that is lost."""
         return bool(self.making_token or self.delivering or self.works)
+
+    @property
+    def key(self) -> ActorKey | None:
+        """What it shares with actors that may have its work; None before it is warm."""
+        return None if self.awake is None else (self.kind, self.awake.fingerprint.id)
+
+    def end_making(self) -> None:
+        """Make nothing any more."""
+        self.making, self.making_token = None, ""
 
     def refs(self) -> Iterator[Any]:
         """Yield everything that Ray is still to answer."""

@@ -8,6 +8,7 @@ from service.store.dataset_verbs import DatasetVerbs
 from service.store.job_verbs import JobVerbs
 from service.store.key_verbs import KeyVerbs
 from service.store.lease_verbs import LeaseVerbs
+from service.store.log_verbs import LogVerbs
 from service.store.pool_verbs import PoolVerbs
 from service.store.preview_verbs import PreviewVerbs
 from service.store.rate_verbs import RateVerbs
@@ -24,6 +25,7 @@ class Store:
         self.jobs = JobVerbs(database)
         self.actions = ActionVerbs(database)
         self.leases = LeaseVerbs(database)
+        self.logs = LogVerbs(database)
         self.reports = ReportVerbs(database)
         self.datasets = DatasetVerbs(database)
         self.rates = RateVerbs(database)

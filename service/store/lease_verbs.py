@@ -14,6 +14,7 @@ from service.leasing import Progress, Terms
 from service.statements import Prepared, Session
 from service.store.backlog import count_waiting
 from service.store.changes import after_release, change_job, change_shard, lock_held, lock_job
+from service.store.log_verbs import SERVICE, NewLine, add_lines
 from service.store.pool_verbs import fingerprint_id, note_pool, pool_is_noted
 from service.store.rows import Granted, JobRow, LeaseKind, ShardRow, job_row, shard_row
 from service.store.turns import Turn, next_turn
@@ -38,7 +39,7 @@ _LAPSE: Final = Prepared(
         shards.c.lapses_at <= bindparam("now"),
     )
     .values(state="open", open_at=bindparam("now"))
-    .returning(shards.c.kind)
+    .returning(shards.c.kind, shards.c.position, shards.c.pool, shards.c.num_samples)
 )
 _OPEN: Final = Prepared(
     select(shards.c.position, shards.c.kind)
@@ -190,10 +191,22 @@ class LeaseVerbs:
         with self._database.write() as tx:
             job = lock_job(tx, num)
             lapsed = tx.session.rows(_LAPSE, {"job": num, "now": tx.now})
-            num_lapsed = sum(kind == "shard" for (kind,) in lapsed)
+            num_lapsed = sum(kind == "shard" for kind, *_ in lapsed)
+            if lapsed:
+                add_lines(tx, num, [_lapse_line(*row, now=tx.now) for row in lapsed])
             if num_lapsed:
                 after_release(tx, job, num_leased=job.num_leased - num_lapsed)
         return len(lapsed)
+
+
+def _lapse_line(kind: str, position: int, pool: str, num_samples: int, now: float) -> NewLine:
+    """Tell of a lease whose pool cannot: it is gone, or hangs."""
+    what = "the summary" if kind == "summary" else f"shard {position} of the job"
+    message = (
+        f"the lease of {what} lapsed after {num_samples} samples: pool {pool} was silent, "
+        "or its count stood still; another execution follows"
+    )
+    return NewLine(at=now, level="warning", message=message, pool=SERVICE)
 
 
 def _next_turn(session: Session, request: LeaseRequest, limit: int) -> Turn:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 
 from service.database import Database, database_now
 from service.store.rows import JobRow, job_row
-from service.tables import deliveries, events, jobs, shards
+from service.tables import deliveries, events, job_logs, jobs, shards
 from synthforge.job_status import JobState
 
 _FINAL: Final = [state.value for state in JobState if state.is_final]
@@ -22,14 +22,16 @@ class RetentionVerbs:
         self._database = database
 
     def with_old_events(self, kept_s: float) -> list[JobRow]:
-        """Read the jobs that ended so long ago and still have events."""
+        """Read the jobs that ended so long ago and still have events, or a log."""
         has_events = exists().where(events.c.job_num == jobs.c.num)
-        return self._ended(kept_s, has_events)
+        has_log = exists().where(job_logs.c.job_num == jobs.c.num)
+        return self._ended(kept_s, or_(has_events, has_log))
 
     def drop_events(self, job_num: int) -> None:
-        """Forget what happened to a job; its latest sequence number stays."""
+        """Forget what happened to a job, and its log; its latest sequence number stays."""
         with self._database.write() as tx:
             tx.connection.execute(delete(events).where(events.c.job_num == job_num))
+            tx.connection.execute(delete(job_logs).where(job_logs.c.job_num == job_num))
 
     def num_old_deliveries(self, kept_s: float) -> int:
         """Count the webhook deliveries that were taken or given up so long ago."""

@@ -87,6 +87,21 @@ class EventRow:
 
 
 @dataclass(frozen=True)
+class LogRow:
+    """A line of a job's log."""
+
+    job_num: int
+    seq: int
+    at: float
+    level: str
+    message: str
+    shard: str | None
+    token: str | None
+    pool: str
+    num_bytes: int
+
+
+@dataclass(frozen=True)
 class PoolRow:
     """A pool that asked for work, and what it holds."""
 

@@ -18,7 +18,8 @@ from synthforge.commands.inputs import (
     connect,
     read_spec,
 )
-from synthforge.console import estimate_lines, note, progress, say
+from synthforge.console import estimate_lines, log_line, note, progress, say
+from synthforge.job_logs import LogLevel
 from synthforge.job_status import JobState, JobStatus
 from synthforge.previews import MAX_SAMPLES, SHEET_NAME
 from synthforge.tar_format import read_tar
@@ -92,6 +93,27 @@ def watch(
         if as_json:
             say(status.model_dump_json(exclude_none=True))
         succeeded(status)
+
+
+@app.command(epilog="Example: synthforge logs 01J9Z6 --level warning --follow")
+def logs(
+    job: str,
+    service: ServiceOption = DEFAULT_SERVICE,
+    level: Annotated[LogLevel, typer.Option(help="Lines of this level and above.")] = "info",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more until the job has ended.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what workers logged about a job: shards done, retries, failures."""
+    dropped = 0
+    with connect(service) as client:
+        for page in client.logs(job, level, follows=follow):
+            if page.dropped > dropped:
+                note(f"the first {page.dropped} lines were dropped: more were logged than are kept")
+                dropped = page.dropped
+            for line in page.lines:
+                say(line.model_dump_json() if as_json else log_line(line))
 
 
 @app.command(epilog="Example: synthforge cancel 01J9Z6 --delete")

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 from synthforge.client import Client
+from synthforge.job_logs import LogEntry
 from synthforge.job_status import JobState
 from synthforge.jobs import Generator
+from synthforge.json_logs import bound
 from synthforge.shards import MANIFEST_NAME, Fingerprint
 from synthforge.storage import open_storage
 from synthforge.tar_format import read_tar
@@ -62,11 +64,32 @@ def test_a_pool_that_is_told_to_leave_gives_its_leases_back_and_is_gone(
         client.cancel(job.id)
 
 
+def test_a_jobs_log_tells_what_pool_and_actor_did_under_the_id_of_its_request(
+    warm: Client,
+) -> None:
+    with bound(request_id="asked-1"):
+        job = warm.submit(small_spec(seed=11, count=2))
+    assert warm.wait(job.id).request_id == "asked-1"
+    lines: list[LogEntry] = []
+    for page in warm.logs(job.id, follows=True):
+        lines += page.lines
+        if any("summary is committed" in line.message for line in lines):
+            break
+    told = {line.message for line in lines if line.shard == "train-000000"}
+    assert {"an actor begins with it", "train-000000 is committed"} <= told
+    assert any(message.startswith("2 samples are made in ") for message in told)
+    assert any(message.endswith(" bytes") for message in told)
+    assert {line.pool for line in lines} == {"test-pool"}
+    assert {line.level for line in lines} == {"info"}
+
+
 def test_a_plan_that_no_worker_can_carry_out_fails_its_job_with_the_reason(warm: Client) -> None:
     blind = {"quality": {"max_attempts": 2, "min_face": 0.99}}
     ended = warm.wait(warm.submit(small_spec(seed=7, **blind)).id)
     assert ended.state is JobState.FAILED
     assert "was refused 2 times" in str(ended.reason)
+    told = [line for page in warm.logs(ended.id, "warning") for line in page.lines]
+    assert all("comes back undone, failed: " in line.message for line in told)
 
 
 def test_actors_of_unlike_machines_lease_each_under_its_own_fingerprint(

@@ -66,6 +66,8 @@ OPERATIONS = [
     "delete_dataset",
     "get_manifest",
     "watch_job",
+    "get_job_logs",
+    "tell_logs",
     "lease",
     "heartbeat",
     "report",

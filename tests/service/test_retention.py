@@ -48,7 +48,7 @@ def test_old_events_go_and_the_job_stays(http: TestClient) -> None:
     finished(http, job)
     live = posted(http, "/v1/jobs", **SPEC)
     age(http, 31)
-    assert collect(http) == [f"events of job {job.id}"]
+    assert collect(http) == [f"events and log of job {job.id}"]
     assert http.get(f"/v1/jobs/{job.id}/events").text == ""
     assert http.get(f"/v1/jobs/{job.id}").json()["state"] == "succeeded"
     assert len(http.app.state.context.store.jobs.events(2, 0, 9)) == 1, live.id
@@ -127,6 +127,6 @@ def test_a_dry_run_lets_nothing_go(
     for _ in range(2):
         told = CliRunner().invoke(app, ["gc", "--dry-run"])
         assert told.exit_code == 0, told.output
-        assert told.stdout.splitlines() == [f"events of job {job.id}", f"job {job.id}"]
+        assert told.stdout.splitlines() == [f"events and log of job {job.id}", f"job {job.id}"]
     assert CliRunner().invoke(app, ["gc"]).exit_code == 0
     assert http.get(f"/v1/jobs/{job.id}").status_code == 404
