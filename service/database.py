@@ -104,8 +104,11 @@ class Database:
                 "postgresql://HOST/NAME would do"
             )
         self._now: Final = str(select(database_now()).compile(dialect=self.engine.dialect))
-        # Open, idle, last used: each is used by one thread at a time.
+        # Open, idle, last used: each is used by one thread at a time. While a thread waits for the
+        # pool, what becomes idle goes back there, or the pool would wait for what lies here.
         self._idle: deque[tuple[Session, float]] = deque()
+        self._num_waiting = 0
+        self._idle_lock = threading.Lock()
         # SQLite's own wait for the writer sleeps in growing steps; threads queue here instead.
         self._writer = threading.Lock() if self._is_sqlite else nullcontext()
 
@@ -140,18 +143,31 @@ class Database:
         except BaseException:
             session.connection.close()
             raise
-        self._idle.append((session, time.monotonic()))
+        with self._idle_lock:
+            if not self._num_waiting:
+                self._idle.append((session, time.monotonic()))
+                return
+        session.connection.close()
 
     def _take(self) -> Session:
-        while self._idle:
-            try:
-                session, used_at = self._idle.pop()
-            except IndexError:  # another thread took the last one
-                break
+        while (held := self._take_idle()) is not None:
+            session, used_at = held
             if self._is_sqlite or time.monotonic() - used_at < _TRUSTED_S:
                 return session
             session.connection.close()  # the pool looks whether it is alive
-        return Session(self.engine.connect())
+        try:
+            return Session(self.engine.connect())
+        finally:
+            with self._idle_lock:
+                self._num_waiting -= 1
+
+    def _take_idle(self) -> tuple[Session, float] | None:
+        """Return an idle session; None where there is none, and count who waits for the pool."""
+        with self._idle_lock:
+            if self._idle:
+                return self._idle.pop()
+            self._num_waiting += 1
+            return None
 
     def _begin(self, session: Session) -> float:
         """Begin to write; returns the time."""

@@ -193,13 +193,13 @@ class LeaseVerbs:
             lapsed = tx.session.rows(_LAPSE, {"job": num, "now": tx.now})
             num_lapsed = sum(kind == "shard" for kind, *_ in lapsed)
             if lapsed:
-                add_lines(tx, num, [_lapse_line(*row, now=tx.now) for row in lapsed])
+                add_lines(tx, num, [_lapse_line(tx.now, *row) for row in lapsed])
             if num_lapsed:
                 after_release(tx, job, num_leased=job.num_leased - num_lapsed)
         return len(lapsed)
 
 
-def _lapse_line(kind: str, position: int, pool: str, num_samples: int, now: float) -> NewLine:
+def _lapse_line(now: float, kind: str, position: int, pool: str, num_samples: int) -> NewLine:
     """Tell of a lease whose pool cannot: it is gone, or hangs."""
     what = "the summary" if kind == "summary" else f"shard {position} of the job"
     message = (
