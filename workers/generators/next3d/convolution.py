@@ -17,7 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.generators.next3d.resampling import fir_filter, upfirdn2d
+from workers.generators.next3d import forms
+from workers.generators.next3d.resampling import (
+    downsample2d,
+    network_filter,
+    upfirdn2d,
+    upsample2d,
+)
 
 DEMODULATION_EPSILON = 1e-8
 """Added to the sum of squares under the root."""
@@ -77,12 +83,13 @@ def transposed_conv2d(x: Tensor, phases: tuple[Tensor, ...]) -> Tensor:
     return woven
 
 
-def convolve(x: Tensor, kernel: ConvKernel) -> Tensor:
+def convolve(x: Tensor, kernel: ConvKernel, bias: Tensor | None = None) -> Tensor:
     """Convolve with zero padding k // 2; `up` = 2 doubles the size.
 
     Args:
         x: (B, Cin, H, W).
         kernel: weights in the dtype of `x`.
+        bias: (Cout,) in it too, added at the end; a filter leaves it as it is.
 
     Returns:
         (B, Cout, H*up, W*up).
@@ -90,13 +97,11 @@ def convolve(x: Tensor, kernel: ConvKernel) -> Tensor:
     The weights are used as a correlation; in the transposed convolution too, as published.
     """
     if kernel.up == 1:
-        return functional.conv2d(x, kernel.phases[0], padding=kernel.size // 2)
-    fir = fir_filter().to(x.device)
+        return functional.conv2d(x, kernel.phases[0], bias, padding=kernel.size // 2)
     if kernel.size == 1:
-        return upfirdn2d(
-            functional.conv2d(x, kernel.phases[0]), fir, up=2, padding=(2, 1, 2, 1), gain=4.0
-        )
-    return upfirdn2d(transposed_conv2d(x, kernel.phases), fir, padding=(1, 1, 1, 1), gain=4.0)
+        return upsample2d(functional.conv2d(x, kernel.phases[0], bias))
+    woven = transposed_conv2d(x, kernel.phases)
+    return upfirdn2d(woven, network_filter(x.device), padding=(1, 1, 1, 1), gain=4.0, bias=bias)
 
 
 def convolve_down(x: Tensor, weight: Tensor) -> Tensor:
@@ -104,11 +109,10 @@ def convolve_down(x: Tensor, weight: Tensor) -> Tensor:
 
     `weight` is (Cout, Cin, k, k), k odd; k = 1 filters and decimates first, then mixes channels.
     """
-    fir = fir_filter().to(x.device)
-    before = 1 + weight.shape[2] // 2
     if weight.shape[2] == 1:
-        return functional.conv2d(upfirdn2d(x, fir, down=2, padding=(1, 1, 1, 1)), weight)
-    low = upfirdn2d(x, fir, padding=(before, before, before, before))
+        return functional.conv2d(downsample2d(x), weight)
+    before = 1 + weight.shape[2] // 2
+    low = upfirdn2d(x, network_filter(x.device), padding=(before, before, before, before))
     return functional.conv2d(low, weight, stride=2)
 
 
@@ -131,7 +135,7 @@ def row_by_row(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Libraries there choose kernels, and with them roundings, by the size of the batch. One row keeps
     all cores busy, so that nothing is lost.
     """
-    if x.device.type != "cpu" or len(x) == 1:
+    if len(x) == 1 or not forms.is_on_processor(x):
         return function(x)
     return torch.cat([function(row) for row in torch.split(x, 1)])
 
@@ -142,7 +146,11 @@ def rowwise_linear(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def modulated_conv2d(
-    x: Tensor, kernel: ConvKernel, styles: Tensor, out_scale: Tensor | None = None
+    x: Tensor,
+    kernel: ConvKernel,
+    styles: Tensor,
+    out_scale: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Convolve with weights scaled per input and output channel, per image.
 
@@ -151,20 +159,26 @@ def modulated_conv2d(
         kernel: weights in the dtype of `x`.
         styles: (B, Cin) float, scales of the input channels.
         out_scale: (B, Cout) float, scales of the output channels (of `demodulation`), or None.
+        bias: (Cout,) in the dtype of `x`, added at the end, or None.
 
     Returns:
         (B, Cout, H*up, W*up).
     """
-    if x.device.type == "cpu":
+    if forms.is_on_processor(x):
         images = [
             convolve(
-                image, _modulated(kernel, styles[i], None if out_scale is None else out_scale[i])
+                image,
+                _modulated(kernel, styles[i], None if out_scale is None else out_scale[i]),
+                bias,
             )
             for i, image in enumerate(torch.split(x, 1))
         ]
         return images[0] if len(images) == 1 else torch.cat(images)
-    y = convolve(x * styles.to(x.dtype)[:, :, None, None], kernel)
-    return y if out_scale is None else y.mul_(out_scale.to(y.dtype)[:, :, None, None])
+    scaled = x * styles.to(x.dtype)[:, :, None, None]
+    if out_scale is None:
+        return convolve(scaled, kernel, bias)
+    y = convolve(scaled, kernel).mul_(out_scale.to(x.dtype)[:, :, None, None])
+    return y if bias is None else y.add_(bias[:, None, None])
 
 
 def _modulated(kernel: ConvKernel, style: Tensor, out_scale: Tensor | None) -> ConvKernel:

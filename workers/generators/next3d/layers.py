@@ -22,7 +22,7 @@ from workers.generators.next3d.convolution import (
     row_by_row,
     rowwise_linear,
 )
-from workers.generators.next3d.resampling import downsample2d, fir_filter, upsample2d
+from workers.generators.next3d.resampling import downsample2d, upsample2d
 
 NoiseMode = Literal["const", "none"]
 """`const` adds each layer's stored noise image, `none` adds nothing."""
@@ -156,7 +156,10 @@ class SynthesisLayer(PreparedModule):
 
     def prepare(self, dtype: torch.dtype) -> None:
         self.kernel = ConvKernel.of(self.weight, up=self.up, dtype=dtype)
-        self.noise = (self.get_buffer("noise_const") * self.noise_strength).to(dtype)
+        # The leaky ReLU is homogeneous: its gain goes before it, into what is laid out here.
+        noise = self.get_buffer("noise_const") * self.noise_strength * LRELU_GAIN
+        self.noise = noise.to(dtype)
+        self.bias = _fixed((self.bias * LRELU_GAIN).to(dtype))
         self.weight = _parameter(0)
         self.register_buffer("noise_const", None)
 
@@ -173,11 +176,11 @@ class SynthesisLayer(PreparedModule):
         """
         kernel = _prepared(self.kernel)
         styles = self.affine(w)
-        y = modulated_conv2d(x, kernel, styles, demodulation(styles, kernel))
+        scale = demodulation(styles, kernel) * LRELU_GAIN
+        y = modulated_conv2d(x, kernel, styles, scale, self.bias)
         if noise_mode == "const":
             y.add_(self.noise)
-        y.add_(self.bias.to(y.dtype)[:, None, None])
-        y = functional.leaky_relu_(y, LEAK).mul_(LRELU_GAIN)
+        y = functional.leaky_relu_(y, LEAK)
         return y if self.conv_clamp is None else y.clamp_(-self.conv_clamp, self.conv_clamp)
 
 
@@ -201,8 +204,9 @@ class ToRGBLayer(PreparedModule):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(B, in, H, W), (B, w_dim) -> (B, out, H, W) float32: images are summed in float32."""
-        y = modulated_conv2d(x, _prepared(self.kernel), self.affine(w) * self.style_gain)
-        return bias_act(y.float(), self.bias, clamp=self.conv_clamp)
+        styles = self.affine(w) * self.style_gain
+        y = modulated_conv2d(x, _prepared(self.kernel), styles).float()
+        return bias_act(y, self.bias, clamp=self.conv_clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -264,7 +268,7 @@ class SynthesisBlock(nn.Module):
         rgb = self.torgb(x, ws[:, self.num_conv])
         if img is None:
             return x, rgb
-        return x, rgb.add_(upsample2d(img, fir_filter().to(img.device)))
+        return x, rgb.add_(upsample2d(img))
 
 
 class EncoderBlock(nn.Module):
@@ -291,7 +295,7 @@ class EncoderBlock(nn.Module):
             The image at this block's resolution r, to be passed on, and (B, out, r/2, r/2).
         """
         if self.downsample:
-            image = downsample2d(image, fir_filter().to(image.device))
+            image = downsample2d(image)
         y = self.fromrgb(image)
         if x is not None:
             y = y + x

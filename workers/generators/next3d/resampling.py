@@ -7,6 +7,7 @@ filter is flipped), which only an asymmetric filter can tell from a correlation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,6 +24,13 @@ def fir_filter(taps: Sequence[float] = BINOMIAL_TAPS) -> Tensor:
     line = torch.tensor(taps, dtype=torch.float32)
     plane = torch.outer(line, line)
     return plane / plane.sum()
+
+
+@lru_cache(maxsize=8)
+def network_filter(device: torch.device) -> Tensor:
+    """`fir_filter()` on a device: brought there once."""
+    with torch.inference_mode(mode=False):
+        return fir_filter().to(device)
 
 
 def _pair(value: Pair) -> tuple[int, int]:
@@ -47,17 +55,19 @@ def upfirdn2d(
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     flip_filter: bool = False,
     gain: float = 1.0,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Upsample by zero insertion, pad, filter, keep every n-th pixel.
 
     Args:
         x: (B, C, H, W).
-        fir: (fh, fw) float32.
+        fir: (fh, fw) float32, on the device of `x`.
         up: zeros inserted after each pixel, plus one; (x, y) or one number.
         down: step of the kept pixels; (x, y) or one number.
         padding: left, right, top, bottom at the upsampled resolution; negative crops.
         flip_filter: True correlates instead of convolving.
         gain: factor on the result.
+        bias: (C,), added to it.
 
     Returns:
         (B, C, (H*up + top + bottom - fh) // down + 1, likewise W).
@@ -65,17 +75,30 @@ def upfirdn2d(
     Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020.
     """
     (up_x, up_y), (down_x, down_y) = _pair(up), _pair(down)
-    x = functional.pad(_insert_zeros(x, up_x, up_y), padding)
+    left, right, top, bottom = padding
+    x = _insert_zeros(x, up_x, up_y)
+    around = (top, left)
+    if left != right or top != bottom or min(padding) < 0:
+        x, around = functional.pad(x, padding), (0, 0)
     kernel = fir * gain if flip_filter else (fir * gain).flip((0, 1))
-    kernel = kernel.to(device=x.device, dtype=x.dtype).expand(x.shape[1], 1, *fir.shape)
-    return functional.conv2d(x, kernel, stride=(down_y, down_x), groups=x.shape[1])
+    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, *fir.shape)
+    return functional.conv2d(
+        x, kernel, bias, stride=(down_y, down_x), padding=around, groups=x.shape[1]
+    )
 
 
-def upsample2d(x: Tensor, fir: Tensor) -> Tensor:
-    """Twice the size: (B, C, H, W) -> (B, C, 2H, 2W); `fir` is (4, 4)."""
-    return upfirdn2d(x, fir, up=2, padding=(2, 1, 2, 1), gain=4.0)
+def upsample2d(x: Tensor) -> Tensor:
+    """Twice the size by the network's filter: (B, C, H, W) -> (B, C, 2H, 2W).
+
+    Zeros inserted and [1, 3, 3, 1] / 4 over them: what is left of it is a quarter of one neighbour
+    and three of the other, bilinear interpolation, with zeros beyond the border.
+    """
+    wide = functional.interpolate(
+        functional.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False
+    )
+    return wide[..., 2:-2, 2:-2]
 
 
-def downsample2d(x: Tensor, fir: Tensor) -> Tensor:
-    """Half the size: (B, C, H, W) -> (B, C, H/2, W/2); `fir` is (4, 4)."""
-    return upfirdn2d(x, fir, down=2, padding=(1, 1, 1, 1))
+def downsample2d(x: Tensor) -> Tensor:
+    """Half the size by the network's filter: (B, C, H, W) -> (B, C, H/2, W/2)."""
+    return upfirdn2d(x, network_filter(x.device), down=2, padding=(1, 1, 1, 1))
