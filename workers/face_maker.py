@@ -7,8 +7,8 @@ a face's bytes depend on nothing but its own draw.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +34,7 @@ from workers.raster.protocol import Fragments
 from workers.raster.select import Backend, make_rasteriser
 from workers.sampling import sample_face
 from workers.timing import Stages
-from workers.types import FaceParams, Float32Array, Float64Array, PosedHeads, UInt8Array
+from workers.types import FaceParams, Float32Array, Float64Array, PosedHeads, UInt8Array, VolumeView
 
 T = TypeVar("T")
 
@@ -46,6 +46,31 @@ class Draw:
     index: int
     attempt: int
     split: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A face that every gate so far let pass; see `Candidate`.
+
+    Attributes:
+        face: the draw.
+        heads: its mesh.
+        vertices_cam: (1, V, 3) camera axes.
+        fragments: what is seen; B = 1.
+        segmentation: (H, W) class ids.
+        landmarks: the 68 points.
+        verdict: of the gates so far.
+        image: (H, W, 3) the picture, where a gate had to see it.
+    """
+
+    face: FaceParams
+    heads: PosedHeads
+    vertices_cam: Tensor
+    fragments: Fragments
+    segmentation: UInt8Array
+    landmarks: FaceLandmarks
+    verdict: Accepted
+    image: UInt8Array | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +152,16 @@ class FaceMaker:
             fragments = self._rasterise(vertices_cam, faces)
         with self._stages.timed("annotate"):
             segmentation = self._segmented(fragments)
-            return [
+            found: list[Judged | Refusal] = [
                 self._judged(
                     face, heads.row(i), vertices_cam[i : i + 1], _cut(fragments, i), classes
                 )
                 for i, (face, classes) in enumerate(zip(drawn, segmentation, strict=False))
             ]
+            found = _through(found, self._observed)
+            if self._plugins.detector is not None:
+                found = _through(found, self._detected)
+            return [each if isinstance(each, Refusal) else self._candidate(each) for each in found]
 
     def finish(self, candidates: Sequence[Candidate]) -> list[LabelledFace]:
         """Draw the pictures of up to `chunk_size` accepted faces."""
@@ -144,13 +173,16 @@ class FaceMaker:
                 for candidate, image in zip(candidates, images, strict=False)
             ]
 
-    def _drawn(self, candidates: Sequence[Candidate]) -> list[UInt8Array]:
-        """Pictures of a whole chunk, padding included."""
-        padded = _padded(candidates, self.chunk_size)
+    def _drawn(self, drawn: Sequence[Judged | Candidate]) -> list[UInt8Array]:
+        """Pictures of up to a chunk of faces, made of a whole one."""
         with self._stages.timed("shade"):
-            heads = PosedHeads.stacked([candidate.heads for candidate in padded])
-            images = self._generator.render([candidate.face for candidate in padded], heads)
+            images = self._generator.render(*self._chunk(drawn))
             return list(images.cpu().numpy())
+
+    def _chunk(self, faces: Sequence[Judged | Candidate]) -> tuple[list[FaceParams], PosedHeads]:
+        """Faces and meshes, the last repeated to fill a chunk."""
+        padded = _padded(faces, self.chunk_size)
+        return [each.face for each in padded], PosedHeads.stacked([each.heads for each in padded])
 
     def _rasterise(self, vertices_cam: Tensor, faces: Sequence[FaceParams]) -> Fragments:
         intrinsics = torch.stack([torch.from_numpy(face.camera.intrinsics_px) for face in faces])
@@ -178,44 +210,70 @@ class FaceMaker:
         vertices_cam: Tensor,
         fragments: Fragments,
         segmentation: UInt8Array,
-    ) -> Candidate | Refusal:
+    ) -> Judged | Refusal:
+        """Judge a face by its mesh."""
         landmarks = self._located(face, vertices_cam.cpu())
         verdict = judge(measure(landmarks.xy_px, segmentation), self._spec.quality)
         if isinstance(verdict, Rejected):
             return Refusal(face, verdict)
-        with self._stages.timed("observe"):
-            view = self._generator.observe(face, heads)
-        if view is not None:
-            seen = measure_volume(fragments, segmentation, view)
-            verdict = judge_volume({**verdict.measured, **seen}, self._spec.quality)
-            if isinstance(verdict, Rejected):
-                return Refusal(face, verdict)
-            composite = compose(fragments, segmentation, view)
-            fragments, segmentation = composite.fragments, composite.segmentation
-            landmarks = hide_behind(landmarks, view)
-        image = None
-        if self._plugins.detector is not None:
-            with self._stages.timed("shade"):
-                image = self._generator.render([face], heads)[0].cpu().numpy()
-            verdict = self._detected(image, landmarks, verdict)
-            if isinstance(verdict, Rejected):
-                return Refusal(face, verdict)
-        labels = self._labeller.label(
-            fragments, vertices_cam, face.camera.intrinsics_px, self._spec.annotations
-        )
-        return Candidate(face, heads, vertices_cam, segmentation, labels, landmarks, verdict, image)
+        return Judged(face, heads, vertices_cam, fragments, segmentation, landmarks, verdict)
 
-    def _detected(
-        self, image: UInt8Array, landmarks: FaceLandmarks, before: Accepted
-    ) -> Accepted | Rejected:
-        """Judge by what the job's detector sees in the picture."""
+    def _observed(self, judged: Sequence[Judged]) -> list[Judged | Refusal]:
+        """Judge faces by the matter that their pictures show, and label what is in front."""
+        with self._stages.timed("observe"):
+            views = self._generator.observe(*self._chunk(judged))
+        return [
+            each if view is None else self._seen_in(view, each)
+            for each, view in zip(judged, views, strict=False)
+        ]
+
+    def _seen_in(self, view: VolumeView, judged: Judged) -> Judged | Refusal:
+        seen = measure_volume(judged.fragments, judged.segmentation, view)
+        verdict = judge_volume({**judged.verdict.measured, **seen}, self._spec.quality)
+        if isinstance(verdict, Rejected):
+            return Refusal(judged.face, verdict)
+        composite = compose(judged.fragments, judged.segmentation, view)
+        return replace(
+            judged,
+            fragments=composite.fragments,
+            segmentation=composite.segmentation,
+            landmarks=hide_behind(judged.landmarks, view),
+            verdict=verdict,
+        )
+
+    def _detected(self, judged: Sequence[Judged]) -> list[Judged | Refusal]:
+        """Judge faces by what the job's detector sees in their pictures."""
+        images = self._drawn(judged)
+        return [self._detected_in(image, each) for each, image in zip(judged, images, strict=False)]
+
+    def _detected_in(self, image: UInt8Array, judged: Judged) -> Judged | Refusal:
         detector, quality = self._plugins.detector, self._spec.quality
         assert detector is not None  # noqa: S101 - asked for
         limit_px = quality.max_detector_error or PUBLISHED_LIMIT_PX
-        verdict = judge_detected(landmarks.xy_px, detector(image), len(image), limit_px)
+        verdict = judge_detected(judged.landmarks.xy_px, detector(image), len(image), limit_px)
         if isinstance(verdict, Rejected):
-            return verdict
-        return Accepted({**before.measured, **verdict.measured})
+            return Refusal(judged.face, verdict)
+        both = Accepted({**judged.verdict.measured, **verdict.measured})
+        return replace(judged, verdict=both, image=image)
+
+    def _candidate(self, judged: Judged) -> Candidate:
+        """Add the label pictures."""
+        labels = self._labeller.label(
+            judged.fragments,
+            judged.vertices_cam,
+            judged.face.camera.intrinsics_px,
+            self._spec.annotations,
+        )
+        return Candidate(
+            judged.face,
+            judged.heads,
+            judged.vertices_cam,
+            judged.segmentation,
+            labels,
+            judged.landmarks,
+            judged.verdict,
+            judged.image,
+        )
 
     def _located(self, face: FaceParams, vertices_cam: Tensor) -> FaceLandmarks:
         cell = self._topology.landmarks.cells([face.yaw_deg], [face.pitch_deg])
@@ -289,6 +347,15 @@ def _to_camera(vertices: Tensor, faces: Sequence[FaceParams]) -> Tensor:
         for row in range(3)
     ]
     return torch.stack(rows, dim=-1)
+
+
+def _through(
+    found: Sequence[Judged | Refusal], gate: Callable[[list[Judged]], list[Judged | Refusal]]
+) -> list[Judged | Refusal]:
+    """Ask one more gate about those that are not refused yet, all at once."""
+    left = [each for each in found if isinstance(each, Judged)]
+    asked = iter(gate(left) if left else [])
+    return [next(asked) if isinstance(each, Judged) else each for each in found]
 
 
 def _padded(items: Sequence[T], size: int) -> list[T]:

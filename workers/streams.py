@@ -42,8 +42,8 @@ def bit_generator(seed: int, name: str, index: int, attempt: int = 0) -> np.rand
     return np.random.Philox(counter=counter, key=_key(seed, name))
 
 
-def uniforms(seed: int, name: str, index: int, attempt: int, count: int) -> NDArray[np.float64]:
-    """Return the first `count` numbers of a stream, each in [0, 1) with 53 random bits."""
+def raw(seed: int, name: str, index: int, attempt: int, count: int) -> NDArray[np.uint64]:
+    """Return the first `count` numbers of a stream, 64 random bits each."""
     generator = _reused.generator
     generator.state = {
         "bit_generator": "Philox",
@@ -56,8 +56,13 @@ def uniforms(seed: int, name: str, index: int, attempt: int, count: int) -> NDAr
         "has_uint32": 0,
         "uinteger": 0,
     }
-    raw = generator.random_raw(count)
-    return np.asarray((raw >> np.uint64(64 - _DOUBLE_BITS)) * 2.0**-_DOUBLE_BITS)
+    return np.asarray(generator.random_raw(count))
+
+
+def uniforms(seed: int, name: str, index: int, attempt: int, count: int) -> NDArray[np.float64]:
+    """Return the first `count` numbers of a stream, each in [0, 1) with 53 random bits."""
+    bits = raw(seed, name, index, attempt, count)
+    return np.asarray((bits >> np.uint64(64 - _DOUBLE_BITS)) * 2.0**-_DOUBLE_BITS)
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,7 @@ class Streams:
     def sample_uniforms(self, name: str, count: int) -> NDArray[np.float64]:
         """Return the first numbers of a sample's stream at this attempt."""
         return uniforms(self.seed, name, self.index, self.attempt, count)
+
+    def sample_raw(self, name: str, count: int) -> NDArray[np.uint64]:
+        """Return the bits that `sample_uniforms` takes the upper 53 of."""
+        return raw(self.seed, name, self.index, self.attempt, count)

@@ -45,12 +45,14 @@ class FaceGenerator(Protocol):
         """Return the meshes of a chunk of `chunk_size` faces."""
         ...
 
-    def observe(self, face: FaceParams, head: PosedHeads) -> VolumeView | None:
-        """Look for the matter that the picture will show; None where the mesh is all there is.
+    def observe(
+        self, faces: Sequence[FaceParams], heads: PosedHeads
+    ) -> Sequence[VolumeView | None]:
+        """Look for the matter that pictures will show; None where the mesh is all there is.
 
         Args:
-            face: whose camera looks.
-            head: its mesh; leading axis 1.
+            faces: `chunk_size` of them, whose cameras look.
+            heads: what `pose` made of them.
         """
         ...
 

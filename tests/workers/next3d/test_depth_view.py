@@ -33,14 +33,14 @@ def test_no_depth_is_made_up_between_two_surfaces() -> None:
     z_m = np.full((8, 8), 1.5, np.float32)
     z_m[2:6, 2:6] = 1.0
     z_m[:, 7] = 0
-    up = upsampled(z_m, 40, 40)
+    up = upsampled(torch.from_numpy(z_m)[None], 40, 40)[0].numpy()
     assert np.isin(np.round(up, 5), np.float32([0, 1.0, 1.5])).all()
     assert {0.0, 1.0, 1.5} <= set(np.round(up, 5).ravel().tolist())
 
 
 def test_a_slope_comes_up_smooth() -> None:
     slope = 1 + np.arange(16, dtype=np.float32) * EDGE_M / 2
-    up = upsampled(np.tile(slope, (16, 1)), 16, 64)[0]
+    up = upsampled(torch.from_numpy(slope).expand(1, 16, 16), 16, 64)[0, 0].numpy()
     steps = np.diff(up[4:-4])
     assert steps.max() < EDGE_M / 4
     assert (steps > 0).all()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from synthforge.conventions import CLASS_IDS, IGNORE_CLASS
 from synthforge.jobs import ANNOTATIONS, JobSpec, parse_job_spec
@@ -13,6 +15,7 @@ from synthforge.samples import members_of
 from workers.encoding import LabelledFace, encode_face
 from workers.face_maker import Candidate, Draw, FaceMaker
 from workers.generators import registry
+from workers.generators.next3d.generator import CHUNK_SIZE
 from workers.generators.next3d.opening import SMALL
 from workers.generators.next3d.placement import (
     METRES_PER_UNIT,
@@ -20,6 +23,7 @@ from workers.generators.next3d.placement import (
     trained_distance,
     volume_camera,
 )
+from workers.generators.next3d.volume import first_depths
 from workers.generators.registry import open_generator
 from workers.one_thread import one_thread
 from workers.sampling import sample_face
@@ -68,6 +72,27 @@ def test_a_face_does_not_depend_on_what_was_drawn_before_it(faces: list[Labelled
         np.testing.assert_array_equal(getattr(alone, name), getattr(faces[2], name), err_msg=name)
 
 
+def test_a_face_is_the_same_in_chunks_of_any_size(
+    faces: list[LabelledFace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU draws them: two identities and three meshes in passes of two."""
+    monkeypatch.setitem(CHUNK_SIZE, "cpu", 2)
+    registry._WARM.clear()
+    with one_thread():
+        maker = FaceMaker(spec_of(), open_generator(spec_of().generator), "numba", Stages())
+        found = [*maker.propose([Draw(0, 0, "train"), Draw(1, 0, "train")])]
+        found += maker.propose([Draw(2, 0, "train")])
+        passed = [each for each in found if isinstance(each, Candidate)]
+        together = [*maker.finish(passed[1:]), *maker.finish(passed[:1])]
+    registry._WARM.clear()
+    for face in together:
+        alone = faces[face.meta.index]
+        assert face.meta.to_json() == alone.meta.to_json()
+        for name in PICTURES:
+            np.testing.assert_array_equal(getattr(face, name), getattr(alone, name), err_msg=name)
+    assert len(together) == 3
+
+
 def test_views_share_their_identity_and_nothing_else(faces: list[LabelledFace]) -> None:
     first, second, other = (face.meta for face in faces)
     assert first.latent == second.latent != other.latent
@@ -107,9 +132,12 @@ def test_rays_begin_and_end_where_the_camera_stands() -> None:
     face = sample_face(spec, rig, 0, 0, "train")
     camera = volume_camera(face.camera, SMALL)
     assert camera.ray_shift == pytest.approx(1.3 / METRES_PER_UNIT - trained_distance(SMALL))
-    assert SMALL.rendering.shifted(camera.ray_shift).ray_limits == pytest.approx(
-        (2.25 + camera.ray_shift, 3.3 + camera.ray_shift)
-    )
+    rays, starts = torch.zeros(1, 1, 3), torch.zeros(1, 1, 12)
+    for disparity in (False, True):
+        config = replace(SMALL.rendering, disparity=disparity)
+        at = first_depths(rays, rays, starts, config, torch.tensor([camera.ray_shift]))
+        limits = (2.25 + camera.ray_shift, 3.3 + camera.ray_shift)
+        assert (float(at[0, 0, 0]), float(at[0, 0, -1])) == pytest.approx(limits)
 
 
 def test_the_camera_of_the_volume_is_the_labels_own() -> None:

@@ -19,7 +19,7 @@ from workers.generators.next3d.rays import (
     intrinsics_from_focal,
     orbit_camera,
 )
-from workers.generators.next3d.sampling import VolumeDraws
+from workers.generators.next3d.sampling import STRATIFIED_STREAM, VolumeDraws
 from workers.streams import Streams
 
 
@@ -108,10 +108,10 @@ def test_the_cache_gives_what_was_computed_anew(
     monkeypatch.setattr(network, "identity", lambda *a: calls.append(1) or draw(*a))
 
     smile = ball_with_landmarks * 0.95
-    both = cache.batch([requests[0]] * 3, [ball_with_landmarks, smile, ball_with_landmarks])
+    both = cache.planes([requests[0]] * 3, [ball_with_landmarks, smile, ball_with_landmarks])
     assert len(calls) == 1
-    other = cache.planes(requests[1], ball_with_landmarks)
-    again = cache.planes(requests[0], smile * 1.0)
+    other = cache.planes(requests[1:], [ball_with_landmarks])
+    again = cache.planes(requests[:1], [smile * 1.0])
 
     assert len(calls) == 2, "a mesh still cached needs no identity"
     size = len(again.table)
@@ -141,6 +141,25 @@ def test_draws_are_below_one_and_each_samples_own() -> None:
     assert float(both.stratified.max()) < 1.0
     assert torch.equal(both.importance[1:], second.importance)
     assert not torch.equal(both.stratified[0], both.stratified[1])
+
+
+def test_draws_are_their_streams_numbers_rounded_down() -> None:
+    stream = Streams(seed=1, identity=0, index=3, attempt=0)
+
+    drawn = _draws(3).stratified.flatten().double().numpy()
+
+    numbers = stream.sample_uniforms(STRATIFIED_STREAM, len(drawn))
+    assert ((drawn <= numbers) & (numbers < drawn + 2.0**-24)).all()
+
+
+def test_people_of_two_jobs_are_not_drawn_in_one_pass(
+    network: Next3DNetwork, ball_with_landmarks: Tensor
+) -> None:
+    cache = IdentityCache(network, rows=2)
+    requests = [IdentityRequest(_latents(1)[0], _cameras(0.0)[0], psi) for psi in (0.7, 0.5)]
+
+    with pytest.raises(ValueError, match="differ in truncation"):
+        cache.planes(requests, [ball_with_landmarks] * 2)
 
 
 def test_bfloat16_stays_close_to_float32(

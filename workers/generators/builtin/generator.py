@@ -137,8 +137,13 @@ class BuiltinGenerator:
                 dress(face, self._surface.worn, self._topology, vertices[row].numpy(), turn)
         return PosedHeads(vertices, mesh.joint_transforms)
 
-    def observe(self, face: FaceParams, head: PosedHeads) -> None:
+    def observe(
+        self,
+        faces: Sequence[FaceParams],
+        heads: PosedHeads,  # noqa: ARG002 - of the protocol
+    ) -> Sequence[None]:
         """See `FaceGenerator.observe`: the picture shows the mesh and nothing else."""
+        return [None] * len(faces)
 
     def render(self, faces: Sequence[FaceParams], heads: PosedHeads) -> Tensor:
         """See `FaceGenerator.render`."""

@@ -72,16 +72,17 @@ def calibrate(
 
 def _observed(generator: Next3DGenerator, spec: JobSpec, index: int) -> Observation:
     face = sample_face(spec, generator.rig, index, 0, "train")
-    head = generator.pose([face])
+    chunk = [face] * generator.chunk_size
+    heads = generator.pose(chunk)
     topology = generator.topology
     of_face = np.isin(topology.face_region, FACE_CLASSES)
     of_face &= topology.face_region != CLASS_IDS["inner_mouth"]
     return observe_face(
-        head.vertices[0].double().numpy(),
+        heads.vertices[0].double().numpy(),
         topology.faces,
         np.unique(topology.faces[of_face]),
         face.camera,
-        generator.observe(face, head),
+        generator.observe(chunk, heads)[0],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 Wiring = Literal["front-plane", "three-plane"]
@@ -50,13 +50,6 @@ class RenderingConfig:
                 f"rendering samples are {self.num_coarse} + {self.num_fine}; "
                 f"the first look needs at least {MIN_SAMPLES}, the second none"
             )
-
-    def shifted(self, by: float) -> RenderingConfig:
-        """The same, with rays that begin and end farther by some volume units."""
-        if self.ray_limits is None or by == 0:
-            return self
-        near, far = self.ray_limits
-        return replace(self, ray_limits=(near + by, far + by))
 
     @classmethod
     def from_kwargs(cls, kwargs: Mapping[str, object]) -> RenderingConfig:

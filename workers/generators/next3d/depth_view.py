@@ -9,12 +9,13 @@ the picture's side, a pixel takes depth only from neighbours on its own side of 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from workers.generators.next3d.placement import METRES_PER_UNIT
 from workers.generators.next3d.volume import RenderedRays
@@ -42,27 +43,33 @@ def median_ray_depth(rays: RenderedRays) -> Tensor:
     return torch.where(is_opaque, near + part * (far - near), 0.0)[..., 0]
 
 
-def view_of(rays: RenderedRays, camera: Camera, margin_m: float, *, is_learnt: bool) -> VolumeView:
-    """Turn one picture's rays into metric depth and opacity at the picture's side.
+def views_of(
+    rays: RenderedRays, cameras: Sequence[Camera], margin_m: float, *, is_learnt: bool
+) -> list[VolumeView]:
+    """Turn the rays of some pictures into metric depth and opacity at the pictures' side.
 
     Args:
-        rays: through the centres of a square picture's pixels, B = 1.
-        camera: of the picture.
+        rays: through the centres of square pictures' pixels.
+        cameras: of the pictures, all of one size.
         margin_m: see `VolumeView`; so too is_learnt.
     """
     side = math.isqrt(rays.march.weights.shape[1])
-    ray_depth = median_ray_depth(rays)[0].view(side, side).cpu().numpy()
-    opacity = rays.march.opacity[0].view(side, side).cpu().numpy()
-    z_m = (ray_depth * _cosines(camera, side) * METRES_PER_UNIT).astype(np.float32)
-    size = (camera.width_px, camera.height_px)
-    opaque = np.clip(cv2.resize(opacity, size, interpolation=cv2.INTER_LINEAR), 0, 1)
-    up = upsampled(z_m, camera.height_px, camera.width_px)
-    up[opaque < HALF] = 0
-    return VolumeView(up, np.asarray(opaque, np.float32), margin_m, is_learnt)
+    size = cameras[0].height_px, cameras[0].width_px
+    ray_depth = median_ray_depth(rays).view(-1, side, side)
+    z_m = (ray_depth * _cosines(cameras, side).to(ray_depth.device)) * METRES_PER_UNIT
+    opacity = rays.march.opacity.view(-1, 1, side, side)
+    opaque = functional.interpolate(opacity, size, mode="bilinear", align_corners=False)[:, 0]
+    up = upsampled(z_m, *size).masked_fill_(opaque < HALF, 0.0)
+    found = torch.stack([up, opaque.clamp(0, 1)], 1).cpu().numpy()  # one copy for all pictures
+    return [VolumeView(depth, alpha, margin_m, is_learnt) for depth, alpha in found]
 
 
-def _cosines(camera: Camera, side: int) -> Float32Array:
-    """(side, side) between each ray and the optical axis."""
+def _cosines(cameras: Sequence[Camera], side: int) -> Tensor:
+    """(B, side, side) float32 between each ray and the optical axis."""
+    return torch.from_numpy(np.stack([_cosines_of(camera, side) for camera in cameras]))
+
+
+def _cosines_of(camera: Camera, side: int) -> Float32Array:
     across = (np.arange(side) + 0.5) * camera.width_px / side
     down = (np.arange(side) + 0.5) * camera.height_px / side
     k = camera.intrinsics_px
@@ -71,31 +78,39 @@ def _cosines(camera: Camera, side: int) -> Float32Array:
     return np.asarray(1 / np.sqrt(1 + x[None] ** 2 + y[:, None] ** 2), np.float32)
 
 
-def upsampled(z_m: Float32Array, height_px: int, width_px: int) -> Float32Array:
-    """Bring a depth picture to another size without inventing depths between two surfaces.
+def upsampled(z_m: Tensor, height_px: int, width_px: int) -> Tensor:
+    """Bring depth pictures to another size without inventing depths between two surfaces.
 
-    A pixel is bilinear among those of its four neighbours that lie within `EDGE_M` of the nearest
-    one; 0, nothing there, is a surface of its own.
+    Args:
+        z_m: (B, h, w) float32; 0, nothing there, is a surface of its own.
+        height_px: H.
+        width_px: W.
+
+    Returns:
+        (B, H, W) float32. A pixel is bilinear among those of its four neighbours that lie within
+        `EDGE_M` of the nearest one.
     """
-    rows, row_part = _between(height_px, z_m.shape[0])
-    columns, column_part = _between(width_px, z_m.shape[1])
-    corners = np.stack([z_m[r][:, c] for r in rows for c in columns])  # (4, H, W)
-    weights = np.stack(
-        [
-            down[:, None] * across[None]
-            for down in (1 - row_part, row_part)
-            for across in (1 - column_part, column_part)
-        ]
-    )
-    nearest = np.take_along_axis(corners, weights.argmax(axis=0)[None], axis=0)
-    is_near = (np.abs(corners - nearest) <= EDGE_M) & ((corners > 0) == (nearest > 0))
-    weights = weights * is_near
-    mixed = (weights * corners).sum(axis=0) / weights.sum(axis=0)
-    return np.asarray(mixed, np.float32)
+    rows, down = _between(height_px, z_m.shape[1], z_m.device)
+    columns, across = _between(width_px, z_m.shape[2], z_m.device)
+    near_row, near_column = rows[0] + (down[1] > down[0]), columns[0] + (across[1] > across[0])
+    nearest = z_m[:, near_row][:, :, near_column]
+    total, mixed = torch.zeros_like(nearest), torch.zeros_like(nearest)
+    for row, of_row in zip(rows, down, strict=True):
+        for column, of_column in zip(columns, across, strict=True):
+            corner = z_m[:, row][:, :, column]
+            is_near = ((corner - nearest).abs() <= EDGE_M) & ((corner > 0) == (nearest > 0))
+            weight = (of_row[:, None] * of_column) * is_near
+            total += weight
+            mixed += weight * corner
+    return mixed / total
 
 
-def _between(size: int, source: int) -> tuple[tuple[np.ndarray, np.ndarray], Float32Array]:
-    """The source pixels on either side of each target pixel's centre, and how far to the second."""
-    at = np.clip((np.arange(size) + 0.5) * source / size - 0.5, 0, source - 1)
-    first = np.minimum(np.floor(at).astype(np.int64), source - 2)
-    return (first, first + 1), (at - first).astype(np.float32)
+def _between(
+    size: int, source: int, device: torch.device
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The source pixels on either side of each target pixel's centre, and their weights."""
+    centres = torch.arange(size, device=device, dtype=torch.float64) + 0.5
+    at = (centres * source / size - 0.5).clamp(0, source - 1)
+    first = at.floor().long().clamp(max=source - 2)
+    part = (at - first).float()
+    return (first, first + 1), (1 - part, part)

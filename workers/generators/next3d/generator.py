@@ -1,7 +1,7 @@
-"""Next3D as a `FaceGenerator`: FLAME poses the head, the network dresses it, one face at a time.
+"""Next3D as a `FaceGenerator`: FLAME poses the head, the network dresses it, a chunk at a time.
 
-A face is computed alone, by calls whose shapes never change, with its own random numbers: its
-picture does not depend on who else is in a chunk. What an identity's faces share is kept by
+A chunk is computed by calls whose shapes never change, each face with its own random numbers: a
+picture does not depend on who else is in the chunk. What an identity's faces share is kept by
 `IdentityCache`.
 """
 
@@ -24,13 +24,8 @@ from workers.flame.model import Flame
 from workers.generators.next3d import depth_view
 from workers.generators.next3d.expressions import expression_presets
 from workers.generators.next3d.identity_cache import IdentityCache, IdentityRequest
-from workers.generators.next3d.network import DrawnPlanes, Next3DNetwork
-from workers.generators.next3d.placement import (
-    Placement,
-    VolumeCamera,
-    look_at_m,
-    volume_camera,
-)
+from workers.generators.next3d.network import DrawnPlanes, NeuralImage, Next3DNetwork
+from workers.generators.next3d.placement import Placement, look_at_m, volume_camera
 from workers.generators.next3d.rays import (
     camera_params,
     focal_from_fov,
@@ -41,7 +36,15 @@ from workers.generators.next3d.sampling import VolumeDraws
 from workers.sampling import Rig, face_height
 from workers.types import Described, FaceParams, PosedHeads, Topology, VolumeView
 
-CHUNK_SIZE: Final = 1
+CHUNK_SIZE: Final = {"cpu": 1, "cuda": 8}
+"""Faces drawn in one pass. A GPU starts the same number of kernels for one face and for eight; a
+CPU gains nothing, and its kernels would choose their roundings by the batch. Planes of as many
+people and meshes are drawn in one pass too.
+"""
+
+CHUNKS_KEPT: Final = 4
+"""Chunks whose planes are kept: a face's are asked for at the gate and again for its picture."""
+
 TRAINED_FOV_DEG: Final = 18.837
 """Of the cameras that FFHQ's crops were aligned to."""
 
@@ -76,6 +79,7 @@ class Next3DGenerator:
             an identity looks the same from everywhere; `render`: under the picture's, as published.
         info: what it is made of.
         is_learnt: whether the weights are trained.
+        chunk_size: faces in a chunk; None takes `CHUNK_SIZE` of the network's device.
     """
 
     def __init__(
@@ -87,9 +91,15 @@ class Next3DGenerator:
         conditioning: Conditioning,
         info: GeneratorInfo,
         is_learnt: bool,
+        chunk_size: int | None = None,
     ) -> None:
         self._network = network
-        self._cache = IdentityCache(network)
+        self._device = network.device
+        self._chunk_size = CHUNK_SIZE[self._device.type] if chunk_size is None else chunk_size
+        kept = CHUNKS_KEPT * self._chunk_size
+        self._cache = IdentityCache(
+            network, max_identities=kept, max_meshes=kept, rows=self._chunk_size
+        )
         self._flame = Flame(head.assets)
         self._landmarks = Landmarks(head.topology.landmarks, head.assets.faces)
         self._topology = head.topology
@@ -112,7 +122,7 @@ class Next3DGenerator:
     @property
     def chunk_size(self) -> int:
         """See `FaceGenerator.chunk_size`."""
-        return CHUNK_SIZE
+        return self._chunk_size
 
     @property
     def topology(self) -> Topology:
@@ -146,73 +156,85 @@ class Next3DGenerator:
         transforms[:, :, :3, 3] = self._placement(transforms[:, :, :3, 3])
         return PosedHeads(self._placement(mesh.vertices), transforms, mesh.vertices)
 
-    def observe(self, face: FaceParams, head: PosedHeads) -> VolumeView:
+    def observe(self, faces: Sequence[FaceParams], heads: PosedHeads) -> list[VolumeView]:
         """See `FaceGenerator.observe`."""
-        side = 2 * self._network.config.neural_resolution
-        rendering = self._network.config.rendering
-        camera = volume_camera(face.camera, self._network.config)
+        config = self._network.config
+        side, rendering = 2 * config.neural_resolution, config.rendering
         with torch.inference_mode():
             draws = VolumeDraws.deterministic(
-                1, side * side, rendering.num_coarse, rendering.num_fine, self._network.device
+                len(faces), side * side, rendering.num_coarse, rendering.num_fine, self._device
             )
-            seen = self._network.render(
-                self._planes(face, head, camera),
-                camera.params.to(self._network.device),
-                draws,
-                resolution=side,
-                ray_shift=camera.ray_shift,
-            )
-        return depth_view.view_of(
-            seen.rays, face.camera, self._placement.margin_m, is_learnt=self._is_learnt
-        )
+            _, seen = self._seen(faces, heads, draws, side)
+        cameras = [face.camera for face in faces]
+        margin_m = self._placement.margin_m
+        return depth_view.views_of(seen.rays, cameras, margin_m, is_learnt=self._is_learnt)
 
     def render(self, faces: Sequence[FaceParams], heads: PosedHeads) -> Tensor:
         """See `FaceGenerator.render`."""
-        with torch.inference_mode():
-            return torch.stack(
-                [self._picture(face, heads.row(row)) for row, face in enumerate(faces)]
-            )
-
-    def _picture(self, face: FaceParams, head: PosedHeads) -> Tensor:
-        """(H, W, 3) uint8."""
         config = self._network.config
-        camera = volume_camera(face.camera, config)
-        planes = self._planes(face, head, camera)
-        draws = VolumeDraws.of_samples(
-            [face.streams],
-            config.neural_resolution**2,
-            config.rendering.num_coarse,
-            config.rendering.num_fine,
-            self._network.device,
-        )
-        params = camera.params.to(self._network.device)
-        seen = self._network.render(planes, params, draws, ray_shift=camera.ray_shift)
-        image = self._network.upscale(planes, seen.features)
-        size = (face.camera.height_px, face.camera.width_px)
-        if tuple(image.shape[-2:]) != size:
-            image = functional.interpolate(
-                image, size, mode="bilinear", align_corners=False, antialias=True
+        side, rendering = config.neural_resolution, config.rendering
+        with torch.inference_mode():
+            draws = VolumeDraws.of_samples(
+                [face.streams for face in faces],
+                side * side,
+                rendering.num_coarse,
+                rendering.num_fine,
+                self._device,
             )
-        return (image[0] * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+            planes, seen = self._seen(faces, heads, draws, side)
+            images = self._network.upscale(planes, seen.features)
+            size = (faces[0].camera.height_px, faces[0].camera.width_px)
+            if tuple(images.shape[-2:]) != size:
+                images = functional.interpolate(
+                    images, size, mode="bilinear", align_corners=False, antialias=True
+                )
+            return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
-    def _planes(self, face: FaceParams, head: PosedHeads, camera: VolumeCamera) -> DrawnPlanes:
-        latent, vertices = face.latent, head.model_vertices
-        assert latent is not None  # noqa: S101 - the rig asks for one
-        assert vertices is not None  # noqa: S101 - `pose` made it
-        request = IdentityRequest(
-            z=torch.from_numpy(latent.z),
-            conditioning_camera=(camera.params if self._conditioning == "render" else self._front)[
-                0
-            ],
-            truncation_psi=latent.truncation_psi,
-            truncation_cutoff=latent.truncation_cutoff,
+    def _seen(
+        self, faces: Sequence[FaceParams], heads: PosedHeads, draws: VolumeDraws, side: int
+    ) -> tuple[DrawnPlanes, NeuralImage]:
+        """The faces' planes, and what their cameras see of them."""
+        cameras = [volume_camera(face.camera, self._network.config) for face in faces]
+        params = torch.cat([camera.params for camera in cameras])
+        shift = torch.tensor([camera.ray_shift for camera in cameras])
+        planes = self._planes(faces, heads, params)
+        seen = self._network.render(
+            planes,
+            params.to(self._device),
+            draws,
+            resolution=side,
+            ray_shift=shift.to(self._device),
         )
-        return self._cache.planes(request, torch.cat([vertices[0], self._points(vertices)[0]]))
+        return planes, seen
+
+    def _planes(
+        self, faces: Sequence[FaceParams], heads: PosedHeads, cameras: Tensor
+    ) -> DrawnPlanes:
+        vertices = heads.model_vertices
+        assert vertices is not None  # noqa: S101 - `pose` made it
+        conditioning = cameras if self._conditioning == "render" else self._front.expand_as(cameras)
+        requests = [
+            _request(face, camera) for face, camera in zip(faces, conditioning, strict=True)
+        ]
+        return self._cache.planes(
+            requests, list(torch.cat([vertices, self._points(vertices)], dim=1))
+        )
 
     def _points(self, vertices: Tensor) -> Tensor:
-        """(1, 68, 3): as published, the contour is the frontal one; only the lips are looked at."""
-        frontal = self._topology.landmarks.cells([0.0], [0.0])
-        return self._landmarks.points(vertices, frontal)
+        """(B, 68, 3): as published, the contour is the frontal one; only the lips are looked at."""
+        level = [0.0] * len(vertices)
+        return self._landmarks.points(vertices, self._topology.landmarks.cells(level, level))
+
+
+def _request(face: FaceParams, conditioning_camera: Tensor) -> IdentityRequest:
+    latent = face.latent
+    assert latent is not None  # noqa: S101 - the rig asks for one
+    return IdentityRequest(
+        z=torch.from_numpy(latent.z),
+        conditioning_camera=conditioning_camera,
+        truncation_psi=latent.truncation_psi,
+        truncation_cutoff=latent.truncation_cutoff,
+    )
 
 
 def frontal_camera(network: Next3DNetwork) -> Tensor:

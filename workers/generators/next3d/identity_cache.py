@@ -2,15 +2,15 @@
 
 Texture and static planes depend on latent, conditioning camera, truncation and noise; drawn planes
 on these and the mesh. An identity of many expressions and cameras pays for each once. Everything is
-computed one row at a time, so that nothing depends on who else is in a chunk, and a forgotten entry
-comes back with the same bits.
+computed in passes of one fixed number of rows (one on a CPU), so that nothing depends on who else
+is in a chunk, and a forgotten entry comes back with the same bits.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -43,10 +43,22 @@ class IdentityRequest:
     noise_mode: NoiseMode = "const"
 
     @property
+    def style(self) -> tuple[float, int | None, NoiseMode]:
+        """What identities that are drawn in one pass have in common."""
+        return self.truncation_psi, self.truncation_cutoff, self.noise_mode
+
+    @property
     def key(self) -> str:
         """Equal for equal requests."""
         words = f"{self.truncation_psi!r} {self.truncation_cutoff!r} {self.noise_mode}"
         return _digest(words.encode(), self.z, self.conditioning_camera)
+
+
+def _in_groups(items: Sequence[T], size: int) -> Iterator[tuple[list[T], int]]:
+    """Cut into groups of `size`, the last item repeated to fill up; and how many are no repeats."""
+    for start in range(0, len(items), size):
+        group = list(items[start : start + size])
+        yield group + group[-1:] * (size - len(group)), len(group)
 
 
 def _digest(start: bytes, *tensors: Tensor) -> str:
@@ -66,63 +78,87 @@ class _Recent(Generic[T]):
         self._capacity = capacity
         self._values: OrderedDict[str, T] = OrderedDict()
 
-    def get(self, key: str, make: Callable[[], T]) -> T:
-        if key in self._values:
+    def get(self, keys: Sequence[str], make: Callable[[list[int]], Iterable[T]]) -> list[T]:
+        """Return the values of some keys; `make` is asked at once for the places of those missing.
+
+        A key that stands twice is made once.
+        """
+        found = {key: self._values[key] for key in keys if key in self._values}
+        missing = {key: place for place, key in enumerate(keys) if key not in found}
+        found.update(zip(missing, make(list(missing.values())), strict=True))
+        for key in dict.fromkeys(keys):
+            self._values[key] = found[key]
             self._values.move_to_end(key)
-            return self._values[key]
-        while len(self._values) >= self._capacity:
+        while len(self._values) > self._capacity:
             self._values.popitem(last=False)
-        value = self._values[key] = make()
-        return value
+        return [found[key] for key in keys]
 
 
 class IdentityCache:
     """Draws identities and their meshes, each once while it is among the last asked for.
 
     At full size an identity holds 33 MB and a mesh's planes 25 MB in float32.
+
+    Args:
+        network: that draws.
+        max_identities: that are kept.
+        max_meshes: that are kept.
+        rows: drawn in one pass, always so many: the last one is repeated where fewer are missing.
     """
 
     def __init__(
-        self, network: Next3DNetwork, *, max_identities: int = 4, max_meshes: int = 4
+        self,
+        network: Next3DNetwork,
+        *,
+        max_identities: int = 4,
+        max_meshes: int = 4,
+        rows: int = 1,
     ) -> None:
         self._network = network
+        self._rows = rows
         self._identities: _Recent[Identity] = _Recent(max_identities)
         self._planes: _Recent[DrawnPlanes] = _Recent(max_meshes)
 
-    def identity(self, request: IdentityRequest) -> Identity:
-        """One person's styles, texture and static planes."""
-        return self._identities.get(request.key, lambda: self._draw_identity(request))
-
-    def planes(self, request: IdentityRequest, vertices: Tensor) -> DrawnPlanes:
-        """One person's planes with one mesh drawn over them.
+    def planes(
+        self, requests: Sequence[IdentityRequest], vertices: Sequence[Tensor]
+    ) -> DrawnPlanes:
+        """The planes of several pictures, in order, for one `render`.
 
         Args:
-            request: of the person.
-            vertices: (V + 68, 3) float32, vertices then landmarks, metres, head model's frame.
+            requests: of the people.
+            vertices: of each its mesh: (V + 68, 3) float32, vertices then landmarks, metres, head
+                model's frame.
         """
-        key = _digest(request.key.encode(), vertices)
-        return self._planes.get(
-            key,
-            lambda: self._network.dress(
-                self.identity(request), vertices[None].to(self._network.device)
-            ),
-        )
-
-    def batch(self, requests: Sequence[IdentityRequest], vertices: Sequence[Tensor]) -> DrawnPlanes:
-        """The planes of several pictures, in order, for one `render`."""
-        rows = [
-            self.planes(request, mesh) for request, mesh in zip(requests, vertices, strict=True)
+        keys = [
+            _digest(request.key.encode(), mesh)
+            for request, mesh in zip(requests, vertices, strict=True)
         ]
-        return DrawnPlanes(
-            table=torch.cat([row.table for row in rows]),
-            last_w=torch.cat([row.last_w for row in rows]),
-        )
 
-    def _draw_identity(self, request: IdentityRequest) -> Identity:
+        def dress(places: list[int]) -> Iterator[DrawnPlanes]:
+            people = self._people([requests[place] for place in places])
+            for group, count in _in_groups(list(zip(people, places, strict=True)), self._rows):
+                meshes = torch.stack([vertices[place] for _, place in group])
+                identity = Identity.joined([person for person, _ in group])
+                drawn = self._network.dress(identity, meshes.to(self._network.device))
+                yield from drawn.rows()[:count]
+
+        return DrawnPlanes.joined(self._planes.get(keys, dress))
+
+    def _people(self, requests: Sequence[IdentityRequest]) -> list[Identity]:
+        def draw(places: list[int]) -> Iterator[Identity]:
+            for group, count in _in_groups([requests[place] for place in places], self._rows):
+                yield from self._draw_identities(group).rows()[:count]
+
+        return self._identities.get([request.key for request in requests], draw)
+
+    def _draw_identities(self, requests: Sequence[IdentityRequest]) -> Identity:
+        first, device = requests[0], self._network.device
+        if len({request.style for request in requests}) > 1:
+            raise ValueError("identities drawn in one pass differ in truncation or noise")
         ws = self._network.mapping(
-            request.z[None].to(self._network.device),
-            request.conditioning_camera[None].to(self._network.device),
-            psi=request.truncation_psi,
-            cutoff=request.truncation_cutoff,
+            torch.stack([request.z for request in requests]).to(device),
+            torch.stack([request.conditioning_camera for request in requests]).to(device),
+            psi=first.truncation_psi,
+            cutoff=first.truncation_cutoff,
         )
-        return self._network.identity(ws, request.noise_mode)
+        return self._network.identity(ws, first.noise_mode)

@@ -7,6 +7,7 @@ camera.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,6 +40,14 @@ NUM_PLANE_WS = num_ws(PLANE_RESOLUTION)
 """Rows of `ws` for planes, mouth, blending and upscaling; as many again for the texture."""
 
 
+def _rows(batch: Tensor) -> list[Tensor]:
+    return [batch] if len(batch) == 1 else [row.clone() for row in torch.split(batch, 1)]
+
+
+def _joined(rows: Sequence[Tensor]) -> Tensor:
+    return rows[0] if len(rows) == 1 else torch.cat(list(rows))
+
+
 @dataclass(frozen=True)
 class Identity:
     """What does not change while a person speaks and turns.
@@ -60,6 +69,21 @@ class Identity:
         """The styles of planes, mouth, blending and upscaling."""
         return self.ws[:, :NUM_PLANE_WS]
 
+    def rows(self) -> list[Identity]:
+        """Each of the people alone, in memory of its own."""
+        parts = zip(_rows(self.ws), _rows(self.textures), _rows(self.static_planes), strict=True)
+        return [Identity(*part, self.noise_mode) for part in parts]
+
+    @classmethod
+    def joined(cls, people: Sequence[Identity]) -> Identity:
+        """People of one noise mode, in order."""
+        return cls(
+            ws=_joined([each.ws for each in people]),
+            textures=_joined([each.textures for each in people]),
+            static_planes=_joined([each.static_planes for each in people]),
+            noise_mode=people[0].noise_mode,
+        )
+
 
 @dataclass(frozen=True)
 class DrawnPlanes:
@@ -77,6 +101,21 @@ class DrawnPlanes:
     def of(cls, identity: Identity, drawing: PlaneDrawing) -> DrawnPlanes:
         """Keep of a drawing what cameras need."""
         return cls(table=plane_table(drawing.planes), last_w=identity.plane_ws[:, -1])
+
+    def rows(self) -> list[DrawnPlanes]:
+        """Each of the heads alone, in memory of its own."""
+        tables = _rows(self.table.view(len(self.last_w), -1, self.table.shape[1]))
+        return [
+            DrawnPlanes(table[0], w) for table, w in zip(tables, _rows(self.last_w), strict=True)
+        ]
+
+    @classmethod
+    def joined(cls, heads: Sequence[DrawnPlanes]) -> DrawnPlanes:
+        """Heads in order."""
+        return cls(
+            table=_joined([each.table for each in heads]),
+            last_w=_joined([each.last_w for each in heads]),
+        )
 
 
 @dataclass(frozen=True)
@@ -267,7 +306,7 @@ class Next3DNetwork(nn.Module):
         *,
         resolution: int | None = None,
         depth_range: DepthRange = "image",
-        ray_shift: float = 0.0,
+        ray_shift: Tensor | None = None,
     ) -> NeuralImage:
         """Look at drawn planes.
 
@@ -277,7 +316,7 @@ class Next3DNetwork(nn.Module):
             draws: for R*R rays an image.
             resolution: R; None takes the checkpoint's.
             depth_range: see `volume.DepthRange`.
-            ray_shift: added to the checkpoint's ray limits, volume units.
+            ray_shift: (B,), added to the checkpoint's ray limits, volume units.
         """
         side = resolution or self.config.neural_resolution
         origins, directions = pixel_rays(
@@ -290,8 +329,9 @@ class Next3DNetwork(nn.Module):
             origins[:, None],
             directions,
             draws,
-            replace(self.config.rendering.shifted(ray_shift), num_fine=draws.importance.shape[-1]),
+            replace(self.config.rendering, num_fine=draws.importance.shape[-1]),
             depth_range=depth_range,
+            ray_shift=ray_shift,
         )
 
         def image(values: Tensor) -> Tensor:

@@ -20,9 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.generators.next3d import forms
 from workers.raster.jit import compiled
 
 EPSILON = 1e-8
+
+_INDEX_BITS = 32
+_NOTHING = torch.iinfo(torch.int64).max
 
 Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
@@ -59,7 +63,7 @@ def rasterise_plane(points: Tensor, faces: Tensor, resolution: int) -> PlaneFrag
     Raises:
         ValueError: a face names a corner that `points` lacks.
     """
-    if points.device.type == "cpu":
+    if forms.is_on_processor(points):
         return _rasterise_on_cpu(points, faces, resolution)
     return rasterise_plane_portable(points, faces, resolution)
 
@@ -144,32 +148,26 @@ def _span(low: float, high: float, n: int) -> tuple[int, int]:
 def rasterise_plane_portable(points: Tensor, faces: Tensor, resolution: int) -> PlaneFragments:
     """`rasterise_plane` in torch operations alone, for any device; equal to the last bit.
 
-    Every face is tested at the pixels of its bounding box; the winner of a pixel is the least of
-    integers that hold z's bits before the face's index.
+    Every face of every mesh is tested at the pixels of its bounding box, all in one pass; the
+    winner of a pixel is the least of integers that hold z's bits before the face's index.
     """
-    results = [_rasterise_one(mesh, faces, resolution) for mesh in points]
-    face_id, bary, z = (torch.stack(parts) for parts in zip(*results, strict=True))
-    return PlaneFragments(face_id=face_id, bary=bary, z=z)
-
-
-def _rasterise_one(points: Tensor, faces: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    corners = points[faces]  # (F, 3, 3)
-    candidate_face, pixel = _candidates(corners, n)
-    weights, z, inside = _weigh(corners[candidate_face], pixel, n)
-    candidate_face, pixel, weights, z = (t[inside] for t in (candidate_face, pixel, weights, z))
-    key = (
-        z.view(torch.int32).to(torch.int64) << 32
-    ) | candidate_face  # z > 0: its bits are ordered
-    best = torch.full((n * n,), torch.iinfo(torch.int64).max, device=points.device)
-    best.scatter_reduce_(0, pixel, key, "amin")
-    won = key == best[pixel]
-    face_id = torch.full((n * n,), -1, device=points.device)
-    bary = torch.zeros((n * n, 3), device=points.device)
-    depth = torch.full((n * n,), -1.0, device=points.device)
-    face_id[pixel[won]] = candidate_face[won]
-    bary[pixel[won]] = weights[won]
-    depth[pixel[won]] = z[won]
-    return face_id.view(n, n), bary.view(n, n, 3), depth.view(n, n)
+    batch, num_faces, num_pixels = len(points), len(faces), resolution * resolution
+    corners = points[:, faces].flatten(0, 1)  # (B*F, 3, 3)
+    face, pixel = _candidates(corners, resolution)
+    _, z, inside = _weigh(corners[face], pixel, resolution)
+    key = torch.where(inside, (z.view(torch.int32).long() << _INDEX_BITS) | face, _NOTHING)
+    best = torch.full((batch * num_pixels,), _NOTHING, device=points.device)
+    best.scatter_reduce_(0, face // num_faces * num_pixels + pixel, key, "amin")
+    covered = best != _NOTHING
+    winner = torch.where(covered, best & ((1 << _INDEX_BITS) - 1), 0)
+    everywhere = torch.arange(num_pixels, device=points.device).repeat(batch)
+    bary, depth, _ = _weigh(corners[winner], everywhere, resolution)
+    shape = (batch, resolution, resolution)
+    return PlaneFragments(
+        face_id=torch.where(covered, winner % num_faces, -1).view(shape),
+        bary=torch.where(covered[:, None], bary, 0.0).view(*shape, 3),
+        z=torch.where(covered, depth, -1.0).view(shape),
+    )
 
 
 def _candidates(corners: Tensor, n: int) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,11 @@ top view, whose axes are (Z, Y) and (X, Z): they are read the wrong way round, a
 trained. Only the front plane holds what it shows.
 """
 
+TABLE_COORDINATES = ((0, 1), (2, 0), (2, 1))
+"""The same of a table's planes. The second is turned over, so that a ray, which runs along Z, finds
+its samples side by side in both planes that have Z: rows apart would meet in few sets of a cache.
+"""
+
 PLANE_AXES = (
     ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
@@ -40,8 +45,16 @@ def blend_planes(static: Tensor, rendered: Tensor, alpha: Tensor) -> Tensor:
 
 
 def plane_table(planes: Tensor) -> Tensor:
-    """(B, 3, C, n, n) -> (B*3*n*n, C), channels last: the form in which planes are read."""
-    return planes.permute(0, 1, 3, 4, 2).reshape(-1, planes.shape[2])
+    """(B, 3, C, n, n) -> (B*3*n*n, C): the form in which planes are read.
+
+    Channels last, and the second plane turned over: see `TABLE_COORDINATES`.
+    """
+    batch, _, channels, n, _ = planes.shape
+    table = planes.new_empty(batch, 3, n, n, channels)
+    for plane, transposed in enumerate((False, True, False)):
+        image = planes[:, plane].mT if transposed else planes[:, plane]
+        table[:, plane] = image.permute(0, 2, 3, 1)
+    return table.view(-1, channels)
 
 
 def mean_features(table: Tensor, points: Tensor, resolution: int, box_side: float) -> Tensor:
@@ -57,7 +70,7 @@ def mean_features(table: Tensor, points: Tensor, resolution: int, box_side: floa
         (B, P, C).
     """
     batch, num_points, _ = points.shape
-    axes = torch.tensor(PLANE_COORDINATES, device=points.device)
+    axes = torch.tensor(TABLE_COORDINATES, device=points.device)
     xy = (points * (2.0 / box_side))[..., axes]  # (B, P, 3, 2)
     index, weight = corner_rows(xy, resolution, resolution)  # (B, P, 3, 4)
     plane = torch.arange(batch * 3, device=points.device).view(batch, 1, 3, 1)

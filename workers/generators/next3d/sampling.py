@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from workers.streams import Streams
-from workers.types import Float64Array
+from workers.types import Float32Array
 
 WEIGHT_FLOOR = 0.01
 """Added to the smoothed weights, so that no cell is never looked at."""
@@ -22,12 +23,14 @@ PDF_EPSILON = 1e-5
 STRATIFIED_STREAM = "next3d.stratified"
 IMPORTANCE_STREAM = "next3d.importance"
 
-FLOAT32_STEPS = 2.0**24
+FLOAT32_BITS = 24
 """Steps of a float32 in [0, 1): rounding to nearest could give 1."""
 
 
-def _float32_uniforms(values: Float64Array) -> Tensor:
-    return torch.from_numpy(np.floor(values * FLOAT32_STEPS) / FLOAT32_STEPS).float()
+def _float32_uniforms(bits: NDArray[np.uint64], out: Float32Array) -> None:
+    """The upper 24 of 64 bits over 2^24: a stream's uniforms, rounded down to a float32."""
+    upper = bits.astype("<u8", copy=False).view("<u4")[1::2]
+    np.multiply(upper >> np.uint32(32 - FLOAT32_BITS), np.float32(2.0**-FLOAT32_BITS), out=out)
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,12 @@ class VolumeDraws:
         """Each image's numbers from its own named streams, whatever batch it is in."""
 
         def drawn(name: str, each: int) -> Tensor:
-            rows = [_float32_uniforms(s.sample_uniforms(name, num_rays * each)) for s in streams]
-            return torch.stack(rows).view(len(rows), num_rays, each).to(device)
+            shape, is_cuda = (len(streams), num_rays, each), device.type == "cuda"
+            rows = torch.empty(shape, pin_memory=is_cuda)
+            for row, stream in zip(rows, streams, strict=True):
+                bits = stream.sample_raw(name, num_rays * each)
+                _float32_uniforms(bits, row.view(-1).numpy())
+            return rows.to(device, non_blocking=True)
 
         return cls(
             stratified=drawn(STRATIFIED_STREAM, num_coarse),
@@ -98,8 +105,8 @@ def depths_between(near: Tensor, far: Tensor, stratified: Tensor) -> Tensor:
     return near + steps * (far - near) + stratified * ((far - near) / (num - 1))
 
 
-def disparity_depths(near: float, far: float, stratified: Tensor) -> Tensor:
-    """`fixed_depths` with cells even in 1 / depth."""
+def disparity_depths(near: float | Tensor, far: float | Tensor, stratified: Tensor) -> Tensor:
+    """`fixed_depths` with cells even in 1 / depth; limits may be (B, 1, 1)."""
     t = fixed_depths(0.0, 1.0, stratified)
     return 1.0 / (1.0 / near * (1.0 - t) + 1.0 / far * t)
 
