@@ -85,6 +85,9 @@ class Metrics:
         self.stage_seconds = self._counter(
             "worker_stage_seconds", "Time of workers in accepted shards", "generator", "stage"
         )
+        self.gpu_seconds = self._counter(
+            "worker_gpu_seconds", "Time of GPUs in accepted shards", "generator", "stage"
+        )
         self.uploads = Histogram(
             "synthforge_shard_upload_seconds",
             "Time to upload a shard and read it back",
@@ -113,6 +116,8 @@ class Metrics:
             kind = _label(report.generator.kind)
             for stage, seconds in report.seconds.items():
                 self.stage_seconds.labels(kind, _label(stage)).inc(seconds)
+            for stage, seconds in report.gpu_seconds.items():
+                self.gpu_seconds.labels(kind, _label(stage)).inc(seconds)
             if "upload" in report.seconds:
                 self.uploads.observe(report.seconds["upload"])
 

@@ -108,6 +108,11 @@ class ShardReport(BaseModel):
         max_length=32,
         description="of one worker, by stage: processor time of its threads; `upload`: elapsed",
     )
+    gpu_seconds: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="of its GPU, by stage, between events on its stream; empty without one",
+    )
 
 
 class SummaryReport(BaseModel):

@@ -175,7 +175,7 @@ class FaceMaker:
 
     def _drawn(self, drawn: Sequence[Judged | Candidate]) -> list[UInt8Array]:
         """Pictures of up to a chunk of faces, made of a whole one."""
-        with self._stages.timed("shade"):
+        with self._stages.timed("shade", on_gpu=True):
             images = self._generator.render(*self._chunk(drawn))
             return list(images.cpu().numpy())
 
@@ -220,7 +220,7 @@ class FaceMaker:
 
     def _observed(self, judged: Sequence[Judged]) -> list[Judged | Refusal]:
         """Judge faces by the matter that their pictures show, and label what is in front."""
-        with self._stages.timed("observe"):
+        with self._stages.timed("observe", on_gpu=True):
             views = self._generator.observe(*self._chunk(judged))
         return [
             each if view is None else self._seen_in(view, each)

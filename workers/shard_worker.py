@@ -40,6 +40,7 @@ from workers.fingerprint import fingerprint
 from workers.flight_recorder import FlightRecorder
 from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator, read_hashes
+from workers.gpu_clock import GpuClock
 from workers.heap import trim_heap
 from workers.job_log import about
 from workers.one_thread import one_thread
@@ -129,6 +130,7 @@ class _Made:
     fingerprint: Fingerprint
     generator: GeneratorInfo
     stages: Stages
+    gpu_seconds: dict[str, float]
 
 
 class ShardWorker:
@@ -231,7 +233,8 @@ class ShardWorker:
                 report = self._deliver(made)
                 record = report.record
                 log.info("%s is in the store: %d bytes", record.name, record.num_bytes)
-            return report.model_copy(update={"seconds": made.stages.seconds})
+            spent = {"seconds": made.stages.seconds, "gpu_seconds": made.gpu_seconds}
+            return report.model_copy(update=spent)
         finally:
             self._executions.pop(token, None)
             made.file.path.unlink(missing_ok=True)
@@ -319,6 +322,7 @@ class ShardWorker:
 
     def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
         generator, own = self._opened(lease.spec.generator)
+        execution.stages = Stages(self.stages, GpuClock.of(generator.device))
         try:
             maker = FaceMaker(lease.spec, generator, self._settings.backend, execution.stages)
         except ValueError as error:  # a plug-in that is not here
@@ -341,7 +345,8 @@ class ShardWorker:
             file = writer.close()
         if file.num_samples != plan.num_samples:
             raise PlanError(f"{file.num_samples} samples were made of {plan.num_samples} planned")
-        return _Made(lease, file, stream.tally, own, maker.info(), execution.stages)
+        gpu_seconds = execution.stages.gpu_seconds()
+        return _Made(lease, file, stream.tally, own, maker.info(), execution.stages, gpu_seconds)
 
     def _encoded(self, lease: Lease, stream: FaceStream, stages: Stages) -> Iterator[EncodedSample]:
         """Encode on a second thread while the first renders, a bounded number of chunks behind."""

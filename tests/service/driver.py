@@ -92,7 +92,13 @@ def shard_report(plan: ShardPlan, fingerprint: Fingerprint = FINGERPRINT) -> Sha
         fingerprint=fingerprint.id,
     )
     seconds = {"shade": 1.5, "upload": 0.2}
-    return ShardReport(record=record, fingerprint=fingerprint, generator=GENERATOR, seconds=seconds)
+    return ShardReport(
+        record=record,
+        fingerprint=fingerprint,
+        generator=GENERATOR,
+        seconds=seconds,
+        gpu_seconds={"shade": 1.25},
+    )
 
 
 def carry_out(lease: Lease, storage: Storage) -> ShardReport | SummaryReport:

@@ -205,6 +205,8 @@ def test_metrics_count_what_happened(http: TestClient) -> None:
     assert 'synthforge_samples_rejected_total{reason="too_dark"} 2.0' in text
     shading = 'synthforge_worker_stage_seconds_total{generator="builtin",stage="shade"} 3.0'
     assert shading in text
+    of_gpu = 'synthforge_worker_gpu_seconds_total{generator="builtin",stage="shade"} 2.5'
+    assert of_gpu in text
     assert 'synthforge_shard_upload_seconds_bucket{le="0.25"} 2.0' in text
     assert 'route="/v1/jobs",status="202"' in text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from synthforge.shards import GeneratorInfo
@@ -21,6 +22,11 @@ class FaceGenerator(Protocol):
     @property
     def chunk_size(self) -> int:
         """Faces in a chunk: a constant of the release."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """What `observe` and `render` compute on."""
         ...
 
     @property

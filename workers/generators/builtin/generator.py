@@ -93,6 +93,11 @@ class BuiltinGenerator:
         return CHUNK_SIZE
 
     @property
+    def device(self) -> torch.device:
+        """See `FaceGenerator.device`: its kernels are the processor's."""
+        return torch.device("cpu")
+
+    @property
     def topology(self) -> Topology:
         """See `FaceGenerator.topology`."""
         return self._topology

@@ -125,6 +125,11 @@ class Next3DGenerator:
         return self._chunk_size
 
     @property
+    def device(self) -> torch.device:
+        """See `FaceGenerator.device`."""
+        return self._network.device
+
+    @property
     def topology(self) -> Topology:
         """See `FaceGenerator.topology`."""
         return self._topology
