@@ -18,6 +18,7 @@ from synthforge.shards import (
     SHARD_FOLDER,
     SUMMARY_NAMES,
     Manifest,
+    is_own_key,
 )
 from synthforge.storage import NotFound, Storage, StorageError, StoredObject
 
@@ -66,11 +67,14 @@ def _doomed(storage: Storage, *, is_dataset: bool) -> Iterator[str]:
     yield from [found.key for found in _not_in(storage, manifest)]
     if manifest is None:
         yield from SUMMARY_NAMES
-        yield from [found.key for found in storage.list_objects(MANIFEST_FOLDER)]
+        copies = [found.key for found in storage.list_objects(MANIFEST_FOLDER)]
+        yield from filter(is_own_key, copies)
 
 
 def unnamed_objects(storage: Storage) -> list[StoredObject]:
     """Return the shards and parts under a dataset's prefix that its manifest does not name.
+
+    What has a name that no job gives is not ours, and is left out.
 
     Raises:
         StorageError: also where the manifest cannot be read.
@@ -85,7 +89,7 @@ def _not_in(storage: Storage, manifest: Manifest | None) -> list[StoredObject]:
         found
         for folder in _FOLDERS
         for found in storage.list_objects(folder)
-        if found.key not in named
+        if is_own_key(found.key) and found.key not in named
     ]
 
 

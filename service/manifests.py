@@ -41,6 +41,7 @@ from synthforge.shards import (
     ShardRecord,
     StoredFile,
     digest_line,
+    is_own_key,
     join_shards,
     manifest_copy_key,
     manifest_pieces,
@@ -320,7 +321,7 @@ def sweep(storage: Storage, shards: NamedShards) -> None:
     """
     for folder in (PARTS_FOLDER, SHARD_FOLDER):
         for found in storage.list_objects(folder):
-            if found.key not in shards:
+            if is_own_key(found.key) and found.key not in shards:
                 storage.delete(found.key)
 
 

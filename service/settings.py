@@ -38,6 +38,9 @@ class Settings:
     output_prefixes: tuple[str, ...] = _setting(
         ("out/datasets",), "comma-separated URLs that datasets may lie under; the first by default"
     )
+    whole_prefix: Literal["refused", "allowed"] = _setting(
+        "refused", "allowed: a job may take an output prefix itself, and is then alone there"
+    )
     generators: tuple[GeneratorKind, ...] = _setting(
         GENERATOR_KINDS, "comma-separated generators that the pools can run"
     )

@@ -8,14 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from service import planning
-from service.errors import (
-    InvalidRequestError,
-    OutputTakenError,
-    StorageUnavailableError,
-    field_error,
-    invalid,
-)
+from service.errors import InvalidRequestError, StorageUnavailableError, invalid
 from service.objects import StorageFactory
+from service.places import check_place, output_url_of
 from service.settings import Settings
 from service.store import Store
 from service.store.job_verbs import NewJob
@@ -24,9 +19,7 @@ from synthforge.assets import AssetError, AssetKind, missing_assets, needed_asse
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.json_logs import request_id
-from synthforge.shards import MANIFEST_NAME
-from synthforge.storage import StorageError, StorageRefused, open_storage
-from synthforge.urls import UrlError, canonical_url, is_under, join_url, without_credentials
+from synthforge.storage import StorageError, open_storage
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
@@ -70,7 +63,7 @@ def submit(
     Raises:
         InvalidRequestError: its generator or its URL cannot be.
         KeyReusedError: the key came with another spec before.
-        OutputTakenError: a job or a dataset has the prefix.
+        OutputTakenError: a job or a dataset has the prefix, or something else lies there.
         QuotaExceededError: a limit of the owner's is used up.
         StorageUnavailableError: the store at the prefix does not answer.
     """
@@ -80,7 +73,8 @@ def submit(
         earlier = store.jobs.earlier(new, settings.idempotency_kept_s)
         if earlier is not None:
             return earlier, False
-        _check_no_dataset(new.output_url, open_storage)
+        is_ours = settings.whole_prefix == "allowed" or store.jobs.has_left(new.output_url)
+        check_place(open_storage, new.output_url, is_ours=is_ours)
     return store.jobs.submit(new, settings.idempotency_kept_s)
 
 
@@ -149,36 +143,3 @@ def _new_job(spec: JobSpec, settings: Settings, idempotency_key: str | None) -> 
         idempotency_key=idempotency_key,
         request_id=request_id(),
     )
-
-
-def output_url_of(spec: JobSpec, settings: Settings, job_id: str) -> str:
-    """Return where a job's dataset goes, in canonical form.
-
-    Raises:
-        InvalidRequestError: the URL is none, or lies outside the allowed prefixes.
-    """
-    if spec.output.url is None:
-        return join_url(settings.output_prefixes[0], job_id)
-    try:
-        url = canonical_url(spec.output.url)
-    except UrlError as error:
-        fault = field_error("output.url", without_credentials(spec.output.url), str(error))
-        raise InvalidRequestError(f"output.url: {error}", [fault]) from None
-    if not any(is_under(url, prefix) for prefix in settings.output_prefixes):
-        allowed = ", ".join(settings.output_prefixes)
-        raise invalid("output.url", spec.output.url, f"a URL under one of {allowed} would do")
-    return url
-
-
-def _check_no_dataset(url: str, open_storage: StorageFactory) -> None:
-    try:
-        num_bytes = open_storage(url).head(MANIFEST_NAME)
-    except StorageRefused as error:
-        raise invalid("output.url", url, f"it cannot be written to: {error}") from None
-    except StorageError as error:
-        raise StorageUnavailableError(f"output.url {url}: {error}") from None
-    if num_bytes is not None:
-        message = "a dataset lies there already: a prefix apart would do"
-        raise OutputTakenError(
-            f"output.url is {url!r}: {message}", [field_error("output.url", url, message)]
-        )

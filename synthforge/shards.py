@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -30,6 +31,17 @@ SUMMARY_NAMES: Final = (
     REPORT_JSON_NAME,
     REPORT_HTML_NAME,
     PREVIEW_NAME,
+)
+
+_STEM: Final = r"[a-z][a-z0-9_]{0,31}-[0-9]{6}-[0-9a-f]{12}"  # as `shard_key` makes it
+# Whatever a job leaves below its prefix, but for the manifest and the summary's files. A directory
+# keeps a file that is being written under a name of its own (`DirectoryStorage`).
+_OWN_KEY: Final = re.compile(
+    rf"(?:{SHARD_FOLDER}/{_STEM}\.tar"
+    rf"|{PARTS_FOLDER}/{_STEM}\.(?:parquet|json)"
+    rf"|{PARTS_FOLDER}/summary/(?:{'|'.join(map(re.escape, SUMMARY_NAMES))})"
+    rf"|{MANIFEST_FOLDER}/[0-9a-f]{{64}}\.json"
+    rf"|(?:{SHARD_FOLDER}|{PARTS_FOLDER}(?:/summary)?|{MANIFEST_FOLDER})/\.[0-9a-f]{{16}}\.tmp)"
 )
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -271,3 +283,11 @@ def staged_key(name: str) -> str:
 def manifest_copy_key(digest: str) -> str:
     """Return the path under which a manifest stays when the dataset is extended."""
     return f"{MANIFEST_FOLDER}/{digest}.json"
+
+
+def is_own_key(key: str) -> bool:
+    """Tell whether a key below shards/, parts/ or manifests/ is one that jobs give to objects.
+
+    What has another name there is somebody else's: it is neither swept nor written beside.
+    """
+    return _OWN_KEY.fullmatch(key) is not None

@@ -28,6 +28,12 @@ _BY_KEY: Final = Prepared(
     )
 )
 _FORGET_KEY: Final = update(jobs).where(jobs.c.num == bindparam("job")).values(idempotency_key=None)
+_HAS_LEFT: Final = (
+    select(jobs.c.num)
+    .where(jobs.c.output_url == bindparam("url"))
+    .where(jobs.c.next_position > 0, jobs.c.deleted_at.is_(None))
+    .limit(1)
+)
 _EVENTS: Final = Prepared(
     select(events.c.seq, events.c.kind, events.c.data)
     .where(events.c.job_num == bindparam("job"), events.c.seq > bindparam("after"))
@@ -128,6 +134,11 @@ class JobVerbs:
         with self._database.session() as session:
             row = session.row(_OWNER_OF_ID, {"id": job_id})
         return None if row is None else str(row[0])
+
+    def has_left(self, url: str) -> bool:
+        """Tell whether a job wrote to a prefix, and what it wrote was not deleted since."""
+        with self._database.read() as connection:
+            return connection.scalar(_HAS_LEFT, {"url": url}) is not None
 
     def page(
         self, limit: int, before: int | None = None, states: Sequence[JobState] = ()

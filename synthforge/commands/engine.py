@@ -146,6 +146,7 @@ def generate(
         settings = replace(
             _settings(url, 0),
             database_url=f"sqlite:///{folder}/jobs.db",
+            whole_prefix="allowed",
             host="127.0.0.1",  # it serves this command alone, which is why it asks for a key
             auth="keys",
             heartbeat_s=1.0,
