@@ -32,6 +32,7 @@ from service.routes import (
 from service.settings import Settings
 from service.store import Store
 from synthforge import __version__
+from synthforge.telemetry import tracing
 
 
 def open_store(settings: Settings) -> Store:
@@ -66,7 +67,8 @@ def create_app(
         for loop in loops:
             loop.start()
         try:
-            yield
+            with tracing(settings.traces_url, "synthforge-service"):
+                yield
         finally:
             context.stopping.set()
             for loop in loops:

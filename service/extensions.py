@@ -23,6 +23,7 @@ from service.store.rows import JobRow
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.json_logs import request_id
+from synthforge.telemetry import traceparent
 
 _JOB_ID_BYTES: Final = 8
 
@@ -63,6 +64,7 @@ def extend(store: Store, parent_id: str, count: int, owner: str = "") -> tuple[J
         fingerprint=parent.fingerprint,
         base=base.model_dump_json(),
         request_id=request_id(),
+        traceparent=traceparent(),
     )
     return store.actions.extend(parent.id, child)
 

@@ -15,11 +15,13 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
+from synthforge import telemetry
 from synthforge.json_logs import TOKEN_SHOWN, bound
 
 _LOG: Final = logging.getLogger("service.access")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADER: Final = b"x-request-id"
+_TRACEPARENT: Final = b"traceparent"
 
 
 class RequestLog:
@@ -49,12 +51,31 @@ class RequestLog:
 
         with bound(request_id=request_id):
             try:
-                await self._app(scope, receive, send_with_id)
+                if telemetry.is_on():
+                    await self._traced(scope, receive, send_with_id, request_id)
+                else:
+                    await self._app(scope, receive, send_with_id)
             finally:
                 self._note(scope, status, time.perf_counter() - start)
 
+    async def _traced(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        """Answer one request in a span, which goes on from the caller's."""
+        parent = telemetry.valid(_header(scope, _TRACEPARENT))
+        method = scope["method"]
+        with telemetry.span(method, parent, {"request_id": request_id}, "server") as span:
+
+            async def send_noted(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.note(status=message["status"])
+                await send(message)
+
+            try:
+                await self._app(scope, receive, send_noted)
+            finally:
+                span.rename(f"{method} {_route_of(scope)}")
+
     def _note(self, scope: Scope, status: int, took_s: float) -> None:
-        route = getattr(scope.get("route"), "path", "(none)")
+        route = _route_of(scope)
         self._metrics.requests.labels(scope["method"], route, str(status)).observe(took_s)
         _LOG.info(
             "request",
@@ -66,6 +87,15 @@ class RequestLog:
                 "took_ms": round(took_s * 1000, 2),
             },
         )
+
+
+def _route_of(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", "(none)")
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    found = (value.decode("latin-1") for name, value in scope["headers"] if name == wanted)
+    return next(found, None)
 
 
 def _shown_path(scope: Scope) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self, get_type_hints
 
+from synthforge import telemetry
 from synthforge.jobs import GENERATOR_KINDS, GeneratorKind
 from synthforge.urls import UrlError, canonical_url
 
@@ -88,6 +89,11 @@ class Settings:
     webhook_timeout_s: float = _setting(10.0, "a webhook's host answers within so long")
     preview_timeout_s: float = _setting(30.0, "a preview is waited for so long")
     max_previews: int = _setting(16, "previews that may be waited for at once")
+    traces_url: str = _setting(
+        "",
+        "OTLP/HTTP endpoint that traces go to, as http://COLLECTOR:4318/v1/traces; of pools too; "
+        "needs synthforge[telemetry]; empty: none are made",
+    )
     shutdown_grace_s: float = _setting(10.0, "open requests get so long to end at shutdown")
 
     @property
@@ -102,6 +108,7 @@ class Settings:
             raise ValueError("generators is empty: 'builtin' would do")
         object.__setattr__(self, "output_prefixes", _canonical_prefixes(self.output_prefixes))
         object.__setattr__(self, "assets", _canonical_assets(self.assets))
+        telemetry.check(self.traces_url)
         for name in _NUMBERS:
             value = getattr(self, name)
             if not value > 0 and name != "port":

@@ -20,6 +20,7 @@ from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.json_logs import request_id
 from synthforge.storage import StorageError, open_storage
+from synthforge.telemetry import traceparent
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
@@ -142,4 +143,5 @@ def _new_job(spec: JobSpec, settings: Settings, idempotency_key: str | None) -> 
         is_exact=spec.output.reproducibility == "exact",
         idempotency_key=idempotency_key,
         request_id=request_id(),
+        traceparent=traceparent(),
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import httpx
 
+from synthforge import telemetry
 from synthforge.job_events import JobEvent, parse_events
 from synthforge.json_logs import request_id
 from synthforge.refusals import BLANK, UnavailableError, refusal_of
@@ -67,7 +68,7 @@ class Wire:
             path: from the service's root.
             may_repeat: an answer lost on the way may be asked for again.
             options: as of `httpx.Client.request`; the id of the request that the work at hand goes
-                back to, where there is one, is sent along.
+                back to, and its trace, are sent along where there are such.
 
         Raises:
             ApiError: the service refused it.
@@ -146,4 +147,5 @@ class Wire:
 
 def _origin() -> dict[str, str]:
     found = request_id()
-    return {"X-Request-Id": found} if found else {}
+    own = {"X-Request-Id": found} if found else {}
+    return own | telemetry.outgoing()

@@ -26,6 +26,7 @@ DOORS = {
     "uvicorn": ("service/",),
     "pytorch3d": ("workers/raster/pytorch3d_backend.py",),
     "webdataset": ("trainer/",),
+    "opentelemetry": ("synthforge/telemetry.py",),
     "typer": (COMPOSITION_ROOT, "synthforge/commands/"),
 }
 CONTRACT = (

@@ -19,6 +19,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from synthforge import telemetry
 from synthforge.job_logs import LogLine
 from synthforge.jobs import Generator
 from synthforge.json_logs import log_as_json, log_for_people
@@ -46,6 +47,7 @@ class Actor(ShardWorker):
     def __init__(self, settings: WorkerSettings) -> None:
         """Make the scratch folder, and note it when the process is told to leave."""
         (log_as_json if settings.logs_as_json else log_for_people)()
+        telemetry.start(settings.traces_url, "synthforge-worker")
         super().__init__(replace(settings, scratch=make_scratch(settings.scratch)))
         _note_sigterm(self.recorder)
         self._job_log = JobLog()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from synthforge import telemetry
 from synthforge.client import Client
 from synthforge.leases import Lease, LeaseReturn, Report
 from synthforge.refusals import ApiError
-from workers.job_log import about
+from workers.job_log import about, of_trace
 from workers.messenger import Messenger
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ class HandIn:
         """Hand finished work in; a report that is refused for good gives the work back."""
 
         def hand_in() -> None:
-            is_news = self._client.report(lease.token, report)
+            with telemetry.span("report", lease.traceparent, of_trace(lease), "client"):
+                is_news = self._client.report(lease.token, report)
             log.info("%s is committed%s", lease.what, "" if is_news else ", as it was before")
 
         def give_up(error: ApiError) -> None:

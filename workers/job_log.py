@@ -24,6 +24,11 @@ _MAX_CHARS_TOLD: Final = 100_000  # at once: well below what a service reads of 
 _LOGGERS: Final = ("workers", "synthforge")
 
 
+def of_trace(lease: Lease) -> dict[str, str]:
+    """Return a lease as attributes of a span."""
+    return {"job_id": lease.job_id, "shard": lease.what, "request_id": lease.request_id or ""}
+
+
 def about(lease: Lease) -> AbstractContextManager[None]:
     """Say of every line that is logged inside which work it is about, and who asked for it."""
     return bound(

@@ -24,6 +24,7 @@ class PoolOptions:
         idle_s: on a cluster, an actor without work is kept warm for so long.
         backend: of the rasteriser.
         chunks_in_flight: rendered chunks that may wait for the encoder.
+        traces_url: that traces of pool and actors go to; '' makes none.
         logs_as_json: of the actors, for programs; else what goes wrong, for people.
     """
 
@@ -37,4 +38,5 @@ class PoolOptions:
     idle_s: float = 300.0
     backend: Backend = "numba"
     chunks_in_flight: int = 2
+    traces_url: str = ""
     logs_as_json: bool = False

@@ -11,6 +11,7 @@ from typing import Final
 
 from synthforge.assets import registry_url
 from synthforge.client import Client
+from synthforge.telemetry import tracing
 from workers.options import PoolOptions
 from workers.ray_runtime import ray_cluster
 from workers.scaling import Bounds
@@ -26,6 +27,7 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
     with (
         scratch_folder() as scratch,
         ray_cluster(options.ray_address, options.num_workers),
+        tracing(options.traces_url, "synthforge-pool"),
         Client(options.service_url, key=options.key, timeout_s=_ANSWER_S, retry_for_s=0) as client,
     ):
         # Imports Ray, which reads its environment then: only now does it stand.
@@ -39,6 +41,7 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
             chunks_in_flight=options.chunks_in_flight,
             assets_url=registry_url(),  # the actors of a cluster have another environment
             logs_as_json=options.logs_as_json,
+            traces_url=options.traces_url,
         )
         # A cluster is shared, and its autoscaler gives idle nodes back; this machine is ours.
         least = options.num_workers if is_local else 0

@@ -16,13 +16,13 @@ from typing import Final
 
 import torch
 
+from synthforge import telemetry
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
 from synthforge.previews import PREVIEW_FILE, PreviewReport, PreviewTask
 from synthforge.samples import members_of
 from synthforge.shards import (
     Fingerprint,
-    GeneratorInfo,
     ShardPlan,
     ShardRecord,
     StoredFile,
@@ -30,6 +30,7 @@ from synthforge.shards import (
     tally_key,
 )
 from synthforge.storage import Storage, open_storage
+from synthforge.telemetry import Span
 from synthforge.urls import UrlError, canonical_url, is_under
 from workers.assets.snapshot import AssetSnapshot
 from workers.device import device_model
@@ -42,14 +43,14 @@ from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator, read_hashes
 from workers.gpu_clock import GpuClock
 from workers.heap import trim_heap
-from workers.job_log import about
+from workers.job_log import about, of_trace
+from workers.made_shard import MadeShard
 from workers.one_thread import one_thread
 from workers.preview_maker import make_preview
 from workers.raster.select import Backend
 from workers.render_turn import RenderTurn
-from workers.shard_writer import ShardFile, ShardWriter
+from workers.shard_writer import ShardWriter
 from workers.summary import summarise
-from workers.tally import Tally
 from workers.timing import Stages
 from workers.upload import upload_shard
 
@@ -70,6 +71,7 @@ class WorkerSettings:
         chunks_in_flight: rendered chunks that may wait for the encoder.
         assets_url: registry of licensed files; None takes what SYNTHFORGE_ASSETS says.
         logs_as_json: for programs; else what goes wrong is logged for people.
+        traces_url: that traces go to; '' makes none.
     """
 
     output_prefixes: tuple[str, ...]
@@ -78,6 +80,7 @@ class WorkerSettings:
     chunks_in_flight: int = 2
     assets_url: str | None = None
     logs_as_json: bool = False
+    traces_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,17 +125,6 @@ class _Execution:
             raise Cancelled
 
 
-@dataclass(frozen=True)
-class _Made:
-    lease: Lease
-    file: ShardFile
-    tally: Tally
-    fingerprint: Fingerprint
-    generator: GeneratorInfo
-    stages: Stages
-    gpu_seconds: dict[str, float]
-
-
 class ShardWorker:
     """Makes shards, then delivers them; while one is delivered the next can be made.
 
@@ -145,7 +137,7 @@ class ShardWorker:
         self._executions: dict[str, _Execution] = {}
         self._cancelled_early: deque[str] = deque(maxlen=_MAX_CANCELLED_EARLY)
         self._lock = threading.Lock()
-        self._made: dict[str, _Made] = {}
+        self._made: dict[str, MadeShard] = {}
         self._turn = RenderTurn()
         self.stages = Stages()
         settings.scratch.mkdir(parents=True, exist_ok=True)
@@ -171,17 +163,18 @@ class ShardWorker:
             Cancelled: `cancel` was called for it.
             MachineTrouble: another machine may.
         """
-        with about(lease):
-            return self._make_for(lease)
+        with about(lease), telemetry.span("render", lease.traceparent, of_trace(lease)) as span:
+            return self._make_for(lease, span)
 
-    def _make_for(self, lease: Lease) -> Progress:
+    def _make_for(self, lease: Lease, span: Span) -> Progress:
         execution = self._begin(lease.token)
         try:
             self._check_fence(lease)
             with self._turn.held(), one_thread():
                 made = self._make(lease, _plan_of(lease), execution)
             self._made[lease.token] = made
-            log.info(_story(made))
+            log.info(made.story())
+            made.trace(span)
             trim_heap()
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:
             self._executions.pop(lease.token, None)
@@ -229,7 +222,9 @@ class ShardWorker:
         """
         made = self._made.pop(token)
         try:
-            with about(made.lease), made.stages.timed("upload", time.perf_counter):
+            lease = made.lease
+            traced = telemetry.span("upload", lease.traceparent, of_trace(lease), "client")
+            with about(lease), traced, made.stages.timed("upload", time.perf_counter):
                 report = self._deliver(made)
                 record = report.record
                 log.info("%s is in the store: %d bytes", record.name, record.num_bytes)
@@ -255,7 +250,7 @@ class ShardWorker:
             StorageUnavailable: the store did not take it; another execution may succeed.
             StorageError: it never will.
         """
-        with about(lease):
+        with about(lease), telemetry.span("summary", lease.traceparent, of_trace(lease)):
             files = self._summary_files(lease, shards)
             log.info("the summary of %d shards is in the store", len(shards))
         return SummaryReport(files=files)
@@ -320,7 +315,7 @@ class ShardWorker:
                 lease.parent,
             )
 
-    def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> _Made:
+    def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> MadeShard:
         generator, own = self._opened(lease.spec.generator)
         execution.stages = Stages(self.stages, GpuClock.of(generator.device))
         try:
@@ -345,8 +340,8 @@ class ShardWorker:
             file = writer.close()
         if file.num_samples != plan.num_samples:
             raise PlanError(f"{file.num_samples} samples were made of {plan.num_samples} planned")
-        gpu_seconds = execution.stages.gpu_seconds()
-        return _Made(lease, file, stream.tally, own, maker.info(), execution.stages, gpu_seconds)
+        stages = execution.stages
+        return MadeShard(lease, file, stream.tally, own, maker.info(), stages, stages.gpu_seconds())
 
     def _encoded(self, lease: Lease, stream: FaceStream, stages: Stages) -> Iterator[EncodedSample]:
         """Encode on a second thread while the first renders, a bounded number of chunks behind."""
@@ -366,7 +361,7 @@ class ShardWorker:
             while waiting:
                 yield from waiting.popleft().result()
 
-    def _deliver(self, made: _Made) -> ShardReport:
+    def _deliver(self, made: MadeShard) -> ShardReport:
         lease, plan = made.lease, _plan_of(made.lease)
         storage = self._storage(lease)
         name = shard_key(plan.split, plan.number, made.file.sha256)
@@ -419,17 +414,6 @@ class ShardWorker:
             f"output_url {url} lies under none of this worker's output prefixes "
             f"({', '.join(self._settings.output_prefixes)}): add one, or ask for another URL"
         )
-
-
-def _story(made: _Made) -> str:
-    """Return in a line what it took to make a shard."""
-    refused = made.tally.rejected
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
-    seconds = sum(made.stages.seconds.values())
-    return (
-        f"{made.file.num_samples} samples are made in {seconds:.1f} s of work, "
-        f"{refused.total()} draws refused{f' ({reasons})' if reasons else ''}"
-    )
 
 
 def _plan_of(lease: Lease) -> ShardPlan:

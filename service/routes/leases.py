@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -16,6 +18,8 @@ from service.documents import answers as documented
 from service.documents import json_body
 from service.messages import PoolList, ReportAnswer, ReturnAnswer
 from service.routes.jobs import VISIBLE_ASCII, json_response
+from service.store.rows import Granted
+from synthforge import telemetry
 from synthforge.leases import (
     Heartbeat,
     HeartbeatAnswer,
@@ -47,11 +51,22 @@ _RETURN = TypeAdapter(LeaseReturn)
 def lease(context: InContext, body: JsonBody) -> Response:
     """Hand out work to a pool; tell one that has no actor how much waits."""
     request = parsed(_REQUEST, body)
+    begun_ns = time.time_ns()
     granted = context.store.leases.lease(request, context.terms)
     context.metrics.count_granted(granted)
+    if telemetry.is_on():
+        _trace_granted(granted, request.pool, begun_ns)
     wait_s = 0.0 if granted else context.settings.retry_after_s
     waiting = context.store.leases.waiting() if request.fingerprint is None else {}
     return json_response(answers.grant_json(granted, context.terms, wait_s, waiting))
+
+
+def _trace_granted(granted: Sequence[Granted], pool: str, begun_ns: int) -> None:
+    """Put each lease into the trace of its job: the request is of the pool's own trace."""
+    window_ns = (begun_ns, time.time_ns())
+    for lease in granted:
+        about = {"job_id": lease.job.id, "position": str(lease.position), "pool": pool}
+        telemetry.record("lease", window_ns, about, lease.job.traceparent)
 
 
 @router.post(

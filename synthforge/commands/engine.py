@@ -76,7 +76,10 @@ def up(
         settings = replace(settings, auth="off")
     with _service(settings) as (url, key), stop_on_signals() as stop:
         say(f"service {url}, {workers} workers, output {settings.output_prefixes[0]}")
-        _run_pool(PoolOptions(url, settings.output_prefixes, workers, key), stop)
+        options = PoolOptions(
+            url, settings.output_prefixes, workers, key, traces_url=settings.traces_url
+        )
+        _run_pool(options, stop)
 
 
 @app.command(epilog="Example: SYNTHFORGE_OUTPUT_PREFIXES=s3://faces/sets synthforge serve")
@@ -110,18 +113,19 @@ def work(
     """
     from workers.options import PoolOptions  # noqa: PLC0415
 
-    prefixes = _settings(output, None).output_prefixes
+    settings = _settings(output, None)
     log_as_json()
     with stop_on_signals() as stop:
         options = PoolOptions(
             service_url=service,
-            output_prefixes=prefixes,
+            output_prefixes=settings.output_prefixes,
             num_workers=workers,
             key=take_key(),
             ray_address=ray,
             cpus_per_worker=cpus,
             gpus_per_worker=gpus,
             idle_s=idle,
+            traces_url=settings.traces_url,
             logs_as_json=True,
         )
         _run_pool(options, stop)
