@@ -81,12 +81,12 @@ def export_model(checkpoint: Path, out_dir: Path, *, onnx: bool = True) -> Expor
         ExportError: the ONNX file's answers differ from the model's; it is not kept.
         CheckpointError: the checkpoint is none of ours.
     """
-    from safetensors.torch import save_file  # noqa: PLC0415 - of the `export` extra
+    from safetensors.torch import save  # noqa: PLC0415 - of the `export` extra
 
     saved = load_model(checkpoint)
     out_dir.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in saved.model.state_dict().items()}
-    save_file(weights, out_dir / WEIGHTS_NAME, metadata={"format": "pt"})
+    (out_dir / WEIGHTS_NAME).write_bytes(save(weights, metadata={"format": "pt"}))
     (out_dir / CONFIG_NAME).write_text(json.dumps(_config(checkpoint, saved), indent=1) + "\n")
     files = [out_dir / WEIGHTS_NAME, out_dir / CONFIG_NAME]
     parity: dict[str, float] = {}

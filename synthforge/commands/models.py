@@ -135,7 +135,8 @@ def predict_picture(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture of one face.")],
     checkpoint: Annotated[Path, typer.Option(help="stage1.pt or stage2.pt.")],
     out: Annotated[
-        Path | None, typer.Option(help="Picture to write; beside IMAGE by default.")
+        Path | None,
+        typer.Option(help="Picture to write; NAME.predicted.jpg in this folder by default."),
     ] = None,
     box: Annotated[
         str | None, typer.Option(metavar="X0,Y0,X1,Y1", help="Of the face, brows to chin; pixels.")
@@ -162,7 +163,8 @@ def predict_picture(
         framing = Framing("detector", "", detector=load_detector(detector))
     warps = [framing.warp(sample, saved.size_px)]
     found = predict_pictures(saved.model, [sample.image], [None], saved.size_px, warps=warps)[0]
-    path = out or image.with_name(f"{image.stem}.predicted.jpg")
+    # Not beside the picture: that may be a folder of a set, whose every picture has its label.
+    path = out or Path(f"{image.stem}.predicted.jpg")
     if not cv2.imwrite(str(path), draw_prediction(sample.image, found)[..., ::-1]):
         raise CommandError(f"{path}: cannot be written")
     if as_json:

@@ -251,6 +251,8 @@ def test_an_exported_model_answers_alike_everywhere(checkpoint: Path, tmp_path: 
     assert set(exported.parity) == {"landmarks_px", "spread_px", "segmentation", "log_depth"}
     assert max(exported.parity.values()) < 1e-3
     weights = load_file(tmp_path / "out/model.safetensors")
+    modes = {path.name: path.stat().st_mode for path in exported.files}
+    assert len(set(modes.values())) == 1, "who may read one may read all"
     state = load_model(fitted.checkpoint).model.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
     config = json.loads((tmp_path / "out/config.json").read_text())
@@ -259,8 +261,11 @@ def test_an_exported_model_answers_alike_everywhere(checkpoint: Path, tmp_path: 
     assert config["outputs"] == ["landmarks_px", "spread_px", "segmentation", "log_depth"]
 
 
-def test_commands_fit_measure_and_draw(checkpoint: Path, tmp_path: Path) -> None:
+def test_commands_fit_measure_and_draw(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner = CliRunner()
+    monkeypatch.chdir(tmp_path)
     folder = real_forms.write_lapa(tmp_path / "lapa")
 
     def run(*words: object) -> Any:
@@ -280,6 +285,7 @@ def test_commands_fit_measure_and_draw(checkpoint: Path, tmp_path: Path) -> None
     assert len(document["landmarks_px"]) == 106
     shown = cv2.imread(document["picture"])
     assert shown.shape == (320, 4 * 320, 3)
+    assert (tmp_path / "p0.predicted.jpg").exists(), "the set's own folder stays as it was"
     for words, message in (
         (("predict", picture, "--checkpoint", checkpoint, "--box", "1,2"), "X0,Y0,X1,Y1"),
         (("evaluate", checkpoint, "--on", f"lapa={folder}", "--boxes", "300w=x"), "no set of"),
