@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.labels.make import make_dataset
 from benchmarks.standin.forms import BOXES_NAME, StandIn, make_stand_in
@@ -79,7 +80,11 @@ SMALL: Final = Scale(64, 6, (16,), 16, 8, stage2_steps=3, seeds=(0,))  # fits no
 
 
 class ShuffledFeatures(AdaptedModel):
-    """The control: features of the next picture of the batch, the answers of this one."""
+    """The control: features of the next picture of the batch, the frozen answers of this one."""
+
+    def look(self, image: Tensor) -> tuple[Predictions, FrozenFeatures]:
+        """Return answers that no adapter in the encoder has touched, and what it made of f_s."""
+        return self.look_frozen(image)[0], super().look(image)[1]
 
     def adapted(self, old: Predictions, features: FrozenFeatures | None) -> Predictions:
         """Return new labels from features that tell nothing of the picture."""

@@ -125,6 +125,35 @@ def test_what_is_frozen_stays_to_the_bit_also_running_statistics() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
+def test_adapters_in_the_encoder_begin_at_the_frozen_model_and_learn() -> None:
+    torch.manual_seed(1)
+    model = AdaptedModel(tiny_model(), replace(EVERYTHING, inside=True))
+    assert model.inside is not None
+    image = pictures()
+    (old, levels), (frozen, its_levels) = model.look(image), model.look_frozen(image)
+    torch.testing.assert_close(levels.levels, its_levels.levels)
+    torch.testing.assert_close(old.landmarks.xy, frozen.landmarks.xy)  # type: ignore[union-attr]
+    small = sum(parameter.numel() for parameter in model.inside.parameters())
+    whole = sum(parameter.numel() for parameter in model.base.backbone.parameters())
+    assert small < whole / 5
+    before = {name: tensor.clone() for name, tensor in model.base.state_dict().items()}
+    recipe = replace(
+        stage2_quick(),
+        loss=LossConfig({"landmarks": 1.0}),
+        loop=LoopConfig(steps=4, warmup_steps=1, channels_last=False),
+    )
+    open_stage2(model, recipe).run(iter([some_batch()] * 4), lambda _: None)
+    moved, still = model.look(image)[1], model.look_frozen(image)[1]
+    assert not torch.allclose(moved.fine, still.fine)
+    for name, tensor in model.base.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_without_f_s_the_encoder_has_no_adapters() -> None:
+    config = replace(EVERYTHING, inside=True, use_features=False)
+    assert AdaptedModel(tiny_model(), config).inside is None
+
+
 def test_without_f_s_nothing_of_the_backbone_is_seen() -> None:
     model = adapted(replace(EVERYTHING, use_features=False)).eval()
     seeing = adapted().eval()

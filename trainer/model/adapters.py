@@ -8,7 +8,7 @@ a few labelled pictures suffice.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from trainer.model.backbone import (
     normalised,
 )
 from trainer.model.heads import LandmarkPrediction, cell_centres, nearness
+from trainer.model.inner import InnerAdapters
 from trainer.model.network import FaceModel, Predictions
 
 _FLOOR: Final = 0.02  # probability that no class falls below before its log is taken
@@ -41,6 +42,8 @@ class AdapterConfig:
         depth: whether depth is adapted.
         use_features: whether they see f_s and the encoder's levels beside the frozen answers.
         width: channels inside.
+        inside: whether small convolutions beside those of the frozen encoder learn to see the
+            set's pictures; with `use_features`, over the compact backbone.
     """
 
     num_classes: int = 0
@@ -48,6 +51,7 @@ class AdapterConfig:
     depth: bool = False
     use_features: bool = True
     width: int = 48
+    inside: bool = False
 
     def __post_init__(self) -> None:
         if not (self.num_classes or self.num_points or self.depth):
@@ -215,6 +219,9 @@ class AdaptedModel(nn.Module):
         self.config = config
         seen = _channels_seen(base) if config.use_features else ()
         self.segmentation, self.landmarks, self.depth = None, None, None
+        self.inside = None
+        if config.inside and config.use_features and isinstance(base.backbone, CompactBackbone):
+            self.inside = InnerAdapters(base.backbone)
         if config.num_classes:
             _need(base.segmentation, "segmentation")
             self.segmentation = SegmentationAdapter(base.config.num_classes, config, seen)
@@ -233,17 +240,27 @@ class AdaptedModel(nn.Module):
 
     def forward(self, image: Tensor) -> Predictions:
         """Predict the new labels of uint8 RGB pictures, (B, 3, H, W)."""
-        with torch.no_grad():
-            old, features = self.look(image)
+        old, features = self.look(image)
         return self.adapted(old, features if self.config.use_features else None)
 
     def look(self, image: Tensor) -> tuple[Predictions, FrozenFeatures]:
+        """Return the old labels and the features, as far as the encoder has learnt to see them."""
+        if self.inside is None:
+            return self.look_frozen(image)
+        backbone = cast(CompactBackbone, self.base.backbone)
+        return self._seen_at(self.inside.encode(backbone, normalised(image)))
+
+    @torch.no_grad()
+    def look_frozen(self, image: Tensor) -> tuple[Predictions, FrozenFeatures]:
         """Return the frozen model's answers and features."""
         backbone = self.base.backbone
-        if not isinstance(backbone, CompactBackbone):
-            old: Predictions = self.base(image)
-            return old, FrozenFeatures(old.features)
-        levels = backbone.encode(normalised(image))
+        if isinstance(backbone, CompactBackbone):
+            return self._seen_at(backbone.encode(normalised(image)))
+        old: Predictions = self.base(image)
+        return old, FrozenFeatures(old.features)
+
+    def _seen_at(self, levels: list[Tensor]) -> tuple[Predictions, FrozenFeatures]:
+        backbone = cast(CompactBackbone, self.base.backbone)
         old = self.base.answers(backbone.decode(levels), levels[-1])
         return old, FrozenFeatures(old.features, tuple(levels))
 
