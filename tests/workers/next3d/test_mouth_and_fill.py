@@ -8,8 +8,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from workers.generators.next3d import forms
 from workers.generators.next3d.fill import fill_enclosed
 from workers.generators.next3d.mouth import crop_mouths, mouth_boxes, paste_mouths
+
+
+@pytest.fixture(params=[True, False], ids=["processor", "any device"], autouse=True)
+def _form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "is_on_processor", lambda _: request.param)
 
 
 def _flooded_by_opencv(alpha: np.ndarray) -> np.ndarray:

@@ -206,7 +206,8 @@ class ToRGBLayer(PreparedModule):
         """(B, in, H, W), (B, w_dim) -> (B, out, H, W) float32: images are summed in float32."""
         styles = self.affine(w) * self.style_gain
         y = modulated_conv2d(x, _prepared(self.kernel), styles).float()
-        return bias_act(y, self.bias, clamp=self.conv_clamp)
+        y.add_(self.bias[:, None, None])
+        return y if self.conv_clamp is None else y.clamp_(-self.conv_clamp, self.conv_clamp)
 
 
 class SynthesisBlock(nn.Module):

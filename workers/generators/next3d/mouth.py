@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from workers.generators.next3d import forms
+
 OUTER_LIP = slice(48, 60)
 """iBUG points around the lips."""
 
@@ -98,6 +100,35 @@ def paste_mouths(images: Tensor, mouths: Tensor, boxes: Tensor) -> Tensor:
     Returns:
         (B, C, n, n) float32.
     """
+    if forms.is_on_processor(images):
+        rows = zip(images, mouths, boxes.tolist(), strict=True)
+        return torch.stack([_pasted(*row) for row in rows])
+    return _paste_by_masks(images, mouths, boxes)
+
+
+def _pasted(image: Tensor, mouth: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+    """`paste_mouths` of one image: (C, n, n), (C, m, m); only what the box holds is computed."""
+    side = image.shape[-1]
+    pasted = image.clone()
+    (row0, rows), (col0, cols) = (
+        _part_inside(low, high, mouth.shape[-1], side) for low, high in (box[0:2], box[2:4])
+    )
+    resized = rows @ (mouth @ cols.T)
+    pasted[:, row0 : row0 + len(rows), col0 : col0 + len(cols)] = resized
+    return pasted
+
+
+def _part_inside(low: int, high: int, size: int, side: int) -> tuple[int, Tensor]:
+    """Where the part of [low, high) that the image has begins, and the rows that resample to it."""
+    first, last = min(max(low, 0), side), min(max(high, 0), side)
+    if last <= first:
+        return 0, torch.zeros(0, size)
+    extent = torch.tensor([float(size)]), torch.tensor([float(high - low)])
+    return first, resize_weights(*extent, size, high - low)[0, first - low : last - low]
+
+
+def _paste_by_masks(images: Tensor, mouths: Tensor, boxes: Tensor) -> Tensor:
+    """`paste_mouths` by matrices of one shape, whatever the boxes: for any device."""
     side, size = images.shape[-1], mouths.shape[-1]
     full = torch.full_like(boxes[:, 0], size, dtype=torch.float32)
     sides = [boxes[:, 0:2].unbind(1), boxes[:, 2:4].unbind(1)]

@@ -39,9 +39,13 @@ def blend_planes(static: Tensor, rendered: Tensor, alpha: Tensor) -> Tensor:
     Returns:
         (B, 3, C, n, n): rendered * alpha + static * (1 - alpha); planes from k on are static.
     """
+    batch, num_planes, channels, n, _ = static.shape
     drawn = rendered.shape[1]
-    over = rendered * alpha + static[:, :drawn] * (1.0 - alpha)
-    return torch.cat([over, static[:, drawn:]], dim=1)
+    # channels last, as the networks leave theirs and the table wants them
+    planes = static.new_empty(batch, num_planes, n, n, channels).permute(0, 1, 4, 2, 3)
+    planes[:, :drawn] = rendered * alpha + static[:, :drawn] * (1.0 - alpha)
+    planes[:, drawn:] = static[:, drawn:]
+    return planes
 
 
 def plane_table(planes: Tensor) -> Tensor:
