@@ -1,11 +1,11 @@
-"""Where each class of a mesh lies in the picture, whatever stands in front: a bit a class."""
+"""Where each class of a mesh lies in the picture, whatever stands in front: a bit a pixel."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.raster.jit import compiled
+from workers.raster.jit import compiled, inlined
 from workers.raster.numba_kernels import (
     Float32Array,
     Float64Array,
@@ -14,17 +14,15 @@ from workers.raster.numba_kernels import (
     Scene,
     _area,
     _bounds,
-    _cut,
     _edge,
-    _is_small,
     _project,
 )
+from workers.raster.numba_spans import ROWS, find_spans
 from workers.raster.rule import GUARD_PX, NEAR_M, SUBPIXEL_BITS
 
-NUM_BITS = 32  # classes are numbered below this
-UInt32Array = NDArray[np.uint32]
-Edges = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
-_LANES = 8
+NUM_CLASSES = 32  # classes are numbered below this
+WORD_BITS = 64
+UInt64Array = NDArray[np.uint64]
 
 
 def covered_pixels(
@@ -43,24 +41,24 @@ def covered_pixels(
     Args:
         vertices_cam: (V, 3) metres, camera axes.
         faces: (F, 3).
-        regions: (F,) class ids below `NUM_BITS`.
+        regions: (F,) class ids below `NUM_CLASSES`.
         intrinsics_px: (3, 3).
         height_px: rows.
         width_px: columns.
 
     Returns:
-        (NUM_BITS,) pixels of each class.
+        (NUM_CLASSES,) pixels of each class.
     """
-    spare = np.zeros((height_px, width_px + _LANES), np.uint32)
     return _cover(
         np.ascontiguousarray(vertices_cam, np.float64),
         np.ascontiguousarray(faces, np.int32),
-        np.left_shift(np.uint32(1), regions.astype(np.uint32)),
+        np.ascontiguousarray(regions, np.uint8),
         np.ascontiguousarray(intrinsics_px, np.float64),
         NEAR_M,
         GUARD_PX,
         SUBPIXEL_BITS,
-        spare,
+        height_px,
+        width_px,
     )
 
 
@@ -68,30 +66,40 @@ def covered_pixels(
 def _cover(
     vertices: Float64Array,
     faces: Int32Array,
-    marks: UInt32Array,
+    regions: NDArray[np.uint8],
     intrinsics: Float64Array,
     near: float,
     guard_px: float,
     bits: int,
-    held: UInt32Array,
+    height: int,
+    width: int,
 ) -> Int64Array:
     grid, inverse_z = _project(vertices, intrinsics, near, guard_px, bits)
     scene = (grid, inverse_z, faces, bits)
+    # One word more a row: a span is written into the word it begins in, and the next.
+    planes = np.zeros((NUM_CLASSES, height, (width + WORD_BITS - 1) // WORD_BITS + 1), np.uint64)
+    spans = np.empty(2 * (height + ROWS), np.int64)
+    is_there = np.zeros(NUM_CLASSES, np.bool_)
     for face in range(faces.shape[0]):
         a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
         if inverse_z[a] != 0.0 and inverse_z[b] != 0.0 and inverse_z[c] != 0.0:
-            _mark(scene, face, marks[face], held)
-    return _counts(held[:, : held.shape[1] - _LANES])
+            is_there[regions[face]] = True
+            _mark(scene, face, width, planes[regions[face]], spans)
+    counts = np.zeros(NUM_CLASSES, np.int64)
+    for k in range(NUM_CLASSES):
+        if is_there[k]:
+            counts[k] = _num_ones(planes[k])
+    return counts
 
 
 @compiled
-def _mark(scene: Scene, face: int, mark: np.uint32, held: UInt32Array) -> None:
-    """Set a face's bit in its pixels; the last `_LANES` columns are room for whole vectors."""
+def _mark(scene: Scene, face: int, width: int, plane: UInt64Array, spans: Int64Array) -> None:
+    """Set the bits of a face's pixels."""
     grid, _, faces, bits = scene
     a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
     area = _area(grid, a, b, c)
-    first_column, last_column = _bounds(grid, 0, a, b, c, bits, held.shape[1] - _LANES)
-    first_row, last_row = _bounds(grid, 1, a, b, c, bits, held.shape[0])
+    first_column, last_column = _bounds(grid, 0, a, b, c, bits, width)
+    first_row, last_row = _bounds(grid, 1, a, b, c, bits, plane.shape[0])
     if area == 0 or first_row > last_row or first_column > last_column:
         return
     px = (first_column << bits) + (1 << (bits - 1))
@@ -101,58 +109,34 @@ def _mark(scene: Scene, face: int, mark: np.uint32, held: UInt32Array) -> None:
         _edge(grid, c, a, area, px, py),
         _edge(grid, a, b, area, px, py),
     )
-    num_columns = last_column - first_column + 1
-    rows = held[first_row : last_row + 1]
-    if _is_small(grid, a, b, c, bits):
-        whole = (num_columns + _LANES - 1) & -_LANES
-        _mark_small(edges, bits, mark, rows[:, first_column : first_column + whole])
-    else:
-        _mark_large(edges, bits, mark, rows[:, first_column : first_column + num_columns])
+    num_rows = last_row - first_row + 1
+    find_spans(edges, bits, 0, num_rows, last_column - first_column + 1, spans)
+    one, most = np.uint64(1), np.uint64(WORD_BITS - 1)
+    for r in range(num_rows):
+        at = np.uint64(r + (r & -ROWS))
+        stop = first_column + spans[at + np.uint64(ROWS)]
+        for column in range(first_column + spans[at], stop, WORD_BITS):
+            ones = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(max(WORD_BITS - (stop - column), 0))
+            word, shift = np.uint64(column // WORD_BITS), np.uint64(column) & most
+            plane[first_row + r, word] |= ones << shift
+            plane[first_row + r, word + one] |= (ones >> one) >> (most - shift)
 
 
 @compiled
-def _mark_small(edges: Edges, bits: int, mark: np.uint32, rows: UInt32Array) -> None:
-    """Test every pixel of the box in whole vectors of 32-bit lanes."""
-    (e0, ex0, ey0), (e1, ex1, ey1), (e2, ex2, ey2) = edges
-    k0, k1, k2 = np.int32(-ey0), np.int32(-ey1), np.int32(-ey2)
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        row0 = np.int32((e0 >> bits) + ex0 * i)
-        row1 = np.int32((e1 >> bits) + ex1 * i)
-        row2 = np.int32((e2 >> bits) + ex2 * i)
-        for j in range(np.int32(row.shape[0])):
-            n = np.int32(j)
-            value = np.int32((row0 + k0 * n) | (row1 + k1 * n) | (row2 + k2 * n))
-            row[j] |= mark if value >= 0 else np.uint32(0)
+def _num_ones(plane: UInt64Array) -> int:
+    total = np.uint64(0)
+    for i in range(plane.shape[0]):
+        for j in range(plane.shape[1]):
+            total += _ones(plane[i, j])
+    return np.int64(total)
 
 
-@compiled
-def _mark_large(edges: Edges, bits: int, mark: np.uint32, rows: UInt32Array) -> None:
-    """Cut every row of the box to the pixels inside."""
-    (e0, ex0, ey0), (e1, ex1, ey1), (e2, ex2, ey2) = edges
-    for i in range(rows.shape[0]):
-        first, last = 0, rows.shape[1] - 1
-        first, last = _cut(e0 + i * (ex0 << bits), -(ey0 << bits), first, last)
-        first, last = _cut(e1 + i * (ex1 << bits), -(ey1 << bits), first, last)
-        first, last = _cut(e2 + i * (ex2 << bits), -(ey2 << bits), first, last)
-        for j in range(first, last + 1):
-            rows[i, j] |= mark
-
-
-@compiled
-def _counts(held: UInt32Array) -> Int64Array:
-    """Pixels that hold each bit; most rows hold few of them."""
-    counts = np.zeros(NUM_BITS, np.int64)
-    for i in range(held.shape[0]):
-        row = held[i]
-        every = np.uint32(0)
-        for j in range(row.shape[0]):
-            every |= row[j]
-        for k in range(NUM_BITS):
-            if not (every >> np.uint32(k)) & np.uint32(1):
-                continue
-            number = np.int32(0)
-            for j in range(row.shape[0]):
-                number += np.int32((row[j] >> np.uint32(k)) & np.uint32(1))
-            counts[k] += number
-    return counts
+@inlined
+def _ones(word: np.uint64) -> np.uint64:
+    """Bits set, by pairs, fours and bytes (Knuth, TAOCP 4A, 7.1.3)."""
+    pairs = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    fours = (pairs & np.uint64(0x3333333333333333)) + (
+        (pairs >> np.uint64(2)) & np.uint64(0x3333333333333333)
+    )
+    octets = (fours + (fours >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (octets * np.uint64(0x0101010101010101)) >> np.uint64(56)

@@ -1,7 +1,8 @@
 """The numba kernels of `NumbaRasteriser`; `rule.py` says what they compute.
 
-Measured on one core (AVX-512, 10,000 faces): testing every pixel of a small face's bounding box in
-32-bit lanes takes half the time of cutting each row to its span; long rows are the other way round.
+Measured on one core (AVX-512, 10,000 faces): a face below `SMALL_PX` is drawn fastest by testing
+every pixel of its bounding box, in 32-bit lanes; above, by finding each row's span first, which
+saves half of the vectors (a picture of 1024 px: 3.3 ms instead of 4.4).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.raster.jit import compiled
+from workers.raster.numba_spans import ROWS, find_spans
 
 Int64Array = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
@@ -22,7 +24,7 @@ Scene = tuple[Int64Array, Float64Array, Int32Array, int]
 TILE_PX = 8
 BAND_KEYS = 2**16  # half a megabyte: a band of rows is finished before the next is begun
 LANES = 8  # rows of keys are this much longer than the image's, for whole vectors at the edge
-SMALL_PX = 64  # edge functions of smaller faces, in units of 2^-16 px^2, fit 32 bits
+SMALL_PX = 24  # up to 64, edge functions in units of 2^-16 px^2 fit 32 bits
 FACE_MASK = 0x7FFFFFFF  # low half of a key: FACE_MASK - face; high half: the bits of q as float32
 
 
@@ -157,15 +159,16 @@ def _find(scene: Scene, members: Int32Array, top: int, height: int, keys: Int64A
         keys: (rows, W + LANES) of the band.
     """
     keys[:] = 0
+    spans = np.empty(2 * (keys.shape[0] + ROWS), np.int64)
     for face in members:
         if face >= 0:
-            _draw(scene, face, top, height, keys)
+            _draw(scene, face, top, height, keys, spans)
     floor = _tile_floor(keys)
     for member in members:
         if member < 0:
             face = -1 - member
             if not _is_hidden(scene, face, top, keys, floor):
-                _draw(scene, face, top, height, keys)
+                _draw(scene, face, top, height, keys, spans)
 
 
 @compiled
@@ -224,7 +227,9 @@ def _is_hidden(scene: Scene, face: int, top: int, keys: Int64Array, floor: Int64
 
 
 @compiled
-def _draw(scene: Scene, face: int, top: int, height: int, keys: Int64Array) -> None:
+def _draw(
+    scene: Scene, face: int, top: int, height: int, keys: Int64Array, spans: Int64Array
+) -> None:
     """Enter one face into `keys` wherever it is nearer than what stands there."""
     grid, _, faces, bits = scene
     a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -247,7 +252,8 @@ def _draw(scene: Scene, face: int, top: int, height: int, keys: Int64Array) -> N
     if _is_small(grid, a, b, c, bits):
         _enter_small(edges, plane, bits, tag, rows, above, first_column, num_columns)
     else:
-        _enter_large(edges, plane, bits, tag, rows, above, first_column, num_columns)
+        find_spans(edges, bits, above, rows.shape[0], num_columns, spans)
+        _enter_spans(spans, plane, tag, rows, above, first_column)
 
 
 @compiled
@@ -332,41 +338,34 @@ def _enter_small(
 
 
 @compiled
-def _enter_large(
-    edges: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]],
+def _enter_spans(
+    spans: Int64Array,
     plane: tuple[float, float, float, float, float],
-    bits: int,
     tag: int,
     rows: Int64Array,
     above: int,
     first_column: int,
-    num_columns: int,
 ) -> None:
-    """Cut every row to the pixels inside, then enter those without a test."""
-    (e0, ex0, ey0), (e1, ex1, ey1), (e2, ex2, ey2) = edges
+    """Enter the covered columns of every row, in whole vectors.
+
+    A row's last vector may reach beyond the face: those keys are 0. At the image's right edge it
+    reaches spare keys that nobody reads.
+    """
     origin, gx, gy, low, high = plane
     step, q_low, q_high = np.float32(gx), np.float32(low), np.float32(high)
-    for i in range(above, above + rows.shape[0]):
-        row = rows[i - above, first_column : first_column + num_columns]
-        at_row = np.float32(origin + gy * float(i))
-        first, last = _cut(e0 + i * (ex0 << bits), -(ey0 << bits), 0, num_columns - 1)
-        first, last = _cut(e1 + i * (ex1 << bits), -(ey1 << bits), first, last)
-        first, last = _cut(e2 + i * (ex2 << bits), -(ey2 << bits), first, last)
-        for j in range(first, last + 1):
-            q = np.float32(at_row + step * np.float32(j))
+    for r in range(rows.shape[0]):
+        at = np.uint64(r + (r & -ROWS))
+        first, stop = spans[at], spans[at + np.uint64(ROWS)]
+        at_row = np.float32(origin + gy * float(above + r))
+        whole = (stop - first + LANES - 1) & -LANES
+        begin, num = np.int32(first), np.int32(stop - first)
+        row = rows[r, first_column + first : first_column + first + whole]
+        for j in range(np.int32(whole)):
+            n = np.int32(j)
+            q = np.float32(at_row + step * np.float32(np.int32(begin + n)))
             q = np.float32(min(max(q, q_low), q_high))
             key = (np.int64(q.view(np.int32)) << 32) | tag
-            row[j] = max(row[j], key)
-
-
-@compiled
-def _cut(e: int, k: int, first: int, last: int) -> tuple[int, int]:
-    """Narrow the columns first..last to those n with e + k*n >= 0."""
-    if k == 0:
-        return (first, last) if e >= 0 else (first, first - 1)
-    if k > 0:
-        return max(first, -(e // k)), last
-    return first, min(last, e // -k)
+            row[j] = max(row[j], key if n < num else np.int64(0))
 
 
 @compiled
