@@ -7,7 +7,7 @@ import numpy as np
 from synthforge.conventions import CLASSES
 from synthforge.samples import OcclusionMeta
 from synthforge.truths import hidden_share
-from workers.raster.numba_coverage import covered_pixels
+from workers.raster.numba_coverage import class_pixels, covered_pixels
 from workers.types import Camera, Float32Array, Topology, UInt8Array
 
 
@@ -30,7 +30,7 @@ def measure_occlusion(
         camera.height_px,
         camera.width_px,
     )
-    seen = np.bincount(segmentation.ravel(), minlength=len(whole))
+    seen = class_pixels(np.ascontiguousarray(segmentation))
     lying = {name: k for k, name in CLASSES.items() if k < len(whole) and whole[k]}
     return OcclusionMeta(
         whole_px={name: int(whole[k]) for name, k in lying.items()},

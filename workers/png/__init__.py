@@ -9,13 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.png import kernels
 from workers.png.deflate import TAIL_BYTES, deflate
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # zlib's header (RFC 1950): deflate, window of 32 KiB, "fastest algorithm"; a multiple of 31.
 _ZLIB_HEADER: Final = b"\x78\x01"
 _GREY, _RGB = 0, 2  # colour types
-_FILTER_NONE, _FILTER_UP = 0, 2
+_FILTER_NONE, _FILTER_UP = 0, kernels.FILTER_UP
 _KINDS: Final = {(np.dtype(np.uint8), 2): (8, _GREY), (np.dtype(np.uint16), 2): (16, _GREY),
                  (np.dtype(np.uint8), 3): (8, _RGB)}  # fmt: skip
 
@@ -38,8 +39,7 @@ def encode_png(array: NDArray[Any]) -> bytes:
             f"png: {array.dtype} {array.shape}; uint8 or uint16 (H, W), or uint8 (H, W, 3) would do"
         )
     bits, colour = kind
-    rows = _filtered(array, _FILTER_NONE if kind == (8, _GREY) else _FILTER_UP)
-    check = zlib.adler32(rows[:-TAIL_BYTES].data)
+    rows, check = _filtered(array, _FILTER_NONE if kind == (8, _GREY) else _FILTER_UP)
     body = b"".join((_ZLIB_HEADER, deflate(rows).tobytes(), check.to_bytes(4, "big")))
     height, width = array.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
@@ -47,20 +47,19 @@ def encode_png(array: NDArray[Any]) -> bytes:
     return b"".join((_SIGNATURE, *chunks))
 
 
-def _filtered(array: NDArray[Any], row_filter: int) -> NDArray[np.uint8]:
-    """Return the rows as the stream holds them, each after its filter's number; then a tail."""
+def _filtered(array: NDArray[Any], row_filter: int) -> tuple[NDArray[np.uint8], int]:
+    """Return the rows as the stream holds them, each after its filter's number, and their check.
+
+    Returns:
+        The rows, then `TAIL_BYTES` of zeros; and their Adler-32 (RFC 1950), without the zeros.
+    """
     big_endian = np.ascontiguousarray(array, array.dtype.newbyteorder(">"))
     samples = big_endian.view(np.uint8).reshape(len(array), -1)
     height, row_bytes = samples.shape
-    data = np.zeros(height * (row_bytes + 1) + TAIL_BYTES, np.uint8)
+    data = np.empty(height * (row_bytes + 1) + TAIL_BYTES, np.uint8)
+    data[-TAIL_BYTES:] = 0
     rows = data[:-TAIL_BYTES].reshape(height, row_bytes + 1)
-    rows[:, 0] = row_filter
-    if row_filter == _FILTER_NONE:
-        rows[:, 1:] = samples
-    else:
-        rows[0, 1:] = samples[0]
-        np.subtract(samples[1:], samples[:-1], out=rows[1:, 1:])
-    return data
+    return data, int(kernels.filter_rows(samples, row_filter, rows))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -27,6 +27,47 @@ MAX_MATCH: Final = 258
 END_OF_BLOCK: Final = 256
 MAX_CODE_BITS: Final = 15
 MATCH_FLAG: Final = 1 << 31
+FILTER_UP: Final = 2
+ADLER_BASE: Final = 65521
+ADLER_RUN: Final = 4096  # bytes whose weighted sum, at most 255 * 4096^2 / 2, fits 32 bits
+
+
+@compiled
+def filter_rows(samples: UInt8Array, row_filter: int, rows: UInt8Array) -> np.int64:
+    """Write each row after its filter's number, as differences from the row above where it is Up.
+
+    Args:
+        samples: (H, N).
+        row_filter: 0 or `FILTER_UP`.
+        rows: (H, N + 1) filled.
+
+    Returns:
+        Adler-32 of `rows` (RFC 1950, 8.2).
+    """
+    height, row_bytes = samples.shape
+    low, high = np.int64(1), np.int64(0)
+    for i in range(height):
+        row, sample = rows[i], samples[i]
+        row[0] = np.uint8(row_filter)
+        filtered = row[1:]
+        if row_filter == FILTER_UP and i > 0:
+            above = samples[i - 1]
+            for k in range(row_bytes):
+                filtered[k] = np.uint8(sample[k] - above[k])
+        else:
+            for k in range(row_bytes):
+                filtered[k] = sample[k]
+        for start in range(0, row_bytes + 1, ADLER_RUN):
+            run = row[start : start + ADLER_RUN]
+            size = run.shape[0]
+            total, weighted = np.uint32(0), np.uint32(0)
+            for k in range(np.int32(size)):
+                byte = np.uint32(run[k])
+                total = np.uint32(total + byte)
+                weighted = np.uint32(weighted + byte * np.uint32(np.int32(size) - np.int32(k)))
+            high = (high + low * size + np.int64(weighted)) % ADLER_BASE
+            low = (low + np.int64(total)) % ADLER_BASE
+    return (high << 16) | low
 
 
 @compiled

@@ -63,6 +63,18 @@ def covered_pixels(
 
 
 @compiled
+def class_pixels(segmentation: NDArray[np.uint8]) -> Int64Array:
+    """Count the pixels of each id in (H, W) class ids; returns (256,)."""
+    # Four counts in turn: a run of one id would wait for its own last sum at every pixel.
+    counts = np.zeros((4, 256), np.int64)
+    for row in segmentation:
+        for j in range(row.shape[0]):
+            counts[np.uint64(j) & np.uint64(3), row[j]] += 1
+    total: Int64Array = counts.sum(0)
+    return total
+
+
+@compiled
 def _cover(
     vertices: Float64Array,
     faces: Int32Array,
@@ -123,7 +135,7 @@ def _mark(scene: Scene, face: int, width: int, plane: UInt64Array, spans: Int64A
 
 
 @compiled
-def _num_ones(plane: UInt64Array) -> int:
+def _num_ones(plane: UInt64Array) -> np.int64:
     total = np.uint64(0)
     for i in range(plane.shape[0]):
         for j in range(plane.shape[1]):

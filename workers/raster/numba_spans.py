@@ -45,8 +45,8 @@ def find_spans(
         for r in range(ROWS):  # one flat array and a fixed number: the compiler makes a vector
             i = float(np.int64(above + block + r))
             f0, f1, f2 = e0 + x0 * i, e1 + x1 * i, e2 + x2 * i
-            first = max(max(f0 * low0 + from0, f1 * low1 + from1), f2 * low2 + from2)
-            stop = min(min(f0 * high0 + upto0, f1 * high1 + upto1), f2 * high2 + upto2)
+            first = max(f0 * low0 + from0, f1 * low1 + from1, f2 * low2 + from2)
+            stop = min(f0 * high0 + upto0, f1 * high1 + upto1, f2 * high2 + upto2)
             spans[at + np.uint64(r)] = np.int64(min(max(first, 0.0), end))
             spans[at + np.uint64(r + ROWS)] = np.int64(max(min(stop, end), 0.0))
 

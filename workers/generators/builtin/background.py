@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from workers.generators.builtin.colours import hue_colour, thing_hue
+from workers.generators.builtin.colours import hue_colour, thing_hues
 from workers.generators.builtin.noise import CLOUD_TILE_PX, cloud_texture
 from workers.raster.jit import compiled
 from workers.types import FaceParams, Float32Array, Float64Array
@@ -33,22 +33,26 @@ def draw_background(params: FaceParams) -> Float32Array:
     return _mottled(canvas, stream, strength * (0.4 + 0.9 * stream.random()))
 
 
-def _colour(stream: Generator, level: float, saturation: float) -> Float64Array:
-    u = stream.random(3)
-    return hue_colour(thing_hue(u[0]), saturation * u[1] ** 1.5, level * (0.3 + 1.4 * u[2]))
+def _colours(stream: Generator, count: int, level: float, saturation: float) -> Float64Array:
+    """(count, 3) colours of things."""
+    u = stream.random((count, 3))
+    return hue_colour(
+        thing_hues(u[:, 0]), saturation * u[:, 1] ** 1.5, level * (0.3 + 1.4 * u[:, 2])
+    )
 
 
 def _gradient(stream: Generator, level: float) -> Float32Array:
     """Between two colours along a random direction, with a soft bright spot."""
-    first, second = _colour(stream, level, 0.7), _colour(stream, level, 0.7)
+    first, second = _colours(stream, 2, level, 0.7).astype(np.float32)
     u = stream.random(5)
     at = (np.arange(CANVAS_PX) + 0.5) / CANVAS_PX
     angle = 2.0 * np.pi * u[0]
     ramp = 0.5 + (np.cos(angle) * (at - 0.5))[None, :] + (np.sin(angle) * (at - 0.5))[:, None]
-    mix = np.clip(ramp, 0.0, 1.0)[..., None] * u[1]
-    spot = np.exp(-4.0 * ((at - u[2])[None, :] ** 2 + (at - u[3])[:, None] ** 2))[..., None]
-    canvas = (first + (second - first) * mix) * (1.0 + 0.8 * u[4] * spot)
-    return np.asarray(canvas, dtype=np.float32)
+    mix = (np.clip(ramp, 0.0, 1.0) * u[1]).astype(np.float32)
+    across, down = np.exp(-4.0 * (at - u[2]) ** 2), np.exp(-4.0 * (at - u[3]) ** 2)
+    gain = (1.0 + 0.8 * u[4] * (across[None, :] * down[:, None])).astype(np.float32)
+    canvas = (first + (second - first) * mix[..., None]) * gain[..., None]
+    return np.asarray(canvas)
 
 
 def _mottled(canvas: Float32Array, stream: Generator, strength: float) -> Float32Array:
@@ -64,8 +68,7 @@ def _shapes(stream: Generator, count: int) -> tuple[Float64Array, Float64Array]:
 
 
 def _coloured(shapes: Float64Array, stream: Generator, level: float, saturation: float) -> None:
-    for shape in shapes:
-        shape[8:11] = _colour(stream, level, saturation)
+    shapes[:, 8:11] = _colours(stream, len(shapes), level, saturation)
 
 
 def _bokeh(stream: Generator, level: float) -> Float64Array:
@@ -113,8 +116,7 @@ def _outdoors(stream: Generator, level: float) -> Float64Array:
     shapes[:, 3] = 0.04 + 0.18 * u[:, 3]
     shapes[:, 6] = np.where(u[:, 4] < 0.6, 2.0, 8.0)
     shapes[:, 7] = 0.6 + 0.4 * u[:, 7]
-    for shape, drawn in zip(shapes, u, strict=True):
-        shape[8:11] = hue_colour(0.10 + 0.26 * drawn[8], 0.5 * drawn[9], level * drawn[10])
+    shapes[:, 8:11] = hue_colour(0.10 + 0.26 * u[:, 8], 0.5 * u[:, 9], level * u[:, 10])
     shapes[0] = 0.5, horizon - 1.0, 2.0, 1.0, 0.0, soft, 8.0, 1.0, *_sky(u[0], bright)
     ground = hue_colour(0.05 + 0.3 * u[1, 8], 0.5 * u[1, 9], 0.6 * level)
     shapes[-1] = 0.5, horizon + 1.0, 2.0, 1.0, 0.0, soft, 8.0, 1.0, *ground
@@ -150,10 +152,7 @@ def _foliage(stream: Generator, level: float) -> Float64Array:
     shapes[:, 5] = 0.008 + 0.03 * stream.random()
     shapes[:, 6] = 2.0
     shapes[:, 7] = 0.35 + 0.6 * u[:, 7]
-    for shape, drawn in zip(shapes, u, strict=True):
-        shape[8:11] = hue_colour(
-            0.2 + 0.14 * drawn[8], 0.8 * drawn[9], level * 2.5 * drawn[10] ** 3
-        )
+    shapes[:, 8:11] = hue_colour(0.2 + 0.14 * u[:, 8], 0.8 * u[:, 9], level * 2.5 * u[:, 10] ** 3)
     return shapes
 
 

@@ -111,20 +111,37 @@ def light_colour(kelvin: float) -> Float64Array:
     return np.asarray(rgb / (rgb @ LUMINANCE))
 
 
-def hue_colour(hue: float, saturation: float, luminance: float) -> Float64Array:
-    """Return a linear colour of a hue (0 red, 1/3 green, 2/3 blue), saturation and luminance."""
+def hue_colour(
+    hue: float | Float64Array, saturation: float | Float64Array, luminance: float | Float64Array
+) -> Float64Array:
+    """Return linear colours of a hue (0 red, 1/3 green, 2/3 blue), saturation and luminance.
+
+    Args:
+        hue: a number or (N,); saturation and luminance likewise.
+        saturation: 0 grey to 1.
+        luminance: of a colour that is not too strong to have it.
+
+    Returns:
+        (3,) or (N, 3).
+    """
+    hue, saturation, luminance = (np.asarray(v)[..., None] for v in (hue, saturation, luminance))
     phase = 2.0 * np.pi * (hue - np.array([0.0, 1.0 / 3.0, 2.0 / 3.0]))
     pure = np.clip(0.5 + 0.75 * np.cos(phase), 0.02, 1.0)
     # A strong blue or magenta of given luminance would be brighter than white: it gets darker.
-    mixed = 1.0 + saturation * (pure / (0.35 + 0.65 * (pure @ LUMINANCE)) - 1.0)
+    mixed = 1.0 + saturation * (pure / (0.35 + 0.65 * (pure @ LUMINANCE)[..., None]) - 1.0)
     return np.asarray(np.maximum(luminance * mixed, 0.0))
 
 
 def thing_hue(u: float) -> float:
     """Return a hue of things around us from a uniform number: mostly earth, leaves and sky."""
+    return float(thing_hues(np.asarray(u)))
+
+
+def thing_hues(u: Float64Array) -> Float64Array:
+    """Return `thing_hue` of (N,) uniform numbers."""
     ends = ((0.0, 0.03), (0.45, 0.15), (0.62, 0.40), (0.64, 0.53), (0.9, 0.66), (1.0, 1.0))
     at, hues = zip(*ends, strict=True)
-    return float(np.interp(u, at, hues))
+    return np.asarray(np.interp(u, at, hues))
 
 
 def _lab_to_rgb(lightness: float, a: float, b: float) -> Float64Array:

@@ -33,6 +33,7 @@ class Fragments(NamedTuple):
         face: (N,) whose attributes count.
         rgb: (N, 3) linear light, written by the shading.
         num_free: (rows * W,) samples of each pixel that see no face, 0 to 4.
+        mixed: (rows * W,) room for the pixels whose samples see more than one face.
     """
 
     values: Float32Array
@@ -43,6 +44,7 @@ class Fragments(NamedTuple):
     face: Int32Array
     rgb: Float32Array
     num_free: UInt8Array
+    mixed: Int32Array
 
 
 def fragment_room(num_rows: int, width: int) -> Fragments:
@@ -57,6 +59,7 @@ def fragment_room(num_rows: int, width: int) -> Fragments:
         face=np.empty(most, np.int32),
         rgb=np.empty((most, 3), np.float32),
         num_free=np.empty(num_rows * width, np.uint8),
+        mixed=np.empty(num_rows * width, np.int32),
     )
 
 
@@ -67,10 +70,14 @@ def gather(first_row: int, last_row: int, geometry: Geometry, room: Fragments) -
         Number of fragments.
     """
     rays, camera = geometry.ray_matrices, geometry.intrinsics
-    num = _find_fragments(
-        first_row, last_row, geometry.face_id, geometry.face_material, rays, camera,
-        room.ray, room.material, room.pixel, room.share, room.face, room.num_free,
-    )  # fmt: skip
+    found = (room.ray, room.material, room.pixel, room.share, room.face, room.num_free)
+    num_whole, num_mixed = _find_whole(
+        first_row, last_row, geometry.face_id, geometry.face_material, camera, *found, room.mixed
+    )
+    num = int(_find_mixed(
+        first_row, num_whole, room.mixed[:num_mixed], geometry.face_id, geometry.face_material,
+        rays, camera, *found,
+    ))  # fmt: skip
     _interpolate(
         num, room.face, room.ray, rays, geometry.faces, geometry.uv_faces, geometry.uv,
         geometry.attributes, room.values,
@@ -125,9 +132,55 @@ def _is_one_surface(
 
 
 @compiled
-def _find_fragments(
+def _find_whole(
     first_row: int,
     last_row: int,
+    face_id: Int32Array,
+    kinds: UInt8Array,
+    K: Float64Array,
+    ray: Float32Array,
+    material: UInt8Array,
+    pixel: Int32Array,
+    share: UInt8Array,
+    face: Int32Array,
+    num_free: UInt8Array,
+    mixed: Int32Array,
+) -> tuple[np.int64, np.int64]:
+    """Fragments of the pixels whose four samples see one face, at the pixel's centre.
+
+    Written without a branch: what is not wanted is written over. So the processor guesses nothing.
+
+    Returns:
+        Number of fragments, and of the pixels listed in `mixed`: those with more faces than one.
+    """
+    width = face_id.shape[1] // 2
+    per_fx, per_fy, skew = 1.0 / K[0, 0], 1.0 / K[1, 1], K[0, 1]
+    left, top = 0.5 - K[0, 2], 0.5 - K[1, 2]
+    n = num_mixed = np.uint64(0)
+    for i in range(first_row, last_row):
+        y = (i + top) * per_fy
+        upper, lower = face_id[2 * i], face_id[2 * i + 1]
+        for j in range(width):
+            f, g = upper[2 * j], upper[2 * j + 1]
+            h, k = lower[2 * j], lower[2 * j + 1]
+            at = np.int32((i - first_row) * width + j)
+            is_one = ((f ^ g) | (f ^ h) | (f ^ k)) == 0
+            x = (j + left - skew * y) * per_fx
+            ray[n, 0], ray[n, 1] = np.float32(x), np.float32(y)
+            material[n], pixel[n] = kinds[np.uint32(max(f, 0))], at
+            share[n], face[n] = 4, f
+            num_free[np.uint32(at)] = 4 if f < 0 else 0
+            mixed[num_mixed] = at
+            n += np.uint64(is_one and f >= 0)
+            num_mixed += np.uint64(not is_one)
+    return np.int64(n), np.int64(num_mixed)
+
+
+@compiled
+def _find_mixed(
+    first_row: int,
+    num: int | np.int64,
+    mixed: Int32Array,
     face_id: Int32Array,
     kinds: UInt8Array,
     rays: Float32Array,
@@ -138,8 +191,8 @@ def _find_fragments(
     share: UInt8Array,
     face: Int32Array,
     num_free: UInt8Array,
-) -> int:
-    """Face, ray, material, pixel and share of every fragment.
+) -> int | np.int64:
+    """Fragments of the pixels with more faces than one, after the first `num`; return the number.
 
     Where four samples see one surface, the first one's face at the pixel's centre. Elsewhere a
     surface's samples count together, at the middle of them.
@@ -147,47 +200,43 @@ def _find_fragments(
     width = face_id.shape[1] // 2
     per_fx, per_fy, skew = 1.0 / K[0, 0], 1.0 / K[1, 1], K[0, 1]
     left, top = 0.5 - K[0, 2], 0.5 - K[1, 2]
-    n = 0
-    for i in range(first_row, last_row):
-        y = (i + top) * per_fy
+    n = num
+    for at in mixed:
+        i, j = first_row + at // width, at % width
         upper, lower = face_id[2 * i], face_id[2 * i + 1]
-        for j in range(width):
-            f, g = upper[2 * j], upper[2 * j + 1]
-            h, k = lower[2 * j], lower[2 * j + 1]
-            at = (i - first_row) * width + j
-            if (f & g & h & k) == -1:  # four times nothing
-                num_free[at] = 4
+        y = (i + top) * per_fy
+        x = (j + left - skew * y) * per_fx
+        f, g = upper[2 * j], upper[2 * j + 1]
+        h, k = lower[2 * j], lower[2 * j + 1]
+        if (f | g | h | k) >= 0 and _is_one_surface(rays, kinds, f, g, h, k, x, y):
+            num_free[at] = 0
+            ray[n, 0], ray[n, 1] = np.float32(x), np.float32(y)
+            material[n], pixel[n], share[n], face[n] = kinds[f], at, 4, f
+            n += 1
+            continue
+        done = free = 0
+        for s in range(4):
+            f = upper[2 * j + s] if s < 2 else lower[2 * j + s - 2]
+            free += int(f < 0)
+            if f < 0 or (done >> s) & 1:
                 continue
-            x = (j + left - skew * y) * per_fx
-            if (f | g | h | k) >= 0 and _is_one_surface(rays, kinds, f, g, h, k, x, y):
-                num_free[at] = 0
-                ray[n, 0], ray[n, 1] = np.float32(x), np.float32(y)
-                material[n], pixel[n], share[n], face[n] = kinds[f], at, 4, f
-                n += 1
-                continue
-            done = free = 0
-            for s in range(4):
-                f = upper[2 * j + s] if s < 2 else lower[2 * j + s - 2]
-                free += int(f < 0)
-                if f < 0 or (done >> s) & 1:
+            nearness = _nearness(rays, f, x, y)
+            slack = SAME_SURFACE_M * nearness * nearness
+            count = right = below = 0
+            for t in range(s, 4):
+                g = upper[2 * j + t] if t < 2 else lower[2 * j + t - 2]
+                if g < 0 or (done >> t) & 1 or kinds[g] != kinds[f]:
                     continue
-                nearness = _nearness(rays, f, x, y)
-                slack = SAME_SURFACE_M * nearness * nearness
-                count = right = below = 0
-                for t in range(s, 4):
-                    g = upper[2 * j + t] if t < 2 else lower[2 * j + t - 2]
-                    if g < 0 or (done >> t) & 1 or kinds[g] != kinds[f]:
-                        continue
-                    if g == f or abs(_nearness(rays, g, x, y) - nearness) <= slack:
-                        done |= 1 << t
-                        count += 1
-                        right += t & 1
-                        below += t >> 1
-                ray[n, 0] = np.float32(x + (0.5 * right / count - 0.25) * per_fx)
-                ray[n, 1] = np.float32(y + (0.5 * below / count - 0.25) * per_fy)
-                material[n], pixel[n], share[n], face[n] = kinds[f], at, count, f
-                n += 1
-            num_free[at] = free
+                if g == f or abs(_nearness(rays, g, x, y) - nearness) <= slack:
+                    done |= 1 << t
+                    count += 1
+                    right += t & 1
+                    below += t >> 1
+            ray[n, 0] = np.float32(x + (0.5 * right / count - 0.25) * per_fx)
+            ray[n, 1] = np.float32(y + (0.5 * below / count - 0.25) * per_fy)
+            material[n], pixel[n], share[n], face[n] = kinds[f], at, count, f
+            n += 1
+        num_free[at] = free
     return n
 
 

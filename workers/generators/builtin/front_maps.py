@@ -12,7 +12,7 @@ import numpy as np
 
 from workers.generators.builtin.noise import blurred
 from workers.streams import bit_generator
-from workers.types import Float32Array, Float64Array
+from workers.types import Float32Array, Float64Array, UInt8Array
 
 WRINKLE_TEXEL_M = 0.0006
 BROW_TEXEL_M = 0.00025
@@ -39,6 +39,7 @@ _FOLDS: tuple[tuple[int, Curve, float, float, bool], ...] = (
     (57, [(-10, -9), (0, -7.5), (10, -9)], 1.0, 1.8, False),
 )
 _FOLD_DEPTH_M = 0.00055
+_SMOOTH = 1e-4  # a slope or depth that shows in no byte: the tails of the folds are cut off
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,22 @@ def wrinkle_map(landmarks: Float64Array) -> FrontMap:
     height = -_FOLD_DEPTH_M * depth
     slope_y, slope_x = np.gradient(height, WRINKLE_TEXEL_M)
     texels = np.stack([slope_x, slope_y, depth], -1).astype(np.float32)
+    texels[np.abs(texels) < _SMOOTH] = 0.0
     return FrontMap((float(low[0]), float(low[1])), WRINKLE_TEXEL_M, texels)
+
+
+def folded_cells(texels: Float32Array) -> UInt8Array:
+    """Return (H, W): 1 where one of a cell's four texels, from (row, column) on, is not 0.
+
+    Args:
+        texels: (H, W, C); the last row and column, which begin no cell, are 0.
+    """
+    is_folded = (texels != 0).any(-1)
+    out = np.zeros(is_folded.shape, np.uint8)
+    out[:-1, :-1] = (
+        is_folded[:-1, :-1] | is_folded[1:, :-1] | is_folded[:-1, 1:] | is_folded[1:, 1:]
+    )
+    return out
 
 
 def brow_map(outline: Float64Array, inner_end: Float64Array, outer_end: Float64Array) -> FrontMap:

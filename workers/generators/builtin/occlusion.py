@@ -27,9 +27,15 @@ def view_along(direction: Float64Array) -> Float64Array:
     """Return the (3, 3) rotation to camera axes of a camera that looks from `direction` inwards."""
     forward = -direction
     helper = np.array([0.0, 1.0, 0.0]) if abs(direction[1]) < 0.9 else np.array([0.0, 0.0, 1.0])
-    right = np.cross(forward, helper)
+    right = _cross(forward, helper)
     right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(forward, right), forward])
+    return np.stack([right, _cross(forward, right), forward])
+
+
+def _cross(a: Float64Array, b: Float64Array) -> Float64Array:
+    """Of two vectors: numpy's takes 0.1 ms, for it is ready for any shape."""
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
 def sky_visibility(

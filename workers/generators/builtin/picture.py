@@ -40,7 +40,7 @@ def draw_picture(
         surfaces = (num, room.values, room.material)
         shade_skin(
             *surfaces, geometry.axes, lights, look.skin, maps.skin, maps.brows, maps.wrinkles,
-            room.rgb,
+            maps.folded, room.rgb,
         )  # fmt: skip
         shade_eyes(
             *surfaces, lights, look.eyes, maps.fibres, maps.eye_centres, maps.eye_to_camera,

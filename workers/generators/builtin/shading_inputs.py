@@ -179,6 +179,7 @@ class Maps(NamedTuple):
         skin: (512, 512, 8) int8, the level of `noise.skin_texture` for this picture.
         brows: (2, H, W) cover of the right and left brow's hairs.
         wrinkles: (H, W, 3) slope in x, slope in y, depth.
+        folded: (H, W) of `front_maps.folded_cells`: where a look-up finds any.
         fibres: (512, 512, 2) int8, a level of `noise.strand_texture`, for irises.
         strands: (512, 512, 2) int8, the level of `noise.strand_texture` for this picture's hair.
         eye_centres: (2, 3) of the resting eyeballs, right and left, metres.
@@ -191,6 +192,7 @@ class Maps(NamedTuple):
     skin: Int8Array
     brows: Float32Array
     wrinkles: Float32Array
+    folded: UInt8Array
     fibres: Int8Array
     strands: Int8Array
     eye_centres: Float64Array

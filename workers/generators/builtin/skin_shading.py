@@ -49,6 +49,7 @@ def shade_skin(
     skin_map: Int8Array,
     brow_maps: Float32Array,
     wrinkles: Float32Array,
+    folded: UInt8Array,
     rgb: Float32Array,
 ) -> None:
     """Write the colours of all fragments of skin, brows and lips."""
@@ -67,7 +68,7 @@ def shade_skin(
             first += 1
         _collect(members[:count], values, material, room)
         _look_up_texture(count, skin, texels, place, packed, room)
-        _look_up_relief(count, skin, brow_maps, wrinkles, room)
+        _look_up_relief(count, skin, brow_maps, wrinkles, folded, room)
         _light_skin(room, tones)
         for j in range(count):
             for c in range(3):
@@ -136,7 +137,12 @@ def _look_up_texture(
 
 @compiled
 def _look_up_relief(
-    count: int, skin: SkinLook, brow_maps: Float32Array, wrinkles: Float32Array, room: Float32Array
+    count: int,
+    skin: SkinLook,
+    brow_maps: Float32Array,
+    wrinkles: Float32Array,
+    folded: UInt8Array,
+    room: Float32Array,
 ) -> None:
     """Cover of the brows' hairs, and slopes and shade of folds."""
     brow_scale, scale = F(skin.brow_texels_per_m), F(skin.wrinkle_texels_per_m)
@@ -162,6 +168,8 @@ def _look_up_relief(
             x, y = (rest_x - from_x) * scale, (rest_y - from_y) * scale
             if F(0.0) <= x < last_column and F(0.0) <= y < last_row:
                 row, column = int(y), int(x)
+                if folded[row, column] == 0:
+                    continue
                 y, x = y - F(row), x - F(column)
                 a, b = (F(1.0) - y) * (F(1.0) - x), (F(1.0) - y) * x
                 c, d = y * (F(1.0) - x), y * x

@@ -15,6 +15,7 @@ from workers.generators.builtin.front_maps import (
     BrowMaps,
     FrontMap,
     brow_map,
+    folded_cells,
     join_brows,
     wrinkle_map,
 )
@@ -72,6 +73,7 @@ class HeadSurface:
         eye_radius: metres.
         eye_openness: (2, 32, 32) share of open sky over the eyeball's front.
         wrinkles: map of the folds.
+        folded: where that map is not 0, see `folded_cells`.
         brows: map of the brows' hairs.
         texels_per_uv: of the skin texture over the UV map, for its true scale on the face.
         crown: (3,) metres, from where hair falls.
@@ -92,6 +94,7 @@ class HeadSurface:
     eye_radius: float
     eye_openness: Float32Array
     wrinkles: FrontMap
+    folded: UInt8Array
     brows: BrowMaps
     texels_per_uv: float
     crown: Float64Array
@@ -118,6 +121,7 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
     is_hair = np.zeros(len(rest), np.uint8)
     is_hair[faces[topology.face_region == CLASS_IDS["hair"]]] = 1
     worn = worn_parts(topology, rest)
+    wrinkles = wrinkle_map(landmarks)
     always = ~np.isin(topology.face_region, [CLASS_IDS[name] for name in WORN_CLASSES])
     # Teeth shade nothing: on each other, a few millimetres apart, the maps would be too coarse.
     bare = faces[always & (topology.face_region != CLASS_IDS["hair"]) & (material != code.TEETH)]
@@ -137,7 +141,8 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
         eye_centres=centres,
         eye_radius=radius,
         eye_openness=_eye_openness(rest, faces, material, centres, radius, rasteriser),
-        wrinkles=wrinkle_map(landmarks),
+        wrinkles=wrinkles,
+        folded=folded_cells(wrinkles.texels),
         brows=join_brows(
             _brow(rest, topology, landmarks, "right"), _brow(rest, topology, landmarks, "left")
         ),

@@ -47,11 +47,9 @@ def light_vertices(
         Mean irradiance (luminance) of the skin that is turned to the camera.
     """
     axes = view_along(lighting.key_direction)
-    middle = 0.5 * (vertices_cam.max(0) + vertices_cam.min(0))
-    seen = (vertices_cam - middle) @ axes.T
-    reach = float(np.abs(seen[:, :2]).max()) + 0.005
+    seen = np.empty_like(vertices_cam)
+    reach = _look_from_light(vertices_cam, axes, SHADOW_DISTANCE_M, seen) + 0.005
     focal = 0.5 * SHADOW_PX * SHADOW_DISTANCE_M / reach * 0.96
-    seen[:, 2] += SHADOW_DISTANCE_M
     half = SHADOW_PX / 2
     intrinsics = torch.tensor([[[focal, 0.0, half], [0.0, focal, half], [0.0, 0.0, 1.0]]])
     fragments = rasteriser.rasterise(
@@ -107,6 +105,32 @@ def _invert_faces(vertices: Float64Array, faces: Int32Array, out: Float32Array) 
         out[f, 8] = (ax * by - ay * bx) * scale
         for axis in range(3):
             out[f, 9 + axis] = out[f, axis] + out[f, 3 + axis] + out[f, 6 + axis]
+
+
+@compiled
+def _look_from_light(
+    vertices: Float64Array, axes: Float64Array, distance: float, out: Float64Array
+) -> float:
+    """Turn vertices to the axes of a light that far from their middle; return their reach.
+
+    The reach is the farthest that one lies from the axis ahead, to the right or down.
+    """
+    middle = np.empty(3, np.float64)
+    for k in range(3):
+        low = high = vertices[0, k]
+        for v in range(1, vertices.shape[0]):
+            low, high = min(low, vertices[v, k]), max(high, vertices[v, k])
+        middle[k] = 0.5 * (low + high)
+    reach = 0.0
+    for v in range(vertices.shape[0]):
+        x, y = vertices[v, 0] - middle[0], vertices[v, 1] - middle[1]
+        z = vertices[v, 2] - middle[2]
+        right = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z
+        down = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z
+        out[v, 0], out[v, 1] = right, down
+        out[v, 2] = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + distance
+        reach = max(reach, abs(right), abs(down))
+    return reach
 
 
 @compiled
