@@ -19,7 +19,7 @@ from synthforge.redaction import redacted, secrets_held
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _UNSHOWN: Final = frozenset({"color_message"})
-_TALKATIVE: Final = ("httpx", "alembic", "numba")
+_TALKATIVE: Final = ("alembic", "boto3", "botocore", "httpx", "numba")
 TOKEN_SHOWN: Final = 8  # characters: enough to find a lease by, too few to hold it
 
 _fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})  # noqa: B039
@@ -49,7 +49,8 @@ def request_id() -> str | None:
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """Return what a record is about: what is bound, then what its `extra` holds."""
     given = vars(record)
-    extra = {name: given[name] for name in given.keys() - _STANDARD - _UNSHOWN}
+    names = given.keys() - _STANDARD - _UNSHOWN
+    extra = {name: given[name] for name in sorted(names) if not name.startswith("_")}
     return {**_fields.get(), **extra}
 
 

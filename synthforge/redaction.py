@@ -25,7 +25,7 @@ _RULES: Final = (
     (
         re.compile(
             r"(?i)\b((?:x-amz-)?(?:signature|credential|security-token)|authorization|password|"
-            r"passwd|secret[\w-]*|[\w-]*access[_-]?key[\w-]*|api[_-]?key|token)"
+            r"passwd|secret[\w-]{0,32}|[\w-]{0,32}access[_-]?key[\w-]{0,32}|api[_-]?key|token)"
             r"""(["']?\s*[=:]\s*["']?)[^\s"'&,;]+"""
         ),
         rf"\1\2{HIDDEN}",

@@ -65,7 +65,12 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "postgres":
         url = request.getfixturevalue("postgres_url")
     settings = Settings(
-        database_url=url, output_prefixes=(str(tmp_path / "datasets"),), auth="off", port=0
+        database_url=url,
+        output_prefixes=(str(tmp_path / "datasets"),),
+        auth="off",
+        port=0,
+        lease_s=3600,  # nobody sends heartbeats
+        stall_s=3600,
     )
     with serving(settings) as served:
         yield served

@@ -57,6 +57,8 @@ def settings(tmp_path: Path) -> Settings:
         output_prefixes=(str(tmp_path / "datasets"),),
         auth="off",
         port=0,
+        lease_s=3600,  # nobody sends heartbeats
+        stall_s=3600,
     )
 
 

@@ -19,6 +19,7 @@ from synthforge.leases import Lease
 from synthforge.redaction import redacted, secrets_held
 
 MAX_KEPT: Final = 2000
+_MAX_CHARS_READ: Final = 10_000  # of one message, before it is cut
 _MAX_GAPS_TOLD: Final = 20
 _MAX_CHARS_TOLD: Final = 100_000  # at once: well below what a service reads of a body
 _LOGGERS: Final = ("workers", "synthforge")
@@ -67,7 +68,7 @@ class JobLog(logging.Handler):
             job_id=str(job_id),
             at=record.created,
             level=_level_of(record),
-            message=one_line(redacted(_told(record), self._secrets)),
+            message=one_line(redacted(_told(record)[:_MAX_CHARS_READ], self._secrets)),
             shard=None if shard is None else str(shard),
             token=None if token is None else str(token),
         )

@@ -53,6 +53,11 @@ def test_what_a_line_says_stays(text: str) -> None:
     assert redacted(text, ["another-secret"]) == text
 
 
+def test_a_text_of_any_length_takes_no_more_than_its_length() -> None:
+    text = "-access_ke" * 100_000
+    assert redacted(text) == text
+
+
 def test_what_the_environment_holds_is_struck_out_whatever_it_looks_like() -> None:
     environment = {"AWS_SECRET_ACCESS_KEY": SECRET, "RAY_AUTH_TOKEN": "ab", "HOME": "/home/someone"}
     held = secrets_held(environment)
