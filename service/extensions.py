@@ -17,9 +17,11 @@ from service.bases import BaseDataset
 from service.errors import InvalidRequestError, invalid
 from service.execution import spec_of
 from service.planning import total_shards
+from service.settings import Settings
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
+from service.submissions import check_generator
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.json_logs import request_id
@@ -28,10 +30,13 @@ from synthforge.telemetry import traceparent
 _JOB_ID_BYTES: Final = 8
 
 
-def extend(store: Store, parent_id: str, count: int, owner: str = "") -> tuple[JobRow, bool]:
+def extend(
+    settings: Settings, store: Store, parent_id: str, count: int, owner: str = ""
+) -> tuple[JobRow, bool]:
     """Accept a job that adds samples to the dataset of another.
 
     Args:
+        settings: of the service.
         store: of jobs.
         parent_id: of a job that succeeded.
         count: samples that the dataset is to have then.
@@ -45,11 +50,14 @@ def extend(store: Store, parent_id: str, count: int, owner: str = "") -> tuple[J
         StateConflictError: it has no dataset (any more), or not yet.
         OutputTakenError: the dataset was extended otherwise.
         QuotaExceededError: a limit of the owner's is used up.
-        InvalidRequestError: no dataset of that count contains the parent's.
+        InvalidRequestError: no dataset of that count contains the parent's, or its generator
+            cannot be had any more.
+        StorageUnavailableError: the registry of assets does not answer.
     """
     parent = store.jobs.get(parent_id)
     actions.EXTEND.changes(parent.id, parent.state)
     spec = _larger(spec_of(parent.spec), count)
+    check_generator(spec, settings)
     base = _base_of(parent)
     child = NewJob(
         id=f"job-{secrets.token_hex(_JOB_ID_BYTES)}",

@@ -12,15 +12,15 @@ from typing import Final
 from service import clearing, manifests, previews
 from service.context import Context
 from service.launcher import Launcher
+from service.patience import Patience
 from service.store.rows import JobRow
 from service.webhooks import Deliverer
-from synthforge.storage import StorageError
+from synthforge.storage import NotFound, StorageError, StorageRefused
 
 _LOG: Final = logging.getLogger(__name__)
 PREVIEWS_SWEPT_EVERY_S: Final = 30.0
 RATES_KEPT_EVERY_S: Final = 5.0
-_FIRST_BACK_OFF_S: Final = 1.0
-_LONGEST_BACK_OFF_S: Final = 60.0
+MOST_REFUSALS: Final = 8  # in a row, about two minutes: no passing trouble
 _STOP_S: Final = 5.0  # a step on its way gets so long at shutdown
 
 
@@ -87,54 +87,81 @@ class Reaper:
 class Committer:
     """Writes the manifests that are due; a store that does not answer is asked again, later."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, clock: Callable[[], float] = time.monotonic) -> None:
         self._context = context
-        self._failures: dict[int, tuple[int, float]] = {}  # job: how often, not again before
+        self._patience = Patience(clock)
 
     def step(self) -> int:
         """Return how many jobs ended."""
         due = self._context.store.datasets.awaiting_manifest()
-        self._failures = {job.num: self._failures[job.num] for job in due
-                          if job.num in self._failures}  # fmt: skip
+        self._patience.keep_only([job.num for job in due])
         return sum(self._commit(job) for job in due)
 
     def _commit(self, job: JobRow) -> bool:
-        num_failures, not_before = self._failures.get(job.num, (0, 0.0))
-        if time.monotonic() < not_before or self._context.stopping.is_set():
+        """Write one job's manifest; whatever happens to it, the other jobs go on."""
+        context = self._context
+        if context.stopping.is_set() or not self._patience.is_due(job.num):
             return False
         try:
-            ended = manifests.commit(self._context.store, self._context.open_storage, job)
+            ended = manifests.commit(context.store, context.open_storage, job)
+        except (StorageRefused, NotFound, ValueError) as error:
+            return self._refused(job, error)
         except StorageError as error:
-            wait_s = min(_FIRST_BACK_OFF_S * 2.0 ** min(num_failures, 30), _LONGEST_BACK_OFF_S)
-            self._failures[job.num] = (num_failures + 1, time.monotonic() + wait_s)
-            _LOG.warning(
-                "the manifest waits for the store",
-                extra={"job_id": job.id, "reason": str(error), "again_in_s": wait_s},
-            )
+            self._wait(job, error)
+            return False
+        except Exception:
+            again_in_s = self._patience.failed(job.num)
+            told = {"job_id": job.id, "again_in_s": again_in_s}
+            _LOG.exception("a manifest was not written", extra=told)
+            context.metrics.count_failed_step("committer")
             return False
         if ended:
-            self._context.metrics.manifests_written.inc()
+            context.metrics.manifests_written.inc()
         return ended
+
+    def _refused(self, job: JobRow, error: Exception) -> bool:
+        """Wait, and in the end fail the job: its owner has to see why, and can have it retried."""
+        self._wait(job, error, is_refusal=True)
+        if self._patience.num_refusals(job.num) < MOST_REFUSALS:
+            return False
+        return self._context.store.datasets.fail(job.num, f"no manifest: {error}")
+
+    def _wait(self, job: JobRow, error: Exception, *, is_refusal: bool = False) -> None:
+        again_in_s = self._patience.failed(job.num, is_refusal=is_refusal)
+        told = {"job_id": job.id, "reason": str(error), "again_in_s": again_in_s}
+        _LOG.warning("the manifest waits for the store", extra=told)
 
 
 class Clearer:
     """Deletes what jobs left in the store, where that was asked for."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, clock: Callable[[], float] = time.monotonic) -> None:
         self._context = context
+        self._patience = Patience(clock)
 
     def step(self) -> int:
         """Return how many jobs were cleared; one whose store does not answer waits."""
-        num_cleared = 0
-        for job in self._context.store.actions.awaiting_clearance():
-            if self._context.stopping.is_set():
-                break
-            try:
-                num_cleared += clearing.clear(self._context.store, self._context.open_storage, job)
-            except StorageError as error:
-                told = {"job_id": job.id, "reason": str(error)}
-                _LOG.warning("what is to be deleted waits for the store", extra=told)
-        return num_cleared
+        due = self._context.store.actions.awaiting_clearance()
+        self._patience.keep_only([job.num for job in due])
+        return sum(self._clear(job) for job in due)
+
+    def _clear(self, job: JobRow) -> bool:
+        """Clear one job; whatever happens to it, the other jobs go on."""
+        context = self._context
+        if context.stopping.is_set() or not self._patience.is_due(job.num):
+            return False
+        try:
+            return clearing.clear(context.store, context.open_storage, job)
+        except StorageError as error:
+            again_in_s = self._patience.failed(job.num)
+            told = {"job_id": job.id, "reason": str(error), "again_in_s": again_in_s}
+            _LOG.warning("what is to be deleted waits for the store", extra=told)
+        except Exception:
+            again_in_s = self._patience.failed(job.num)
+            told = {"job_id": job.id, "again_in_s": again_in_s}
+            _LOG.exception("what is to be deleted was not", extra=told)
+            context.metrics.count_failed_step("clearer")
+        return False
 
 
 class PreviewSweeper:

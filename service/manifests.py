@@ -17,9 +17,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from service import bases, planning
+from service.claims import CLAIM_S, Claim, LostClaimError, claimed
 from service.errors import DatasetDeletedError, NotYetError, StorageUnavailableError
 from service.execution import spec_of
 from service.named_shards import NamedShards
@@ -69,37 +70,51 @@ def commit(store: Store, open_storage: StorageFactory, job: JobRow) -> bool:
     """Write the manifest of a job whose shards and summary lie in the store.
 
     It passes through a local file, a shard at a time: a million shards take no more memory than
-    their names' hashes and sizes.
+    their names' hashes and sizes. One replica does so at a time.
 
     Returns:
-        Whether the job ended by this call; another replica may have been first.
+        Whether the job ended by this call; another replica may be at it, or have been first.
 
     Raises:
         StorageError: the store does not answer; to be tried again.
     """
-    with tempfile.NamedTemporaryFile(prefix="synthforge-manifest-") as file:
+    with claimed(store, job.num) as claim:
+        if claim is None:
+            return False
         try:
-            storage = open_storage(job.output_url)
-            written = write_manifest(
-                file,
-                spec_of(job.spec),
-                (record for _, record in store.datasets.records(job.num)),
-                store.datasets.fingerprints(job.num),
-                job.files or "",
-                _parent_of(storage, job),
-            )
-            check_shards(storage, written.shards)
-            if written.is_extension:
-                publish_files(storage, written.files)
-            check_files(storage, written.files)
+            return _commit(store, open_storage(job.output_url), claim)
         except ManifestError as error:
             _LOG.error("no manifest", extra={"job_id": job.id, "reason": str(error)})
             return store.datasets.fail(job.num, f"no manifest: {error}")
+        except LostClaimError as error:
+            _LOG.warning("a manifest is left to others", extra={"reason": str(error)})
+            return False
+
+
+def _commit(store: Store, storage: Storage, claim: Claim) -> bool:
+    job = claim.job
+    with tempfile.NamedTemporaryFile(prefix="synthforge-manifest-") as file:
+        written = write_manifest(
+            file,
+            spec_of(job.spec),
+            (record for _, record in store.datasets.records(job.num)),
+            store.datasets.fingerprints(job.num),
+            job.files or "",
+            _parent_of(storage, job),
+        )
+        check_shards(storage, written.shards)
+        if written.is_extension:
+            claim.check()
+            publish_files(storage, written.files)
+        check_files(storage, written.files)
         file.flush()
         path = Path(file.name)
         storage.put_file(path, manifest_copy_key(written.digest), written.sha256)
+        claim.check()
         storage.put_file(path, MANIFEST_NAME, written.sha256)
-    sweep(storage, written.shards)
+    # Another replica ends the job, so that it can be extended, a whole claim later at the earliest:
+    # what is older than half a claim is no child's. Clocks may differ, and some stores round up.
+    sweep(storage, written.shards, before_s=claim.began_at + CLAIM_S / 2)
     return store.datasets.succeed(job.num, written.digest)
 
 
@@ -313,15 +328,21 @@ def _check_size(name: str, num_bytes: int, found: int | None) -> None:
         raise ManifestError(f"{name} ({num_bytes} bytes) {state}")
 
 
-def sweep(storage: Storage, shards: NamedShards) -> None:
+def sweep(storage: Storage, shards: NamedShards, before_s: float) -> None:
     """Delete what no manifest names: index parts, and shards of executions that came too late.
+
+    Args:
+        storage: of the dataset.
+        shards: that the manifest names; those that follow their numbers are an extension's.
+        before_s: seconds since 1970; what was written later stays.
 
     Raises:
         StorageError: the store does not answer; sweeping again is harmless.
     """
     for folder in (PARTS_FOLDER, SHARD_FOLDER):
         for found in storage.list_objects(folder):
-            if is_own_key(found.key) and found.key not in shards:
+            is_settled = found.modified_s <= before_s and not shards.is_beyond(found.key)
+            if is_settled and is_own_key(found.key) and found.key not in shards:
                 storage.delete(found.key)
 
 
@@ -334,6 +355,9 @@ def _parent_of(storage: Storage, job: JobRow) -> Manifest | None:
         found = Manifest.model_validate_json(storage.get_bytes(manifest_copy_key(base.digest)))
     except NotFound as error:
         raise ManifestError(f"the dataset that is added to: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]["msg"]
+        raise ManifestError(f"{manifest_copy_key(base.digest)} is no manifest: {first}") from None
     if (found.digest, found.num_samples) != (base.digest, base.count):
         raise ManifestError(f"{manifest_copy_key(base.digest)} is of another dataset")
     return found

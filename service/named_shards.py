@@ -11,6 +11,8 @@ from synthforge.shards import ShardRecord, shard_key
 
 # As `shard_key` makes it; the hash's 12 hexadecimal digits fit 64 bits.
 _NAME: Final = re.compile(r"(.+)-(\d{6})-([0-9a-f]{12})\.tar")
+# Of a shard, an index part or its counts.
+_NUMBERED: Final = re.compile(r"[a-z]+/(.+)-(\d{6})-[0-9a-f]{12}\.\w+")
 _FOLDER: Final = shard_key("", 0, "").partition("/")[0] + "/"
 _DIGITS: Final = 12
 
@@ -41,6 +43,14 @@ class NamedShards:
     def __contains__(self, key: str) -> bool:
         """Tell whether an object's key is that of a shard."""
         return self._find(key) is not None
+
+    def is_beyond(self, key: str) -> bool:
+        """Tell whether a shard's or a part's number follows those that its split has."""
+        parts = _NUMBERED.fullmatch(key)
+        if parts is None:
+            return False
+        split = self._splits.get(parts[1])
+        return split is None or int(parts[2]) >= len(split.hashes)
 
     def see(self, key: str, num_bytes: int) -> None:
         """Take in an object of a listing; one of another size is as good as none."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
+from service import actions
 from service.errors import StorageUnavailableError
+from service.execution import spec_of
 from service.objects import StorageFactory
+from service.settings import Settings
 from service.store import Store
 from service.store.rows import JobRow
+from service.submissions import check_generator
 from synthforge.job_status import JobState
 from synthforge.shards import PARTS_FOLDER, SHARD_FOLDER, ShardRecord, part_key, tally_key
 from synthforge.storage import Storage, StorageError
@@ -15,17 +19,21 @@ from synthforge.storage import Storage, StorageError
 _RECORD = TypeAdapter(ShardRecord)
 
 
-def retry(store: Store, open_storage: StorageFactory, job_id: str) -> JobRow:
+def retry(settings: Settings, store: Store, open_storage: StorageFactory, job_id: str) -> JobRow:
     """Take a job up where it was.
 
     A job that failed with every shard committed failed over what lies in the store: shards whose
     objects are gone are made again.
 
     Raises:
-        UnknownJobError, StateConflictError, OutputTakenError: as `ActionVerbs.retry`.
-        StorageUnavailableError: the store does not tell what is there.
+        UnknownJobError, StateConflictError, OutputTakenError, QuotaExceededError: as
+            `ActionVerbs.retry`.
+        InvalidRequestError: its generator cannot be had any more.
+        StorageUnavailableError: the store, or the registry of assets, does not tell what is there.
     """
     job = store.jobs.get(job_id)
+    if job.state in actions.RETRY.begins:
+        check_generator(spec_of(job.spec), settings)
     lost: list[int] = []
     if job.state is JobState.FAILED and job.num_done == job.num_shards:
         try:

@@ -68,7 +68,7 @@ def submit(
         QuotaExceededError: a limit of the owner's is used up.
         StorageUnavailableError: the store at the prefix does not answer.
     """
-    _check_generator(spec, settings)
+    check_generator(spec, settings)
     new = replace(_new_job(spec, settings, idempotency_key), owner=owner)
     if spec.output.url is not None:
         earlier = store.jobs.earlier(new, settings.idempotency_kept_s)
@@ -87,7 +87,7 @@ def accepted_spec(settings: Settings, document: bytes) -> JobSpec:
         StorageUnavailableError: the registry of assets does not answer.
     """
     spec = parsed_spec(document)
-    _check_generator(spec, settings)
+    check_generator(spec, settings)
     return spec
 
 
@@ -103,7 +103,13 @@ def parsed_spec(document: bytes) -> JobSpec:
         raise InvalidRequestError(str(error), error.errors) from None
 
 
-def _check_generator(spec: JobSpec, settings: Settings) -> None:
+def check_generator(spec: JobSpec, settings: Settings) -> None:
+    """Check that pools can be asked for a job's faces, and that its assets are there.
+
+    Raises:
+        InvalidRequestError: the service does not list the generator, or assets are missing.
+        StorageUnavailableError: the registry of assets does not answer.
+    """
     kind = spec.generator.kind
     if kind not in settings.generators:
         raise invalid("generator.kind", kind, _MISSING[kind])

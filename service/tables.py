@@ -192,6 +192,15 @@ fingerprints = Table(
     Column("generator", Text, nullable=False),
 )
 
+# Which replica writes a job's manifest, and until when nobody else does.
+commits = Table(
+    "commits",
+    metadata,
+    Column("job_num", ForeignKey("jobs.num", ondelete="CASCADE"), primary_key=True),
+    Column("holder", String(32), nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
 _PREVIEW_OPEN: Final = "state = 'open'"
 IS_PREVIEW_OPEN: Final = text("previews.state = 'open'")
 previews = Table(

@@ -76,7 +76,7 @@ def cancel_job(
 @router.post("/{job_id}/retry", operation_id="retry_job", responses=_ANSWERS)
 def retry_job(context: InContext, job_id: JobId) -> Response:
     """Take a failed or cancelled job up where it was; shards set aside are tried again."""
-    return _job(retries.retry(context.store, context.open_storage, job_id))
+    return _job(retries.retry(context.settings, context.store, context.open_storage, job_id))
 
 
 @router.post(
@@ -93,7 +93,9 @@ def extend_job(
 ) -> Response:
     """Add samples to the dataset of a job that succeeded, by a job of its own."""
     asked = parsed(_EXTENSION, body)
-    job, is_new = extensions.extend(context.store, job_id, asked.count, principal.owner)
+    job, is_new = extensions.extend(
+        context.settings, context.store, job_id, asked.count, principal.owner
+    )
     if is_new:
         context.metrics.jobs_submitted.inc()
     return json_response(answers.job_json(job), 202, location=f"/v1/jobs/{job.id}")

@@ -5,11 +5,13 @@ Each locks the job's row first, and asks `service.actions` whether the state all
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from service import actions
 from service.actions import Action
@@ -20,7 +22,7 @@ from service.store.changes import change_job, lock_job, lock_job_by_id
 from service.store.job_verbs import NewJob, insert_job
 from service.store.prefixes import check_prefix_is_free, successor
 from service.store.rows import JobRow, job_row
-from service.tables import IS_CLEARING, jobs, shards
+from service.tables import IS_CLEARING, fingerprints, jobs, shards
 from synthforge.job_status import JobState
 
 _POSITIONS_AT_ONCE: Final = 500
@@ -29,6 +31,7 @@ _AWAITING_CLEARANCE: Final = (
     select(jobs).where(IS_CLEARING, jobs.c.num_leased == 0).order_by(jobs.c.num)
 )
 _DROP_SHARDS: Final = delete(shards).where(shards.c.job_num == bindparam("job"))
+_DROP_FINGERPRINTS: Final = delete(fingerprints).where(fingerprints.c.job_num == bindparam("job"))
 # Of all the jobs that made the dataset.
 _DELETED: Final = (
     update(jobs)
@@ -54,11 +57,9 @@ _LOST: Final = (
     shards.c.kind == "shard",
     shards.c.state == "done",
 )
-_COUNT_LOST: Final = select(
-    func.count(),
-    func.coalesce(func.sum(shards.c.num_samples), 0),
-    func.coalesce(func.sum(shards.c.num_rejected), 0),
-).where(*_LOST)
+_FIND_LOST: Final = select(shards.c.record, shards.c.num_samples, shards.c.num_rejected).where(
+    *_LOST
+)
 _MAKE_LOST_AGAIN: Final = (
     update(shards)
     .where(*_LOST)
@@ -130,6 +131,7 @@ class ActionVerbs:
 
         Raises:
             OutputTakenError: another job has the prefix by now.
+            QuotaExceededError: a limit of its owner's is used up.
         """
         with self._database.write() as tx:
             self._database.serialize_submissions(tx)
@@ -139,7 +141,9 @@ class ActionVerbs:
             if job.clearing:
                 raise BeingClearedError(job.id)
             check_prefix_is_free(tx, job.output_url, job)
-            return change_job(tx, job, **_begun_again(tx, job, lost))
+            changed = _begun_again(tx, job, lost)
+            usage.check_place(tx, job.owner, job.num_samples)
+            return change_job(tx, job, **changed)
 
     def extend(self, parent_id: str, child: NewJob) -> tuple[JobRow, bool]:
         """Keep a job that adds to another's dataset; the last of a line alone is added to.
@@ -206,6 +210,7 @@ class ActionVerbs:
                     usage.add_bytes(tx, row.owner, -row.num_bytes)
             else:
                 tx.connection.execute(_DROP_SHARDS, {"job": job.num})
+                tx.connection.execute(_DROP_FINGERPRINTS, {"job": job.num})
                 usage.add_bytes(tx, job.owner, -job.num_bytes)
                 change_job(tx, job, **_emptied(job))
             return True
@@ -249,32 +254,46 @@ def _begun_again(tx: Transaction, job: JobRow, lost: Collection[int]) -> dict[st
     """Open a locked job's shards again; return what changes on its row."""
     tx.connection.execute(_DROP_SUMMARY, {"job": job.num})
     tx.connection.execute(_TRY_SET_ASIDE_AGAIN, {"job": job.num, "now": tx.now})
-    num_lost, num_samples, num_rejected = _open_lost(tx, job.num, lost)
-    state = actions.state_at_work(
-        job.num_shards, job.num_done - num_lost, has_started=job.started_at is not None
-    )
+    lost_work = _open_lost(tx, job.num, lost)
+    usage.add_bytes(tx, job.owner, -lost_work.num_bytes)
+    num_done = job.num_done - lost_work.num_shards
+    state = actions.state_at_work(job.num_shards, num_done, has_started=job.started_at is not None)
     return {
         "state": state.value,
         "reason": None,
         "finished_at": None,
         "files": None,
         "num_set_aside": 0,
-        "num_done": job.num_done - num_lost,
-        "num_completed": job.num_completed - num_samples,
-        "num_rejected": job.num_rejected - num_rejected,
+        "num_done": num_done,
+        "num_completed": job.num_completed - lost_work.num_samples,
+        "num_rejected": job.num_rejected - lost_work.num_rejected,
+        "num_bytes": job.num_bytes - lost_work.num_bytes,
         "next_position": min(job.next_position, job.num_shards),
     }
 
 
-def _open_lost(tx: Transaction, job_num: int, lost: Iterable[int]) -> tuple[int, int, int]:
-    """Open committed shards again; return how many, their samples and their refusals."""
-    totals = (0, 0, 0)
+@dataclass
+class _LostWork:
+    """What a job's row counts of shards that are gone."""
+
+    num_shards: int = 0
+    num_samples: int = 0
+    num_rejected: int = 0
+    num_bytes: int = 0
+
+
+def _open_lost(tx: Transaction, job_num: int, lost: Iterable[int]) -> _LostWork:
+    """Open committed shards again; return what they were counted for."""
+    total = _LostWork()
     for positions in _batches(lost):
-        found = {"job": job_num, "positions": positions}
-        counted = tx.connection.execute(_COUNT_LOST, found).one()
-        totals = (totals[0] + counted[0], totals[1] + counted[1], totals[2] + counted[2])
-        tx.connection.execute(_MAKE_LOST_AGAIN, found | {"now": tx.now})
-    return totals
+        wanted = {"job": job_num, "positions": positions}
+        for record, num_samples, num_rejected in tx.connection.execute(_FIND_LOST, wanted).all():
+            total.num_shards += 1
+            total.num_samples += num_samples
+            total.num_rejected += num_rejected
+            total.num_bytes += json.loads(record)["num_bytes"]
+        tx.connection.execute(_MAKE_LOST_AGAIN, wanted | {"now": tx.now})
+    return total
 
 
 def _batches(positions: Iterable[int]) -> Iterator[list[int]]:

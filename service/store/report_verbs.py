@@ -99,6 +99,7 @@ class ReportVerbs:
                 record=made.record,
                 num_samples=made.num_samples,
                 num_rejected=made.num_rejected,
+                fingerprint=made.fingerprint_id,
             )
             values: dict[str, Any] = {
                 "num_done": job.num_done + 1,

@@ -29,6 +29,7 @@ _TAKE: Final = Prepared(
     .values(num_jobs=_JOBS_AFTER, num_samples=_SAMPLES_AFTER)
 )
 _BY_ID: Final = Prepared(select(api_keys).where(_OWNER))
+_LOCK: Final = Prepared(select(api_keys).where(_OWNER).with_for_update())
 _NOTE: Final = Prepared(
     update(api_keys)
     .where(_OWNER)
@@ -55,6 +56,26 @@ def take_place(tx: Transaction, owner: str, num_samples: int) -> None:
         row = tx.session.row(_BY_ID, {"owner": owner})
         if row is not None:  # None: an owner that is no key has no limits
             raise QuotaExceededError(_why_full(key_row(row), num_samples))
+
+
+def check_place(tx: Transaction, owner: str, num_samples: int) -> None:
+    """Check that a job that is taken up again has room; `note_ended` then counts it.
+
+    The key's row stays locked until the commit.
+
+    Raises:
+        QuotaExceededError: as `take_place`.
+    """
+    row = tx.session.row(_LOCK, {"owner": owner}) if owner else None
+    if row is None:
+        return
+    key = key_row(row)
+    if (
+        (key.max_jobs is not None and key.num_jobs >= key.max_jobs)
+        or (key.max_samples is not None and key.num_samples + num_samples > key.max_samples)
+        or (key.max_bytes is not None and key.num_bytes >= key.max_bytes)
+    ):
+        raise QuotaExceededError(_why_full(key, num_samples))
 
 
 def note_ended(tx: Transaction, job: JobRow) -> None:

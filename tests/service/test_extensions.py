@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as trying
 from hypothesis import strategies as st
 
 from service import bases, planning
+from service.app import create_app
 from service.clearing import clear
 from service.loops import Committer
 from service.planning import Base
+from service.settings import Settings
+from service.store import Store
 from synthforge.job_status import JobStatus
 from synthforge.jobs import JobSpec
 from synthforge.shards import Manifest, staged_key
@@ -152,6 +157,34 @@ def test_an_extension_that_is_cancelled_and_deleted_leaves_its_parent(http: Test
     assert finished(http, child).num_samples == 60
 
 
+def test_a_parents_manifest_that_is_none_fails_the_extension_by_name(http: TestClient) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    digest = finished(http, job).digest
+    child = extended(http, job, 40)
+    driver.work_until_empty(http)
+    open_storage(job.output_url).put_bytes(f"manifests/{digest}.json", b"{}")
+    assert Committer(http.app.state.context).step() == 1
+    status = JobStatus.model_validate_json(http.get(f"/v1/jobs/{child.id}").content)
+    assert status.state == "failed"
+    assert f"manifests/{digest}.json is no manifest" in (status.reason or "")
+
+
+def test_what_cannot_be_made_any_more_is_neither_extended_nor_retried(
+    http: TestClient, settings: Settings, sqlite_store: Store
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    stopped = posted(http, "/v1/jobs", **SPEC)
+    posted(http, f"/v1/jobs/{stopped.id}/cancel", 200)
+    without = TestClient(create_app(replace(settings, generators=("next3d",)), sqlite_store))
+    for refused in (
+        without.post(f"/v1/jobs/{job.id}/extend", json={"count": 40}),
+        without.post(f"/v1/jobs/{stopped.id}/retry"),
+    ):
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["field"] == "generator.kind"
+
+
 def _specs() -> st.SearchStrategy[tuple[JobSpec, list[int]]]:
     shares = st.sampled_from([{"a": 1.0}, {"a": 0.5, "b": 0.5}, {"a": 0.7, "b": 0.2, "c": 0.1}])
 
@@ -165,7 +198,7 @@ def _specs() -> st.SearchStrategy[tuple[JobSpec, list[int]]]:
     return st.builds(spec, st.integers(1, 4), st.integers(1, 12), shares, steps)
 
 
-@settings(max_examples=80, deadline=None)
+@trying(max_examples=80, deadline=None)
 @given(_specs())
 def test_any_line_of_extensions_covers_every_sample_once_in_whole_identities(
     drawn: tuple[JobSpec, list[int]],

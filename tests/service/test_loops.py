@@ -9,10 +9,15 @@ import pytest
 
 from service.app import create_app
 from service.leasing import Terms
-from service.loops import Loop, Reaper
+from service.loops import MOST_REFUSALS, Clearer, Committer, Loop, Reaper
+from service.patience import LONGEST_WAIT_S
 from service.settings import Settings
 from service.store import Store
+from synthforge.storage import Storage, StorageRefused, open_storage
+from synthforge.urls import UrlError
 from tests.service import driver
+from tests.service.driver import TestClient
+from tests.service.test_extensions import SPEC, finished, posted
 from tests.service.test_store import submit
 
 
@@ -54,3 +59,87 @@ def test_the_reaper_takes_lapsed_leases_back(settings: Settings, sqlite_store: S
     assert Reaper(context).step() == 2
     assert b"synthforge_leases_lapsed_total 2.0" in context.metrics.exposition()
     assert sqlite_store.jobs.get("a").num_leased == 0
+
+
+class Clock:
+    """Seconds that rise when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def finalizing_jobs(settings: Settings, store: Store, count: int) -> list[str]:
+    """Return the URLs of jobs that await their manifests."""
+    http = TestClient(create_app(settings, store))
+    jobs = [posted(http, "/v1/jobs", **SPEC) for _ in range(count)]
+    driver.work_until_empty(http)
+    return [job.output_url for job in jobs]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), UrlError("key 'a (1).tar'")])
+def test_one_jobs_error_holds_up_no_others_manifest(
+    settings: Settings, sqlite_store: Store, error: Exception
+) -> None:
+    first, _second = finalizing_jobs(settings, sqlite_store, 2)
+    asked: list[str] = []
+
+    def failing(url: str) -> Storage:
+        asked.append(url)
+        if url == first:
+            raise error
+        return open_storage(url)
+
+    clock = Clock()
+    committer = Committer(create_app(settings, sqlite_store, failing).state.context, clock)
+    assert committer.step() == 1
+    assert committer.step() == 0
+    assert asked.count(first) == 1  # it is not asked again at once
+    clock.now += LONGEST_WAIT_S
+    committer.step()
+    assert asked.count(first) == 2
+
+
+def test_one_jobs_error_holds_up_no_others_deletion(
+    settings: Settings, sqlite_store: Store
+) -> None:
+    first, second = finalizing_jobs(settings, sqlite_store, 2)
+    context = create_app(settings, sqlite_store).state.context
+    assert Committer(context).step() == 2
+    for job in sqlite_store.jobs.page(9):
+        sqlite_store.actions.clear(job.id)
+
+    def failing(url: str) -> Storage:
+        if url == first:
+            raise RuntimeError("a bug")
+        return open_storage(url)
+
+    clock = Clock()
+    clearer = Clearer(create_app(settings, sqlite_store, failing).state.context, clock)
+    assert clearer.step() == 1
+    assert [job.output_url for job in sqlite_store.actions.awaiting_clearance()] == [first]
+    assert list(open_storage(second).list_objects()) == []
+
+
+def test_a_store_that_goes_on_refusing_fails_the_job_with_its_words(
+    settings: Settings, sqlite_store: Store
+) -> None:
+    finalizing_jobs(settings, sqlite_store, 1)
+
+    def refusing(_url: str) -> Storage:
+        raise StorageRefused("the store refuses: 403 AccessDenied")
+
+    clock = Clock()
+    committer = Committer(create_app(settings, sqlite_store, refusing).state.context, clock)
+    ended = 0
+    for _ in range(MOST_REFUSALS):
+        assert ended == 0
+        ended += committer.step()
+        clock.now += LONGEST_WAIT_S
+    (job,) = sqlite_store.jobs.page(9)
+    assert (ended, job.state) == (1, "failed")
+    assert "403 AccessDenied" in (job.reason or "")
+    http = TestClient(create_app(settings, sqlite_store))
+    assert finished(http, posted(http, f"/v1/jobs/{job.id}/retry", 200)).num_samples == 26

@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from service import manifests, planning
 from service.app import create_app
+from service.claims import CLAIM_S
 from service.loops import Committer
 from service.manifests import ManifestError
 from service.named_shards import NamedShards
 from service.settings import Settings
 from service.store import Store
 from service.store.rows import JobRow
+from service.tables import commits
 from synthforge.jobs import JobSpec
 from synthforge.leases import SummaryReport
 from synthforge.shards import Manifest, ShardRecord, StoredFile
@@ -193,15 +198,107 @@ def test_what_no_manifest_names_is_swept(finalizing: JobRow, sqlite_store: Store
     assert "notes.txt" in left  # not a place of ours
 
 
-def test_two_replicas_write_the_same_bytes_and_one_ends_the_job(
+def test_a_replica_goes_on_where_another_died_and_writes_the_same_bytes(
+    finalizing: JobRow, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(finalizing.output_url)
+    with monkeypatch.context() as patched:
+        patched.setattr(manifests, "sweep", _gone)
+        with pytest.raises(StorageUnavailable):
+            manifests.commit(sqlite_store, open_storage, finalizing)
+    first = storage.get_bytes("manifest.json")
+    storage.delete("manifest.json")
+    assert sqlite_store.datasets.claim_commit(finalizing.num, "dead", 0)  # it lapsed at once
+    assert manifests.commit(sqlite_store, open_storage, finalizing)
+    assert storage.get_bytes("manifest.json") == first
+
+
+def _gone(*_arguments: object, **_options: object) -> None:
+    raise StorageUnavailable("the store is gone")
+
+
+def test_a_replica_that_comes_late_gives_no_deleted_dataset_its_manifest_back(
     finalizing: JobRow, sqlite_store: Store
 ) -> None:
     assert manifests.commit(sqlite_store, open_storage, finalizing)
     storage = open_storage(finalizing.output_url)
-    first = storage.get_bytes("manifest.json")
     storage.delete("manifest.json")
     assert not manifests.commit(sqlite_store, open_storage, finalizing)
-    assert storage.get_bytes("manifest.json") == first
+    assert storage.head("manifest.json") is None
+
+
+class PausedStorage(CrashingStorage):
+    """A real store; before each manifest is put, something else happens."""
+
+    def __init__(self, storage: Storage, happens: Callable[[str], object]) -> None:
+        super().__init__(storage, 9)
+        self._happens = happens
+
+    def put_file(self, path: Path, key: str, sha256: str) -> StoredFile:
+        self._happens(key)
+        return super().put_file(path, key, sha256)
+
+
+def test_one_replica_commits_a_job_at_a_time(finalizing: JobRow, sqlite_store: Store) -> None:
+    ended: list[bool] = []
+
+    def paused(url: str) -> Any:
+        def other_tries(_key: str) -> None:
+            ended.append(manifests.commit(sqlite_store, open_storage, finalizing))
+
+        return PausedStorage(open_storage(url), other_tries)
+
+    assert manifests.commit(sqlite_store, paused, finalizing)
+    assert ended == [False, False]
+
+
+def test_a_replica_whose_claim_another_has_by_now_writes_no_manifest(
+    finalizing: JobRow, sqlite_store: Store
+) -> None:
+    def paused(url: str) -> Any:
+        def other_claims(_key: str) -> None:
+            with sqlite_store.database.write() as tx:
+                tx.connection.execute(update(commits).values(holder="another"))
+
+        return PausedStorage(open_storage(url), other_claims)
+
+    assert not manifests.commit(sqlite_store, paused, finalizing)
+    storage = open_storage(finalizing.output_url)
+    assert storage.head("manifest.json") is None
+    assert sqlite_store.jobs.get(finalizing.id).state == "finalizing"
+
+
+def test_a_claim_is_one_replicas_until_it_lapses_or_is_given_back(
+    finalizing: JobRow, sqlite_store: Store
+) -> None:
+    held = sqlite_store.datasets
+    assert held.claim_commit(finalizing.num, "a", 60)
+    assert held.claim_commit(finalizing.num, "b", 60) is None
+    assert held.keep_commit(finalizing.num, "a", 60)
+    assert not held.keep_commit(finalizing.num, "b", 60)
+    held.release_commit(finalizing.num, "b")
+    assert held.claim_commit(finalizing.num, "b", 60) is None
+    held.release_commit(finalizing.num, "a")
+    assert held.claim_commit(finalizing.num, "b", 60)
+    assert held.fail(finalizing.num, "no")
+    assert not held.keep_commit(finalizing.num, "b", 60)  # nothing to commit any more
+
+
+def test_a_sweep_spares_what_is_new_and_what_an_extension_made(
+    finalizing: JobRow, sqlite_store: Store
+) -> None:
+    storage = open_storage(finalizing.output_url)
+    kept = {
+        "new": "shards/train-000000-0123456789ab.tar",
+        "child's": "shards/train-000099-0123456789ab.tar",
+        "child's part": "parts/train-000099-0123456789ab.parquet",
+    }
+    for key in kept.values():
+        storage.put_bytes(key, b"x")
+    later = time.time() + CLAIM_S
+    os.utime(Path(finalizing.output_url.removeprefix("file://")) / kept["new"], (later, later))
+    assert manifests.commit(sqlite_store, open_storage, finalizing)
+    assert all(storage.head(key) for key in kept.values())
 
 
 @pytest.mark.parametrize(
