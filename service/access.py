@@ -141,9 +141,13 @@ class Gate:
         if principal is None:
             self._check_rate(self._failures, peer)
             raise UnauthorizedError(
-                "the key is not known, or was revoked" if key
-                else "no key: the header Authorization: Bearer KEY would do"
-            )  # fmt: skip
+                "the key is not known, or was revoked: `synthforge keys list` shows an admin "
+                "those there are"
+                if key
+                else "no key was sent: set SYNTHFORGE_KEY for the command (over HTTP the header "
+                "Authorization: Bearer KEY); `synthforge keys bootstrap` beside the service's "
+                "database makes the first one"
+            )
         return principal
 
     def _look_up(self, digest: str) -> Principal | None:

@@ -8,7 +8,9 @@ from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
+from service.access import scope_of
 from service.errors import BodyTooLargeError, InvalidRequestError, UnsupportedMediaTypeError
+from service.settings import Settings
 from synthforge.field_errors import field_errors
 
 _T = TypeVar("_T")
@@ -27,7 +29,7 @@ async def read_body(request: Request) -> bytes:
         raise UnsupportedMediaTypeError(
             f"Content-Type is {given[:80]!r}: application/json (UTF-8) would do"
         )
-    limit = request.app.state.context.settings.body_limit_bytes
+    limit = _limit(request)
     body = bytearray()
     try:
         async for chunk in request.stream():
@@ -37,6 +39,14 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect:
         raise InvalidRequestError("the body ended before its Content-Length") from None
     return bytes(body)
+
+
+def _limit(request: Request) -> int:
+    """Return how long a body may be: workers may send more than others, once they were let in."""
+    settings: Settings = request.app.state.context.settings
+    operation_id = getattr(request.scope.get("route"), "operation_id", None)
+    is_of_worker = scope_of(operation_id) == "worker"
+    return settings.worker_body_limit_bytes if is_of_worker else settings.body_limit_bytes
 
 
 JsonBody = Annotated[bytes, Depends(read_body)]

@@ -6,6 +6,7 @@ the name says a moment later. Redirects are not followed and proxies of the envi
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -120,12 +121,12 @@ def post(
         url: where to.
         body, headers: what.
         policy: where requests may go.
-        timeout_s: of connecting, sending and waiting, each.
+        timeout_s: of connecting, sending and waiting, together.
         resolve_host: finds the addresses of a name; asked once.
 
     Raises:
         RefusedTargetError: the URL, or an address of its host, is not allowed.
-        OSError, httpx.HTTPError: the host does not answer.
+        OSError, httpx.HTTPError: the host does not answer; TimeoutError is one.
     """
     parts = policy.check_url(url)
     host, port = str(parts.hostname), parts.port or _DEFAULT_PORTS[parts.scheme]
@@ -135,15 +136,26 @@ def post(
         raise RefusedTargetError("its host has no address")
     pinned = f"[{addresses[0]}]" if addresses[0].version == 6 else str(addresses[0])
     target = urlunsplit((parts.scheme, f"{pinned}:{port}", parts.path or "/", parts.query, ""))
-    own = {"Host": parts.netloc, "Content-Type": "application/json"}
-    with (
-        httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=False) as client,
-        client.stream(
-            "POST",
-            target,
-            content=body,
-            headers={**headers, **own},
-            extensions={"sni_hostname": host},
-        ) as answer,
-    ):
-        return answer.status_code
+    sent = {**headers, "Host": parts.netloc, "Content-Type": "application/json"}
+    return asyncio.run(_status_of(target, body, sent, host, timeout_s))
+
+
+async def _status_of(
+    target: str, body: bytes, headers: Mapping[str, str], host: str, timeout_s: float
+) -> int:
+    """Post; a deadline over all of it is what a host cannot stretch a byte at a time."""
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            httpx.AsyncClient(timeout=timeout_s, trust_env=False, follow_redirects=False) as client,
+            client.stream(
+                "POST",
+                target,
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": host},
+            ) as answer,
+        ):
+            return answer.status_code
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {timeout_s:g} s") from None

@@ -57,6 +57,9 @@ class Settings:
         2000.0, "requests a second of one key, twice as many at once; of each replica"
     )
     body_limit_bytes: int = _setting(1 << 20, "largest request body")
+    worker_body_limit_bytes: int = _setting(
+        8 << 20, "largest request body of a pool: a report lists its shard's samples"
+    )
     lease_s: float = _setting(30.0, "a lease lapses when its pool is silent for so long")
     heartbeat_s: float = _setting(5.0, "a pool reports progress this often")
     stall_s: float = _setting(300.0, "a lease lapses when its progress stands still for so long")
@@ -86,7 +89,9 @@ class Settings:
     webhook_private: Literal["refused", "allowed"] = _setting(
         "refused", "allowed: webhooks to private addresses and over http too; for tests"
     )
-    webhook_timeout_s: float = _setting(10.0, "a webhook's host answers within so long")
+    webhook_timeout_s: float = _setting(
+        10.0, "a webhook's host has taken what is sent, and answered, within so long"
+    )
     preview_timeout_s: float = _setting(30.0, "a preview is waited for so long")
     max_previews: int = _setting(16, "previews that may be waited for at once")
     traces_url: str = _setting(

@@ -32,8 +32,8 @@ _SECRET_BYTES: Final = 32
 # Waits before each further attempt, seconds: about a day in all; then it is a dead letter.
 BACK_OFF_S: Final = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)
 _JITTER: Final = 0.2
-_AT_ONCE: Final = 16
 _NUM_THREADS: Final = 4
+_RESOLVING_S: Final = 60.0  # a name's look-up has limits of its own, those of the machine
 
 
 def policy_of(settings: Settings) -> OutboundPolicy:
@@ -74,27 +74,32 @@ class Deliverer:
     def step(self) -> int:
         """Return how many were sent, taken or not."""
         store, timeout_s = self._context.store, self._context.settings.webhook_timeout_s
-        # Claimed for longer than a sending takes, so that no other replica sends it meanwhile.
-        due = store.webhooks.claim(_AT_ONCE, claim_s=6 * timeout_s)
-        if due:
-            with ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="webhook") as threads:
+        num_sent = 0
+        with ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="webhook") as threads:
+            while not self._context.stopping.is_set():
+                # As many as are begun at once, claimed for longer than any of them takes: no other
+                # replica sends them meanwhile.
+                due = store.webhooks.claim(_NUM_THREADS, claim_s=timeout_s + _RESOLVING_S)
+                if not due:
+                    break
                 list(threads.map(self._deliver, due))
-        return len(due)
+                num_sent += len(due)
+        return num_sent
 
     def _deliver(self, due: tuple[DeliveryRow, WebhookRow]) -> None:
         delivery, webhook = due
         fault = self._fault(delivery, webhook)
         webhooks = self._context.store.webhooks
         if fault is None:
-            webhooks.note_taken(delivery.num)
+            webhooks.note_taken(delivery)
         elif delivery.attempts > len(BACK_OFF_S):
             told = {"delivery": delivery.id, "webhook": webhook.id, "reason": fault}
             _LOG.warning("a webhook was given up", extra=told)
-            webhooks.note_dead(delivery.num, fault)
+            webhooks.note_dead(delivery, fault)
         else:
             wait_s = BACK_OFF_S[delivery.attempts - 1]
             spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
-            webhooks.note_failed(delivery.num, fault, wait_s * spread)
+            webhooks.note_failed(delivery, fault, wait_s * spread)
 
     def _fault(self, delivery: DeliveryRow, webhook: WebhookRow) -> str | None:
         """Send; return why it was not taken."""

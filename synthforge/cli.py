@@ -10,7 +10,17 @@ from typing import Annotated, Final
 import typer
 
 from synthforge import __version__
-from synthforge.commands import assets, datasets, engine, jobs, keys, models, training, upkeep
+from synthforge.commands import (
+    assets,
+    datasets,
+    engine,
+    jobs,
+    keys,
+    listings,
+    models,
+    training,
+    upkeep,
+)
 from synthforge.commands.inputs import FAILED, USAGE, CommandError
 from synthforge.console import note, say
 from synthforge.refusals import ApiError
@@ -27,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (engine, jobs, keys, datasets, assets, training, models, upkeep):
+for group in (engine, jobs, listings, keys, datasets, assets, training, models, upkeep):
     app.add_typer(group.app)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from synthforge.job_logs import LogEntry
+from synthforge.job_status import JobStatus
 from synthforge.shards import Manifest
 
 PLAIN_LINE_EVERY_S: Final = 5.0
 _MEBIBYTE: Final = 1 << 20
+_LONGEST_ROW: Final = 4096  # characters
 
 ShowProgress = Callable[[int, int], None]  # done, total
 
@@ -101,6 +105,56 @@ def manifest_lines(manifest: Manifest, url: str) -> Iterator[str]:
     yield f"refused      {', '.join(f'{n} {reason}' for reason, n in refused.items()) or 'none'}"
     for name, licence in manifest.generator.licences.items():
         yield f"licence      {name}: {licence}"
+
+
+def jobs_table(jobs: Iterable[JobStatus]) -> None:
+    """Print jobs, a row each; none is cut: what is longer than the terminal, it wraps."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("job", "state", "samples", "shards", "made", "name", "dataset"):
+        table.add_column(name, no_wrap=True, overflow="ignore")
+    for job in jobs:
+        counts, shards = job.counts, job.shards
+        table.add_row(
+            job.id,
+            "deleted" if job.deleted_at else job.state.value,
+            f"{counts.completed:,}/{counts.total:,}",
+            f"{shards.done:,}/{shards.total:,}",
+            f"{job.created_at:%Y-%m-%dT%H:%M:%SZ}",
+            escape(job.spec.name or "-"),
+            escape(job.output_url),
+        )
+    console = Console(highlight=False)
+    unbounded = console.options.update(max_width=_LONGEST_ROW)
+    console.width = console.measure(table, options=unbounded).maximum
+    console.print(table, crop=False, soft_wrap=True)
+
+
+def job_lines(job: JobStatus) -> Iterator[str]:
+    """Yield what a person wants to know of a job; what there is not has no line."""
+    counts, shards = job.counts, job.shards
+    yield f"job          {job.id}"
+    yield f"state        {job.state.value}"
+    if job.reason:
+        yield f"reason       {job.reason}"
+    if job.spec.name:
+        yield f"name         {job.spec.name}"
+    yield f"samples      {counts.completed:,} of {counts.total:,}, {counts.rejected:,} refused"
+    yield f"shards       {shards.done:,} of {shards.total:,}, {shards.leased:,} leased" + (
+        f", {shards.set_aside:,} set aside" if shards.set_aside else ""
+    )
+    yield f"priority     {job.priority}"
+    yield f"dataset      {job.output_url}"
+    if job.digest:
+        yield f"digest       {job.digest}"
+    times = {
+        "made": job.created_at,
+        "started": job.started_at,
+        "ended": job.finished_at,
+        "deleted": job.deleted_at,
+    }
+    for name, at in times.items():
+        if at is not None:
+            yield f"{name:<12} {at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def estimate_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import httpx
 
 from synthforge import telemetry
 from synthforge.job_events import JobEvent, parse_events
+from synthforge.job_status import JobStatus
 from synthforge.json_logs import request_id
 from synthforge.refusals import BLANK, UnavailableError, refusal_of
 
@@ -96,15 +97,19 @@ class Wire:
     def events(self, job_id: str, after: int = 0) -> Iterator[JobEvent]:
         """Yield what happens to a job until it ends; a lost stream is taken up where it broke.
 
+        The service forgets an old job's events: then there may be no last one, or none.
+
         Args:
             job_id: of the job.
             after: id of the last event already seen.
         """
         waits = self._waits()
+        has_ended = False
         while True:
+            has_news = False
             try:
                 for event in self._stream(job_id, after):
-                    after = event.id
+                    after, has_news = event.id, True
                     waits = self._waits()
                     yield event
                     if event.state.is_final:
@@ -114,7 +119,16 @@ class Wire:
             except UnavailableError as error:
                 self._wait_or_raise(waits, error)
             else:
-                self._wait_or_raise(waits, UnavailableError(0, BLANK, "the stream ended"))
+                if has_ended and not has_news:
+                    return
+                # Of an old job no last event may be kept; once it has ended, what is told is all.
+                has_ended = self._has_ended(job_id)
+                if not has_ended:
+                    self._wait_or_raise(waits, UnavailableError(0, BLANK, "the stream ended"))
+
+    def _has_ended(self, job_id: str) -> bool:
+        answer = self.call("GET", f"/v1/jobs/{job_id}")
+        return JobStatus.model_validate_json(answer.content).state.is_final
 
     def _waits(self) -> Iterator[float]:
         """Yield growing, jittered waits in seconds until the time for trying is over."""

@@ -268,3 +268,37 @@ def test_a_jobs_log_is_shown_for_people_and_for_programs(
         assert (code, json.loads(out)["message"]) == (0, "an error line")
         code, _, err = run(["logs", "job-none", "--service", served], monkeypatch, capsys)
         assert (code, "no job has the id" in err) == (1, True)
+
+
+def test_jobs_are_listed_and_shown_and_their_datasets_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prefixes = (str(tmp_path / "a-folder-of-a-long-name" / "faces"),)
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    settings = Settings(database_url=url, output_prefixes=prefixes, auth="off", port=0)
+    with serving(settings) as served, client.Client(served) as http:
+        at = ["--service", served]
+        code, out, err = run(["jobs", *at], monkeypatch, capsys)
+        assert (code, out, err) == (0, "", "no jobs\n")
+        made = [http.submit({"count": 2, "name": f"[red]{n}"}) for n in range(3)]
+        http.cancel(made[1].id)
+        code, out, _ = run(["jobs", *at, "--limit", "2"], monkeypatch, capsys)
+        head, *rows = out.splitlines()
+        assert (code, head.split()[:3]) == (0, ["job", "state", "samples"])
+        assert [row.split()[:3] for row in rows] == [
+            [made[2].id, "queued", "0/2"],
+            [made[1].id, "cancelled", "0/2"],
+        ]
+        assert "[red]2" in rows[0]
+        assert rows[0].rstrip().endswith(made[2].output_url)
+        code, out, _ = run(["jobs", *at, "--json", "--state", "cancelled"], monkeypatch, capsys)
+        assert (code, json.loads(out)["id"]) == (0, made[1].id)
+        code, out, _ = run(["status", made[1].id, *at], monkeypatch, capsys)
+        assert (code, "state        cancelled\n" in out) == (0, True)
+        assert "samples      0 of 2, 0 refused\n" in out
+        code, out, _ = run(["status", made[0].id, *at, "--json"], monkeypatch, capsys)
+        assert (code, json.loads(out)["state"]) == (0, "queued")
+        code, out, err = run(["delete", made[1].id, *at], monkeypatch, capsys)
+        assert (code, out) == (0, f"{made[1].output_url}\n")
+        code, out, err = run(["delete", made[0].id, *at], monkeypatch, capsys)
+        assert (code, out, "is queued" in err) == (1, "", True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
@@ -28,7 +28,11 @@ _CLAIM: Final = (
     .values(next_at=bindparam("until"), attempts=deliveries.c.attempts + 1)
     .returning(deliveries)
 )
-_CHANGE: Final = update(deliveries).where(deliveries.c.num == bindparam("wanted"))
+_CHANGE: Final = update(deliveries).where(
+    deliveries.c.num == bindparam("wanted"), IS_DELIVERY_PENDING
+)
+# A failure says nothing once the delivery was claimed anew.
+_FAIL: Final = _CHANGE.where(deliveries.c.attempts == bindparam("attempt"))
 
 
 @dataclass(frozen=True)
@@ -133,20 +137,28 @@ class WebhookVerbs:
             held = {row.num: WebhookRow(*row) for row in rows}
         return [(delivery, held[delivery.webhook_num]) for delivery in taken]
 
-    def note_taken(self, num: int) -> None:
-        """Say that a delivery was taken."""
-        self._change(num, state="taken", error=None)
-
-    def note_dead(self, num: int, error: str) -> None:
-        """Give a delivery up."""
-        self._change(num, state="dead", error=error)
-
-    def note_failed(self, num: int, error: str, again_in_s: float) -> None:
-        """Say why a delivery was not taken, and when it is tried again."""
+    def note_taken(self, delivery: DeliveryRow) -> None:
+        """Say that a delivery was taken; whoever says so, it is."""
         with self._database.write() as tx:
-            values = {"wanted": num, "error": error, "next_at": tx.now + again_in_s}
+            values = {"wanted": delivery.num, "state": "taken", "error": None}
             tx.connection.execute(_CHANGE, values)
 
-    def _change(self, num: int, **values: Any) -> None:
+    def note_dead(self, delivery: DeliveryRow, error: str) -> None:
+        """Give a delivery up."""
+        self._fail(delivery, error, state="dead")
+
+    def note_failed(self, delivery: DeliveryRow, error: str, again_in_s: float) -> None:
+        """Say why a delivery was not taken, and when it is tried again."""
+        self._fail(delivery, error, again_in_s=again_in_s)
+
+    def _fail(
+        self,
+        delivery: DeliveryRow,
+        error: str,
+        state: DeliveryState = "pending",
+        again_in_s: float = 0.0,
+    ) -> None:
         with self._database.write() as tx:
-            tx.connection.execute(_CHANGE, {"wanted": num, **values})
+            values = {"state": state, "error": error, "next_at": tx.now + again_in_s}
+            asked = {"wanted": delivery.num, "attempt": delivery.attempts}
+            tx.connection.execute(_FAIL, asked | values)

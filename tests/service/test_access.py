@@ -51,6 +51,12 @@ def test_what_is_open_answers_without_a_key(keyed: TestClient) -> None:
         assert keyed.get(path).status_code == 200
 
 
+def test_whoever_has_no_key_is_told_where_one_comes_from(sqlite_keyed: TestClient) -> None:
+    told = sqlite_keyed.get("/v1/jobs").json()["detail"]
+    assert "set SYNTHFORGE_KEY" in told
+    assert "`synthforge keys bootstrap`" in told
+
+
 def test_a_revoked_key_is_refused_at_once_and_its_jobs_go_on(
     keyed: TestClient, store: Store
 ) -> None:

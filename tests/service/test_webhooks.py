@@ -6,11 +6,14 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -19,6 +22,7 @@ from service.app import create_app
 from service.outbound import OutboundPolicy, RefusedTargetError, is_public, post
 from service.settings import Settings
 from service.store import Store
+from service.store.webhook_verbs import WebhookVerbs
 from service.tables import deliveries
 from service.webhooks import BACK_OFF_S, Deliverer
 from tests.service.driver import TestClient
@@ -144,6 +148,74 @@ def test_a_host_that_does_not_answer_is_tried_again(http: TestClient, receiver: 
     (row,) = listed(http, hook)
     assert row["state"] == "pending"
     assert "ConnectError" in str(row["error"])
+
+
+def test_no_more_is_claimed_than_is_sent_at_once_until_nothing_is_due(
+    http: TestClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(http, receiver)
+    for _ in range(9):
+        posted(http, "/v1/jobs", **SPEC)
+    claimed: list[int] = []
+    claim = WebhookVerbs.claim
+
+    def noted(verbs: WebhookVerbs, limit: int, claim_s: float) -> Any:
+        found = claim(verbs, limit, claim_s)
+        claimed.append(len(found))
+        return found
+
+    monkeypatch.setattr(WebhookVerbs, "claim", noted)
+    assert deliverer(http).step() == 9
+    assert claimed == [4, 4, 1, 0]
+    assert len(receiver.got) == 9
+
+
+def test_what_was_taken_stays_so_whatever_a_slower_replica_says(
+    http: TestClient, receiver: Receiver
+) -> None:
+    hook = registered(http, receiver)
+    posted(http, "/v1/jobs", **SPEC)
+    verbs = http.app.state.context.store.webhooks
+    ((slow, _),) = verbs.claim(4, claim_s=0)
+    ((quick, _),) = verbs.claim(4, claim_s=60)
+    verbs.note_dead(slow, "it came late")  # of an attempt before this one
+    assert [row["state"] for row in listed(http, hook)] == ["pending"]
+    verbs.note_taken(quick)
+    verbs.note_dead(quick, "it came late")
+    verbs.note_failed(quick, "it came late", 5.0)
+    (row,) = listed(http, hook)
+    assert (row["state"], row["error"]) == ("taken", None)
+
+
+@pytest.fixture
+def dripping() -> Iterator[int]:
+    """The port of a host that answers a byte at a time, for half a minute."""
+    stopped = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                for _ in range(3000):
+                    if stopped.wait(0.01):
+                        return
+                    connection.sendall(b"x")
+                connection.sendall(b"\r\nContent-Length: 0\r\n\r\n")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    yield int(listener.getsockname()[1])
+    stopped.set()
+    thread.join()
+    listener.close()
+
+
+def test_a_host_that_answers_a_byte_at_a_time_is_left(dripping: int) -> None:
+    policy = OutboundPolicy(("hooks.test",), allows_private=True)
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
+        post(f"http://hooks.test:{dripping}/", b"{}", {}, policy, 0.2, loopback)
 
 
 def test_a_webhook_that_is_deleted_is_told_nothing(http: TestClient, receiver: Receiver) -> None:
