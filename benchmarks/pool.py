@@ -92,7 +92,7 @@ def measure(num_nodes: int, num_shards: int, shard_s: float) -> Run:
 def _pool(
     url: str, address: str, settings: Settings, num_actors: int, folder: Path
 ) -> Iterator[None]:
-    from workers import actors, pool, ray_runtime, scaling, shard_worker  # noqa: PLC0415
+    from workers import actors, pool, pool_settings, ray_runtime, scaling, shard_worker  # noqa: PLC0415
 
     class Slow(actors.Actor):
         """Makes a shard, and holds it until its time is over."""
@@ -109,7 +109,7 @@ def _pool(
     bounds = scaling.Bounds(least=num_actors, most=num_actors, idle_s=60)
     stop = threading.Event()
     with ray_runtime.ray_cluster(address, num_actors), Client(url, retry_for_s=0) as client:
-        work = pool.Pool(pool.PoolSettings("benchmark", worker, bounds), client, Slow)
+        work = pool.Pool(pool_settings.PoolSettings("benchmark", worker, bounds), client, Slow)
         thread = threading.Thread(target=work.run, args=(stop,))
         thread.start()
         try:

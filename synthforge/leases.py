@@ -132,7 +132,8 @@ class LeaseReturn(BaseModel):
     Reasons: `lost` the actor died over it; `interrupted` the actor ended for another reason: its
     node was lost, it was told to leave, it was at other work; `stopping` the pool leaves;
     `cancelled` the service said so; `failed` it cannot be done (the message says why), trying again
-    would not help; `store` the object store did not take it, try again later.
+    would not help; `store` the object store did not take it, or the machine lacked something (disk,
+    memory, a sound GPU): try again later.
     """
 
     model_config = STRICT

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,11 @@ from typing import Any, Final
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    NodeLabelSchedulingStrategy,
+    NotIn,
+)
 
 from synthforge import telemetry
 from synthforge.job_logs import LogLine
@@ -31,6 +36,7 @@ from workers.shard_worker import Progress, ShardWorker, WorkerSettings
 from workers.slots import Awake
 
 _THREADS: Final = {"make": 1, "deliver": 1, "watch": 1, "preview": 1}
+_NODE_LABEL: Final = "ray.io/node-id"  # Ray gives it to every node
 
 
 @dataclass(frozen=True)
@@ -67,15 +73,30 @@ class Actor(ShardWorker):
 
 
 def start_actor(
-    plain_class: type[Actor], settings: WorkerSettings, *, num_cpus: float, num_gpus: float
+    plain_class: type[Actor],
+    settings: WorkerSettings,
+    *,
+    num_cpus: float,
+    num_gpus: float,
+    shunned: Collection[str] = (),
 ) -> Any:
-    """Ask Ray for an actor; its autoscaler sees one that no node has room for."""
+    """Ask Ray for an actor; its autoscaler sees one that no node has room for.
+
+    Args:
+        plain_class: of the actor.
+        settings: of the worker.
+        num_cpus: of Ray's count.
+        num_gpus: of Ray's count.
+        shunned: nodes that are taken only where no other will do.
+    """
+    elsewhere = {_NODE_LABEL: NotIn(*shunned)} if shunned else None
     actor_class = ray.remote(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         max_restarts=0,
         max_task_retries=0,
         concurrency_groups=_THREADS,
+        scheduling_strategy=NodeLabelSchedulingStrategy({}, soft=elsewhere) if elsewhere else None,
     )(plain_class)
     return actor_class.remote(settings)
 

@@ -14,14 +14,13 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from synthforge.client import Client
-from synthforge.jobs import GENERATOR_KINDS, GeneratorKind
+from synthforge.jobs import GeneratorKind
 from synthforge.json_logs import bound
 from synthforge.leases import (
     MAX_LEASES_PER_REQUEST,
@@ -49,10 +48,13 @@ from workers.heartbeats import Heartbeats
 from workers.job_log import JobLog, about, listening
 from workers.log_courier import LogCourier
 from workers.messenger import Messenger, is_passing
+from workers.pool_settings import PoolSettings
 from workers.preview_desk import PreviewDesk, Seat
-from workers.scaling import Bounds, Held, wanted_change
-from workers.shard_worker import Progress, WorkerSettings
+from workers.scaling import Held, wanted_change
+from workers.shard_worker import Progress
 from workers.slots import ActorKey, Awake, Dead, Slot, Work
+from workers.starts import Starts
+from workers.trouble import ActorSpent, MachineTrouble
 
 log = logging.getLogger(__name__)
 
@@ -61,29 +63,6 @@ LOOK_SOON_S: Final = 0.02  # while the service owes an answer that an actor wait
 WATCH_EVERY_S: Final = 0.5
 LAST_WORDS_S: Final = 10.0  # a node that does not answer for so long is lost
 LEAVE_S: Final = 3.0  # twice: to take in what is granted at the end, and to give it back
-
-
-@dataclass(frozen=True)
-class PoolSettings:
-    """What an operator sets of a pool.
-
-    Attributes:
-        name: of the pool, unique on the service.
-        worker: settings of each actor; its scratch folders are made under `worker.scratch`.
-        bounds: how many actors, and how long they are kept warm.
-        cpus_per_worker: of Ray's count; fractions are allowed, so too of GPUs.
-        gpus_per_worker: of Ray's count.
-        generators: kinds that the actors can run; each actor keeps one of them warm.
-        secrets: of this process, struck out of what the service is told of its log.
-    """
-
-    name: str
-    worker: WorkerSettings
-    bounds: Bounds
-    cpus_per_worker: float = 1.0
-    gpus_per_worker: float = 0.0
-    generators: tuple[GeneratorKind, ...] = GENERATOR_KINDS
-    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Pool:
@@ -116,6 +95,7 @@ class Pool:
         self._waiting: dict[GeneratorKind, int] = dict.fromkeys(settings.generators, 0)
         self._looking: Future[LeaseGrant] | None = None
         self._look_again_at = 0.0
+        self._starts = Starts(time.monotonic)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then give back what is not finished."""
@@ -162,25 +142,30 @@ class Pool:
         settings, now = self._settings, time.monotonic()
         held = [Held(slot.kind, slot.is_busy, now - slot.idle_since) for slot in self._slots]
         change = wanted_change(self._waiting, held, settings.bounds)
-        for slot in [self._slots[number] for number in change.stop]:
-            self._slots.remove(slot)
-            ray.kill(slot.actor)
-        for kind in change.start:
+        spent = [slot for slot in self._slots if slot.is_spent and not slot.is_busy]
+        for slot in {*spent, *[self._slots[number] for number in change.stop]}:
+            self._end(slot)
+        for kind in change.start if self._starts.is_due else ():
             actor = start_actor(
                 self._actor_class,
                 settings.worker,
                 num_cpus=settings.cpus_per_worker,
                 num_gpus=settings.gpus_per_worker,
+                shunned=self._starts.shunned(),
             )
             waking = call(actor, "wake", "make")
             self._slots.append(Slot(kind, actor, waking, idle_since=now))
+
+    def _end(self, slot: Slot) -> None:
+        self._slots.remove(slot)
+        ray.kill(slot.actor)
 
     def _seats(self) -> list[Seat]:
         """Return the actors that are warm."""
         return [
             Seat(slot.kind, slot.actor, slot.is_busy)
             for slot in self._slots
-            if slot.awake is not None
+            if slot.awake is not None and not slot.is_spent
         ]
 
     # Leases
@@ -292,8 +277,6 @@ class Pool:
                 continue  # it died a moment ago; what it held is given back
             try:
                 self._settle(slot, ref)
-            except RayTaskError:
-                raise  # of `wake`: the generator cannot be loaded
             except RayError as error:
                 self._note_dead(slot, error)
 
@@ -303,12 +286,13 @@ class Pool:
             self._note_seen(slot, ray.get(ref))
         elif ref == slot.waking:
             slot.awake, slot.waking = ray.get(ref), None
+            self._starts.went_well()
         elif ref == slot.making:
             slot.has_news = True
             self._settle_made(slot, ref)
         else:
             slot.has_news = True
-            self._finish(slot.works, slot.delivering[ref], ref)
+            self._finish(slot, slot.delivering[ref], ref)
             del slot.delivering[ref]
         if not slot.is_busy:
             slot.idle_since = time.monotonic()
@@ -317,12 +301,12 @@ class Pool:
         token = slot.making_token
         work = slot.works.get(token)
         if work is not None and work.lease.kind == "summary":
-            self._finish(slot.works, token, ref)
+            self._finish(slot, token, ref)
         else:
             try:
                 progress: Progress = ray.get(ref)
             except RayTaskError as error:
-                self._give_back_failed(slot.works, token, error)
+                self._give_back_failed(slot, token, error)
             else:
                 self._deliver(slot, token, work, progress)
         slot.end_making()
@@ -334,14 +318,14 @@ class Pool:
         work.progress = progress
         slot.delivering[call(slot.actor, "deliver", "deliver", token)] = token
 
-    def _finish(self, works: dict[str, Work], token: str, ref: Any) -> None:
+    def _finish(self, slot: Slot, token: str, ref: Any) -> None:
         """Report what lies in the store, or give back what does not."""
         try:
             report: Report = ray.get(ref)
         except RayTaskError as error:
-            self._give_back_failed(works, token, error)
+            self._give_back_failed(slot, token, error)
             return
-        work = works.pop(token, None)
+        work = slot.works.pop(token, None)
         if work is None:
             return  # the lease was lost on the way: another execution counts
         self._hand_in.report(work.lease, report)
@@ -384,8 +368,12 @@ class Pool:
         if work is not None:
             self._hand_in.give_back(work.lease, returned)
 
-    def _give_back_failed(self, works: dict[str, Work], token: str, error: RayTaskError) -> None:
-        work = works.pop(token, None)
+    def _give_back_failed(self, slot: Slot, token: str, error: RayTaskError) -> None:
+        if isinstance(error.cause, ActorSpent):
+            slot.is_spent = True
+        if isinstance(error.cause, MachineTrouble) and slot.awake is not None:
+            self._starts.shun(slot.awake.node)
+        work = slot.works.pop(token, None)
         if work is not None:
             with about(work.lease):
                 returned = undone.of_error(error.cause, work.progress.num_samples)
@@ -393,17 +381,23 @@ class Pool:
 
     def _note_dead(self, slot: Slot, error: RayError) -> None:
         """Take a dead actor out, and ask its node what it was doing."""
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
-        if isinstance(error, RayActorError) and error.actor_init_failed:
-            raise RuntimeError(f"a worker cannot start: {reason}") from error
         log.warning("an actor died: %s", " ".join(str(error).split())[:1000])
         self._take_delivered(slot)
-        ray.kill(slot.actor)  # one that is only out of reach must not go on beside its successor
-        self._slots.remove(slot)
+        self._end(slot)  # one that is only out of reach must not go on beside its successor
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0][:500]
         if slot.awake is not None:  # before it woke it held nothing
             words = ask_last_words(slot.awake)
             until = time.monotonic() + LAST_WORDS_S
             self._dead.append(Dead(reason, slot.works, slot.making_token, words, until))
+        elif isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
+            self._note_unborn(reason, error)
+
+    def _note_unborn(self, reason: str, error: RayError) -> None:
+        """Start another later; give up where no actor of this pool can start."""
+        self._starts.failed()
+        if not self._starts.any_went_well and not self._slots:
+            raise RuntimeError(f"a worker cannot start: {reason}") from error
 
     def _take_delivered(self, slot: Slot) -> None:
         """Report what an actor delivered before it died."""
@@ -412,7 +406,7 @@ class Pool:
         ready, _ = ray.wait(list(slot.delivering), num_returns=len(slot.delivering), timeout=0)
         for ref in ready:
             try:
-                self._finish(slot.works, slot.delivering[ref], ref)
+                self._finish(slot, slot.delivering[ref], ref)
             except RayError:
                 continue  # its lease comes back with the others
 

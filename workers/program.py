@@ -13,6 +13,7 @@ from synthforge.assets import registry_url
 from synthforge.client import Client
 from synthforge.telemetry import tracing
 from workers.options import PoolOptions
+from workers.pool_settings import PoolSettings
 from workers.ray_runtime import ray_cluster
 from workers.scaling import Bounds
 from workers.scratch import scratch_folder
@@ -31,7 +32,7 @@ def run_pool(options: PoolOptions, stop: threading.Event) -> None:
         Client(options.service_url, key=options.key, timeout_s=_ANSWER_S, retry_for_s=0) as client,
     ):
         # Imports Ray, which reads its environment then: only now does it stand.
-        from workers.pool import Pool, PoolSettings  # noqa: PLC0415
+        from workers.pool import Pool  # noqa: PLC0415
 
         worker = WorkerSettings(
             output_prefixes=options.output_prefixes,

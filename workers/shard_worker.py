@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from synthforge import telemetry
 from synthforge.jobs import Generator
 from synthforge.leases import Lease, ShardReport, SummaryReport
@@ -52,6 +50,7 @@ from workers.render_turn import RenderTurn
 from workers.shard_writer import ShardWriter
 from workers.summary import summarise
 from workers.timing import Stages
+from workers.trouble import Cancelled, told_apart
 from workers.upload import upload_shard
 
 log = logging.getLogger(__name__)
@@ -89,26 +88,6 @@ class Progress:
 
     num_samples: int
     num_rejected: int
-
-
-class Cancelled(Exception):  # noqa: N818 - says what happened
-    """The execution was told to stop."""
-
-
-class MachineTrouble(Exception):  # noqa: N818 - says what happened
-    """This machine lacked something (disk, memory); the plan may be carried out elsewhere.
-
-    Attributes:
-        num_samples: of the plan before the one at work.
-    """
-
-    def __init__(self, message: str, num_samples: int) -> None:
-        super().__init__(message, num_samples)
-        self.num_samples = num_samples
-
-    def __str__(self) -> str:
-        """Return the message."""
-        return str(self.args[0])
 
 
 @dataclass
@@ -161,9 +140,10 @@ class ShardWorker:
         Raises:
             PlanError: no worker could do it.
             Cancelled: `cancel` was called for it.
-            MachineTrouble: another machine may.
+            ActorSpent: another actor may; this one is not to be used again.
         """
-        with about(lease), telemetry.span("render", lease.traceparent, of_trace(lease)) as span:
+        traced = telemetry.span("render", lease.traceparent, of_trace(lease))
+        with about(lease), traced as span, told_apart(lambda: self.recorder.position):
             return self._make_for(lease, span)
 
     def _make_for(self, lease: Lease, span: Span) -> Progress:
@@ -176,10 +156,6 @@ class ShardWorker:
             log.info(made.story())
             made.trace(span)
             trim_heap()
-        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
-            self._executions.pop(lease.token, None)
-            what = f"{type(error).__name__}: {error}"
-            raise MachineTrouble(what, self.recorder.position) from error
         except BaseException:
             self._executions.pop(lease.token, None)
             raise
@@ -219,12 +195,14 @@ class ShardWorker:
         Raises:
             StorageUnavailable: the store did not take it; another execution may succeed.
             StorageRefused: it never will.
+            ActorSpent: as `make`.
         """
         made = self._made.pop(token)
         try:
             lease = made.lease
             traced = telemetry.span("upload", lease.traceparent, of_trace(lease), "client")
-            with about(lease), traced, made.stages.timed("upload", time.perf_counter):
+            timed = made.stages.timed("upload", time.perf_counter)
+            with about(lease), traced, told_apart(lambda: made.file.num_samples), timed:
                 report = self._deliver(made)
                 record = report.record
                 log.info("%s is in the store: %d bytes", record.name, record.num_bytes)
@@ -249,8 +227,10 @@ class ShardWorker:
             Cancelled: `cancel` was called for it.
             StorageUnavailable: the store did not take it; another execution may succeed.
             StorageError: it never will.
+            ActorSpent: as `make`.
         """
-        with about(lease), telemetry.span("summary", lease.traceparent, of_trace(lease)):
+        traced = telemetry.span("summary", lease.traceparent, of_trace(lease))
+        with about(lease), traced, told_apart(lambda: self.recorder.position):
             files = self._summary_files(lease, shards)
             log.info("the summary of %d shards is in the store", len(shards))
         return SummaryReport(files=files)

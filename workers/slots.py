@@ -54,7 +54,7 @@ class Slot:
 
     `waking` is its answer to what it is, `reading` what the service has of the job that it is to
     summarise. `idle_since` counts while it holds no work. `has_news`: it ended something
-    since it was last looked at.
+    since it was last looked at. `is_spent`: it is given nothing more, and ends with what it holds.
     """
 
     kind: GeneratorKind
@@ -70,12 +70,14 @@ class Slot:
     watching: Any = None
     watched_at: float = 0.0
     has_news: bool = False
+    is_spent: bool = False
 
     @property
     def is_free(self) -> bool:
         """Whether it can begin with another lease."""
         has_room = len(self.delivering) < MAX_DELIVERING
-        return self.awake is not None and not self.making_token and has_room
+        is_able = self.awake is not None and not self.is_spent
+        return is_able and not self.making_token and has_room
 
     @property
     def is_busy(self) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+from typing import Literal
 
 from synthforge.leases import LeaseReturn
 from synthforge.storage import StorageError, StorageUnavailable
 from workers.face_stream import PlanError
 from workers.flight_recorder import LastWords
-from workers.shard_worker import Cancelled, MachineTrouble
 from workers.slots import Dead, Work
+from workers.trouble import ActorSpent, Cancelled, MachineTrouble, as_spent
 
-log = logging.getLogger(__name__)
 _MAX_MESSAGE: int = 2000
 
 
@@ -28,17 +27,13 @@ def of_error(error: BaseException, num_samples: int) -> LeaseReturn:
             return LeaseReturn(reason="cancelled", num_samples=num_samples)
         case StorageUnavailable():
             return LeaseReturn(reason="store", message=message, num_samples=num_samples)
-        case MachineTrouble():
-            log.warning("a worker lacks something: %s", message)
-            return LeaseReturn(reason="lost", message=message, num_samples=error.num_samples)
         case PlanError() | StorageError():
             return LeaseReturn(reason="failed", message=message, num_samples=num_samples)
-    named = f"{type(error).__name__}: {message}"[:_MAX_MESSAGE]
-    if isinstance(error, OSError | MemoryError):  # this machine's trouble, not the plan's
-        log.warning("a worker lacks something: %s", named)
-        return LeaseReturn(reason="lost", message=named, num_samples=num_samples)
-    log.error("a worker failed", exc_info=error)
-    return LeaseReturn(reason="failed", message=named, num_samples=num_samples)
+    spent = error if isinstance(error, ActorSpent) else as_spent(error, num_samples)
+    reason: Literal["store", "lost"] = "store" if isinstance(spent, MachineTrouble) else "lost"
+    return LeaseReturn(
+        reason=reason, message=str(spent)[:_MAX_MESSAGE], num_samples=spent.num_samples
+    )
 
 
 def of_death(dead: Dead, work: Work, words: LastWords | None) -> LeaseReturn:

@@ -22,6 +22,7 @@ from synthforge.keys import KeyRequest
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import open_storage
 from workers.orphans import descendants
+from workers.pool_settings import PoolSettings
 from workers.scaling import Bounds
 from workers.shard_worker import WorkerSettings
 
@@ -91,6 +92,11 @@ class Engine:
         self._key = key
         self._num_services = 0
 
+    @property
+    def scratch(self) -> Path:
+        """Below it each actor has a folder of its own."""
+        return self._folder / "scratch"
+
     @contextmanager
     def running(
         self,
@@ -152,11 +158,11 @@ class Engine:
     ) -> Iterator[None]:
         """Run a pool of so many actors, or within bounds."""
         from workers import actors  # noqa: PLC0415 - Ray reads its environment
-        from workers.pool import Pool, PoolSettings  # noqa: PLC0415
+        from workers.pool import Pool  # noqa: PLC0415
 
         worker = WorkerSettings(
             output_prefixes=settings.output_prefixes,
-            scratch=self._folder / "scratch",
+            scratch=self.scratch,
             chunks_in_flight=chunks_in_flight,
             assets_url=self._assets_url,
         )

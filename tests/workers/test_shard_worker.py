@@ -19,9 +19,10 @@ from synthforge.shards import IndexRange, ShardPlan, part_key, tally_key
 from synthforge.storage import open_storage
 from workers import shard_worker
 from workers.face_stream import PlanError
-from workers.shard_worker import Cancelled, ShardWorker, WorkerSettings
+from workers.shard_worker import ShardWorker, WorkerSettings
 from workers.summary.preview import read_sample
 from workers.timing import Stages
+from workers.trouble import Cancelled
 
 ANNOTATIONS = ["landmarks68", "segmentation", "depth", "normals", "uv", "camera", "head"]
 

@@ -12,8 +12,9 @@ from tests.workers.test_shard_worker import lease_of, spec_of
 from workers import undone
 from workers.face_stream import PlanError
 from workers.flight_recorder import LastWords
-from workers.shard_worker import Cancelled, MachineTrouble, Progress
+from workers.shard_worker import Progress
 from workers.slots import Dead, Work
+from workers.trouble import Cancelled, MachineTrouble, UnforeseenError
 
 
 def work(tmp_path: Path) -> Work:
@@ -28,9 +29,10 @@ def work(tmp_path: Path) -> Work:
         (StorageUnavailable("busy"), "store", 2),
         (StorageRefused("no such bucket"), "failed", 2),
         (PlanError("too narrow"), "failed", 2),
-        (MachineTrouble("no room", 3), "lost", 3),
-        (OSError("no room"), "lost", 2),
-        (RuntimeError("a bug"), "failed", 2),
+        (MachineTrouble("no room", 3), "store", 3),
+        (OSError("no room"), "store", 2),
+        (UnforeseenError("a bug", 3), "lost", 3),
+        (RuntimeError("a bug"), "lost", 2),
     ],
 )
 def test_an_error_says_whether_to_try_again(
