@@ -14,6 +14,7 @@ from synthforge.shards import IndexRange, ShardRecord
 DEATHS_TO_SET_ASIDE: Final = 3
 FIRST_BACK_OFF_S: Final = 1.0
 LONGEST_BACK_OFF_S: Final = 60.0
+_CLOCK_S: Final = 1e-3  # more than what sums of seconds since 1970 are rounded by
 
 Outcome = Literal["open", "set_aside"]
 
@@ -110,6 +111,25 @@ def lapses_at(terms: Terms, progress_at: float, now: float) -> float:
     return min(now + terms.lease_s, progress_at + terms.stall_s)
 
 
+def stood_still(terms: Terms, progress_at: float, lapses_at: float) -> bool:
+    """Tell of a lease that lapsed whether its work stood still; if not, its pool was silent."""
+    return lapses_at - progress_at >= terms.stall_s - _CLOCK_S
+
+
+def judge_stall(terms: Terms, num_samples: int, deaths: Deaths, what: str, now: float) -> Verdict:
+    """Decide about a shard whose worker hung while its pool spoke: it counts as a death."""
+    counted = _counted(deaths, num_samples)
+    if counted.count < DEATHS_TO_SET_ASIDE:
+        return Verdict("open", counted, now)
+    return Verdict(
+        "set_aside",
+        counted,
+        now,
+        f"{what} was set aside: {counted.count} times in a row it did not get beyond "
+        f"{num_samples} samples, at last it stood still for {terms.stall_s:g} s",
+    )
+
+
 def judge_return(
     returned: LeaseReturn, deaths: Deaths, executions: int, what: str, now: float
 ) -> Verdict:
@@ -132,8 +152,7 @@ def judge_return(
 
 
 def _judge_death(returned: LeaseReturn, deaths: Deaths, what: str, now: float) -> Verdict:
-    again = deaths.count > 0 and deaths.num_samples == returned.num_samples
-    counted = Deaths(deaths.count + 1 if again else 1, returned.num_samples)
+    counted = _counted(deaths, returned.num_samples)
     if counted.count < DEATHS_TO_SET_ASIDE:
         return Verdict("open", counted, now)
     message = _one_line(returned.message)
@@ -145,6 +164,11 @@ def _judge_death(returned: LeaseReturn, deaths: Deaths, what: str, now: float) -
         f"{what} was set aside: its worker died {counted.count} times after "
         f"{counted.num_samples} samples{last_words}",
     )
+
+
+def _counted(deaths: Deaths, num_samples: int) -> Deaths:
+    again = deaths.count > 0 and deaths.num_samples == num_samples
+    return Deaths(deaths.count + 1 if again else 1, num_samples)
 
 
 def _one_line(message: str) -> str:

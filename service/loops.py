@@ -76,7 +76,7 @@ class Reaper:
 
     def step(self) -> int:
         """Return how many leases were taken back."""
-        num_lapsed = self._context.store.leases.lapse()
+        num_lapsed = self._context.store.leases.lapse(self._context.terms)
         if num_lapsed:
             _LOG.warning("leases lapsed", extra={"num_leases": num_lapsed})
             self._context.metrics.leases_lapsed.inc(num_lapsed)

@@ -18,6 +18,8 @@ from service.store.rows import JobRow, ShardRow, job_row, shard_row
 from service.tables import events, jobs, shards
 from synthforge.job_status import JobState
 
+# A job that ends otherwise, or has ended, keeps its state when a piece of it cannot be done.
+FAILS_FROM: Final = frozenset({JobState.RUNNING, JobState.PAUSED, JobState.FINALIZING})
 EVENT_SPACING_S: Final = 1.0  # progress is told at most so often: a million shards, few events
 
 _LOCK_JOB: Final = Prepared(select(jobs).where(jobs.c.num == bindparam("job")).with_for_update())

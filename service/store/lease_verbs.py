@@ -10,10 +10,17 @@ from sqlalchemy import bindparam, insert, select, update
 from service import leasing
 from service.database import Database, Transaction, database_now
 from service.errors import StaleLeaseError
-from service.leasing import Progress, Terms
+from service.leasing import Deaths, Progress, Terms
 from service.statements import Prepared, Session
 from service.store.backlog import count_waiting
-from service.store.changes import after_release, change_job, change_shard, lock_held, lock_job
+from service.store.changes import (
+    FAILS_FROM,
+    after_release,
+    change_job,
+    change_shard,
+    lock_held,
+    lock_job,
+)
 from service.store.log_verbs import SERVICE, NewLine, add_lines
 from service.store.pool_verbs import fingerprint_id, note_pool, pool_is_noted
 from service.store.rows import Granted, JobRow, LeaseKind, ShardRow, job_row, shard_row
@@ -39,7 +46,7 @@ _LAPSE: Final = Prepared(
         shards.c.lapses_at <= bindparam("now"),
     )
     .values(state="open", open_at=bindparam("now"))
-    .returning(shards.c.kind, shards.c.position, shards.c.pool, shards.c.num_samples)
+    .returning(shards)
 )
 _OPEN: Final = Prepared(
     select(shards.c.position, shards.c.kind)
@@ -91,7 +98,7 @@ class LeaseVerbs:
         if not is_noted:
             note_pool(self._database, request)
         if has_lapsed:
-            self.lapse()
+            self.lapse(terms)
             turn = self._turn(request, request.max_leases)
         granted: list[Granted] = []
         while True:
@@ -181,30 +188,61 @@ class LeaseVerbs:
             )
             return job.state in _ENDING_STATES
 
-    def lapse(self) -> int:
-        """Take back every lease whose time is over; return how many there were."""
+    def lapse(self, terms: Terms) -> int:
+        """Take back every lease whose time is over; return how many there were.
+
+        A piece that stood still again and again at one sample is set aside, and fails its job.
+        """
         with self._database.session() as session:
             nums = sorted({int(num) for (num,) in session.rows(_JOBS_WITH_LAPSED, {})})
-        return sum(self._lapse_job(num) for num in nums)
+        return sum(self._lapse_job(num, terms) for num in nums)
 
-    def _lapse_job(self, num: int) -> int:
+    def _lapse_job(self, num: int, terms: Terms) -> int:
         with self._database.write() as tx:
             job = lock_job(tx, num)
-            lapsed = tx.session.rows(_LAPSE, {"job": num, "now": tx.now})
-            num_lapsed = sum(kind == "shard" for kind, *_ in lapsed)
+            rows = tx.session.rows(_LAPSE, {"job": num, "now": tx.now})
+            lapsed = [shard_row(row) for row in rows]
             if lapsed:
-                add_lines(tx, num, [_lapse_line(tx.now, *row) for row in lapsed])
-            if num_lapsed:
-                after_release(tx, job, num_leased=job.num_leased - num_lapsed)
+                add_lines(tx, num, [_lapse_line(tx.now, shard) for shard in lapsed])
+                values = _judged_stalls(tx, job, lapsed, terms)
+                values["num_leased"] = job.num_leased - sum(s.kind == "shard" for s in lapsed)
+                after_release(tx, job, **values)
         return len(lapsed)
 
 
-def _lapse_line(now: float, kind: str, position: int, pool: str, num_samples: int) -> NewLine:
+def _judged_stalls(
+    tx: Transaction, job: JobRow, lapsed: list[ShardRow], terms: Terms
+) -> dict[str, Any]:
+    """Count the stalls of pieces that lapsed; return what they change on their job's row."""
+    values: dict[str, Any] = {"num_set_aside": job.num_set_aside}
+    for shard in lapsed:
+        if not leasing.stood_still(terms, shard.progress_at, shard.lapses_at):
+            continue
+        deaths = Deaths(shard.deaths, shard.deaths_at_samples)
+        verdict = leasing.judge_stall(terms, shard.num_samples, deaths, _what(shard), tx.now)
+        change_shard(
+            tx,
+            shard,
+            state=verdict.outcome,
+            deaths=verdict.deaths.count,
+            deaths_at_samples=verdict.deaths.num_samples,
+        )
+        if verdict.outcome == "set_aside":
+            values["num_set_aside"] += shard.kind == "shard"
+            if job.state in FAILS_FROM:
+                values |= {"state": JobState.FAILED.value, "reason": verdict.reason}
+    return values
+
+
+def _what(shard: ShardRow) -> str:
+    return "the summary" if shard.kind == "summary" else f"shard {shard.position} of the job"
+
+
+def _lapse_line(now: float, shard: ShardRow) -> NewLine:
     """Tell of a lease whose pool cannot: it is gone, or hangs."""
-    what = "the summary" if kind == "summary" else f"shard {position} of the job"
     message = (
-        f"the lease of {what} lapsed after {num_samples} samples: pool {pool} was silent, "
-        "or its count stood still; another execution follows"
+        f"the lease of {_what(shard)} lapsed after {shard.num_samples} samples: pool {shard.pool} "
+        "was silent, or its count stood still; another execution follows"
     )
     return NewLine(at=now, level="warning", message=message, pool=SERVICE)
 

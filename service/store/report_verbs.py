@@ -14,14 +14,12 @@ from service.errors import ReportConflictError, StaleLeaseError
 from service.leasing import Deaths, Verdict
 from service.statements import Prepared
 from service.store import usage
-from service.store.changes import after_release, change_job, change_shard, lock_held
+from service.store.changes import FAILS_FROM, after_release, change_job, change_shard, lock_held
 from service.store.rows import JobRow, ShardRow
 from service.tables import fingerprints
 from synthforge.job_status import JobState
 from synthforge.leases import LeaseReturn
 
-# A job that ends otherwise, or has ended, keeps its state when a piece of it cannot be done.
-_FAILS_FROM: Final = {JobState.RUNNING, JobState.PAUSED, JobState.FINALIZING}
 _IS_KEPT: Final = exists().where(
     fingerprints.c.job_num == bindparam("job"), fingerprints.c.id == bindparam("id")
 )
@@ -185,7 +183,7 @@ def _released(job: JobRow, shard: ShardRow, verdict: Verdict) -> dict[str, Any]:
     if shard.kind == "shard":
         values["num_leased"] = job.num_leased - 1
         values["num_set_aside"] = job.num_set_aside + (verdict.outcome == "set_aside")
-    if verdict.reason and job.state in _FAILS_FROM:
+    if verdict.reason and job.state in FAILS_FROM:
         values |= {"state": JobState.FAILED.value, "reason": verdict.reason}
     return values
 

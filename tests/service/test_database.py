@@ -140,7 +140,7 @@ def _live_a_little(store: Store) -> None:
     clock = Store(Database(store.database.url))  # it moves time unseen
     driver.age(clock, 31)
     clock.database.close()
-    store.leases.lapse()
+    store.leases.lapse(TERMS)
     for lease in store.leases.lease(driver.request(max_leases=9), TERMS):
         plan = driver.plan_of(lease.job, lease.position)
         execution.report(store, lease.token, driver.shard_report(plan))

@@ -8,6 +8,7 @@ import pytest
 
 from service import log_bounds
 from service.app import create_app
+from service.leasing import Terms
 from service.settings import Settings
 from service.store import Store
 from synthforge.job_logs import LogBatch, LogEntry, LogLine, LogPage
@@ -114,7 +115,7 @@ def test_a_lapse_stands_in_the_log_though_its_pool_cannot_tell(
     job = submitted(http)
     driver.lease(http)
     driver.age(store, 60)
-    assert store.leases.lapse() == 1
+    assert store.leases.lapse(Terms(lease_s=30, heartbeat_s=5, stall_s=300)) == 1
     (told,) = page(http, job.id, level="warning").lines
     assert told.pool == "service"
     assert "the lease of shard 0 of the job lapsed after 0 samples: pool pool-a" in told.message

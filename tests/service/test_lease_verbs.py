@@ -47,7 +47,7 @@ def test_a_heartbeat_keeps_a_lease(store: Store) -> None:
         assert not execution.heartbeat(
             store, lease.token, Heartbeat(num_samples=num_samples), TERMS
         )
-    assert store.leases.lapse() == 0
+    assert store.leases.lapse(TERMS) == 0
 
 
 def test_a_sample_count_that_stands_still_lets_a_lease_lapse(store: Store) -> None:
@@ -56,14 +56,41 @@ def test_a_sample_count_that_stands_still_lets_a_lease_lapse(store: Store) -> No
     for _ in range(4):
         execution.heartbeat(store, lease.token, Heartbeat(num_samples=0), TERMS)
         driver.age(store, 25.1)
-    assert store.leases.lapse() == 1
+    assert store.leases.lapse(TERMS) == 1
+
+
+def test_a_shard_that_stands_still_three_times_at_one_sample_fails_its_job(store: Store) -> None:
+    job = submit(store, "a", num_shards=2)
+    for _ in range(3):
+        lease = lease_one(store)
+        assert lease.position == 0
+        for _ in range(4):
+            execution.heartbeat(store, lease.token, Heartbeat(num_samples=7), TERMS)
+            driver.age(store, 25.1)
+        assert store.leases.lapse(TERMS) == 1
+    failed = store.jobs.get(job.id)
+    assert failed.state is JobState.FAILED
+    assert failed.reason == (
+        "shard 0 of the job was set aside: 3 times in a row it did not get beyond 7 samples, "
+        "at last it stood still for 100 s"
+    )
+    assert (failed.num_set_aside, failed.num_leased) == (1, 0)
+
+
+def test_silence_alone_sets_no_shard_aside(store: Store) -> None:
+    job = submit(store, "a", num_shards=1)
+    for _ in range(5):
+        lease_one(store)
+        driver.age(store, 31)
+        assert store.leases.lapse(TERMS) == 1
+    assert store.jobs.get(job.id).state is JobState.RUNNING
 
 
 def test_a_late_report_of_a_lapsed_lease_is_refused(store: Store) -> None:
     submit(store, "a", num_shards=1)
     lease = lease_one(store)
     driver.age(store, 31)
-    store.leases.lapse()
+    store.leases.lapse(TERMS)
     with pytest.raises(StaleLeaseError):
         execution.report(store, lease.token, made_by(lease))
     with pytest.raises(StaleLeaseError):
@@ -215,7 +242,7 @@ def test_the_summary_is_leased_once_every_shard_is_in_the_store(store: Store) ->
     with pytest.raises(InvalidRequestError, match="the lease is of a summary"):
         execution.report(store, summary.token, made_by(leases[0]))
     driver.age(store, 31)
-    store.leases.lapse()
+    store.leases.lapse(TERMS)
     with pytest.raises(StaleLeaseError):
         execution.summary_records(store, summary.token, -1)
     again = lease_one(store)  # a lapsed summary is leased again

@@ -250,7 +250,7 @@ class StoreMachine(RuleBasedStateMachine):
             for piece in job.pieces.values()
             if piece.state == "leased"
         ]
-        assert self.store.leases.lapse() == len(leased)
+        assert self.store.leases.lapse(TERMS) == len(leased)
         for piece in leased:
             piece.state = "open"
         for job in self.model.values():

@@ -153,7 +153,7 @@ def test_cancelling_waits_for_what_is_leased(store: Store) -> None:
     assert store.actions.cancel("a").state == JobState.CANCELLING
     assert store.leases.lease(driver.request("pool-b"), TERMS) == []
     driver.age(store, 31)
-    assert store.leases.lapse() == 1
+    assert store.leases.lapse(TERMS) == 1
     assert store.jobs.get("a").state == JobState.CANCELLED
     assert store.actions.cancel("a").state == JobState.CANCELLED
 
