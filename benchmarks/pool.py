@@ -92,12 +92,20 @@ def measure(num_nodes: int, num_shards: int, shard_s: float) -> Run:
 def _pool(
     url: str, address: str, settings: Settings, num_actors: int, folder: Path
 ) -> Iterator[None]:
-    from workers import actors, pool, pool_settings, ray_runtime, scaling, shard_worker  # noqa: PLC0415
+    from workers import (  # noqa: PLC0415
+        actors,
+        executions,
+        pool,
+        pool_settings,
+        ray_runtime,
+        scaling,
+        shard_worker,
+    )
 
     class Slow(actors.Actor):
         """Makes a shard, and holds it until its time is over."""
 
-        def make(self, lease: Lease) -> shard_worker.Progress:
+        def make(self, lease: Lease) -> executions.Progress:
             start = time.monotonic()
             made = super().make(lease)
             time.sleep(max(0.0, start + float(os.environ[_SHARD_S]) - time.monotonic()))

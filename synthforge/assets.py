@@ -18,7 +18,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from synthforge.distributions import STRICT
-from synthforge.jobs import Generator
+from synthforge.jobs import Generator, GeneratorKind
 from synthforge.shards import Count, Sha256
 from synthforge.storage import NotFound, Storage
 from synthforge.urls import check_key
@@ -58,6 +58,18 @@ NEEDED: Final[Mapping[str, tuple[AssetKind, ...]]] = {
 
 A generator takes what else it knows where the registry has it."""
 
+_TAKEN: Final[Mapping[str, tuple[AssetKind, ...]]] = {
+    "builtin": (),
+    "ict": NEEDED["ict"],
+    "next3d": (*NEEDED["next3d"], "semantic_map", "calibration"),
+}
+_TAKEN_UNTRAINED: Final[tuple[AssetKind, ...]] = (
+    "flame_model",
+    "flame_static_embedding",
+    "flame_dynamic_embedding",
+    "flame_texture_uv",
+    "semantic_map",
+)
 
 IMPORTED: Final[tuple[AssetKind, ...]] = tuple(kind for kind in KINDS if kind != "calibration")
 """Kinds that come from files of users; a calibration is fitted."""
@@ -249,6 +261,17 @@ def find_asset(storage: Storage, kind: AssetKind) -> AssetEntry | None:
 def needed_assets(generator: Generator) -> tuple[AssetKind, ...]:
     """Return the kinds that a generator cannot do without; an untrained one needs none."""
     return () if generator.untrained else NEEDED[generator.head_model]
+
+
+def taken_assets(generator: Generator) -> tuple[AssetKind, ...]:
+    """Return the kinds that a generator takes where a registry has them; it sees no other."""
+    return _TAKEN_UNTRAINED if generator.untrained else _TAKEN[generator.head_model]
+
+
+def assets_of_kind(kind: GeneratorKind) -> tuple[AssetKind, ...]:
+    """Return what any generator of a kind may take: an actor's fingerprint is of these."""
+    taken = {"builtin": _TAKEN["ict"], "next3d": (*_TAKEN["next3d"], *_TAKEN_UNTRAINED)}[kind]
+    return tuple(dict.fromkeys(taken))
 
 
 def missing_assets(storage: Storage, generator: Generator) -> tuple[AssetKind, ...]:

@@ -84,7 +84,11 @@ class Heartbeat(BaseModel):
 
     model_config = STRICT
     num_samples: Count
-    num_rejected: Count = 0
+    num_rejected: Count = Field(
+        default=0,
+        description="draws refused, and other work that ends no sample: MiB put into the store and "
+        "read back, steps of a summary",
+    )
 
 
 class HeartbeatAnswer(BaseModel):

@@ -26,13 +26,16 @@ from ray.util.scheduling_strategies import (
 
 from synthforge import telemetry
 from synthforge.job_logs import LogLine
-from synthforge.jobs import Generator
+from synthforge.jobs import Generator, GeneratorKind
 from synthforge.json_logs import log_as_json, log_for_people
 from synthforge.previews import PreviewReport, PreviewTask
+from workers.executions import Progress
 from workers.flight_recorder import FlightRecorder, LastWords, read_last_words
+from workers.generators.registry import open_generator
 from workers.job_log import JobLog, listen
+from workers.one_thread import one_thread
 from workers.scratch import make_scratch
-from workers.shard_worker import Progress, ShardWorker, WorkerSettings
+from workers.shard_worker import ShardWorker, WorkerSettings
 from workers.slots import Awake
 
 _THREADS: Final = {"make": 1, "deliver": 1, "watch": 1, "preview": 1}
@@ -63,10 +66,12 @@ class Actor(ShardWorker):
         """Return what there is to see since the last time."""
         return Seen(self.watch(), self._job_log.take())
 
-    def wake(self) -> Awake:
+    def wake(self, kind: GeneratorKind) -> Awake:
         """Load head and kernels before the first lease's clock runs; say what this actor is."""
+        with one_thread():  # its many small tensors only wait for more
+            open_generator(Generator(kind="builtin"))
         return Awake(
-            fingerprint=self.fingerprint(Generator(kind="builtin")),
+            fingerprint=self.fingerprint(kind),
             node=ray.get_runtime_context().get_node_id(),
             folder=self.scratch,
         )

@@ -24,8 +24,7 @@ def fingerprint(assets: Mapping[str, Sha256], backend: str, device: str) -> Fing
     """Return the fingerprint of this process.
 
     Args:
-        assets: sha256 by name of all files that its generators read: a worker has one fingerprint,
-            whichever of its generators a job names.
+        assets: sha256 by name of all files that its generators read.
         backend: of the rasteriser.
         device: model of the device that renders, of `cpu_model` or of the GPU.
     """

@@ -73,5 +73,6 @@ class Heartbeats:
 
     def _sent(self, token: str, work: Work) -> Future[HeartbeatAnswer]:
         done = work.progress
-        beat = Heartbeat(num_samples=done.num_samples, num_rejected=done.num_rejected)
+        other = done.num_rejected + done.num_steps
+        beat = Heartbeat(num_samples=done.num_samples, num_rejected=other)
         return self._messenger.ask(lambda: self._client.heartbeat(token, beat))

@@ -43,6 +43,7 @@ from workers.actors import (
     start_actor,
     told_words,
 )
+from workers.executions import Progress
 from workers.hand_in import HandIn
 from workers.heartbeats import Heartbeats
 from workers.job_log import JobLog, about, listening
@@ -51,7 +52,6 @@ from workers.messenger import Messenger, is_passing
 from workers.pool_settings import PoolSettings
 from workers.preview_desk import PreviewDesk, Seat
 from workers.scaling import Held, wanted_change
-from workers.shard_worker import Progress
 from workers.slots import ActorKey, Awake, Dead, Slot, Work
 from workers.starts import Starts
 from workers.trouble import ActorSpent, MachineTrouble
@@ -153,7 +153,7 @@ class Pool:
                 num_gpus=settings.gpus_per_worker,
                 shunned=self._starts.shunned(),
             )
-            waking = call(actor, "wake", "make")
+            waking = call(actor, "wake", "make", kind)
             self._slots.append(Slot(kind, actor, waking, idle_since=now))
 
     def _end(self, slot: Slot) -> None:

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from synthforge.assets import assets_of_kind
 from synthforge.samples import members_of
 from synthforge.shards import IndexRange, Manifest, ShardPlan, ShardRecord
 from workers.assets.snapshot import AssetSnapshot
+from workers.device import device_model
 from workers.encoding import EncodedSample, encode_face
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream
-from workers.fingerprint import cpu_model, fingerprint
+from workers.fingerprint import fingerprint
 from workers.generators.registry import open_generator, read_hashes
 from workers.one_thread import one_thread
-from workers.raster.select import Backend
+from workers.raster.select import as_backend
 from workers.timing import Stages
 
 
-def regenerate(
-    manifest: Manifest, index: int, *, backend: Backend = "numba"
-) -> tuple[EncodedSample, bool]:
-    """Make a sample again.
+def regenerate(manifest: Manifest, index: int) -> tuple[EncodedSample, bool]:
+    """Make a sample again, by the rasteriser that its shard was made by.
 
     Args:
         manifest: of the dataset.
         index: of the sample.
-        backend: of the rasteriser; the dataset's own gives its bytes.
 
     Returns:
         The sample's files, and whether this machine has the fingerprint of the shard that holds
         the sample: if so the bytes are the shard's; if not, labels agree to stated tolerances.
 
     Raises:
-        ValueError: the dataset holds no such sample.
+        ValueError: the dataset holds no such sample, or names a rasteriser that is not here.
     """
     shard = shard_of(manifest, index)
     spec = manifest.job
-    assets = AssetSnapshot.of(None)
+    recorded = manifest.generator.fingerprints.get(shard.fingerprint)
+    backend = as_backend("numba" if recorded is None else recorded.backend)
+    assets = AssetSnapshot.of(None, assets_of_kind(spec.generator.kind))
     with one_thread():
         generator = open_generator(spec.generator, assets)
         plan = ShardPlan(
@@ -47,7 +48,7 @@ def regenerate(
         maker = FaceMaker(spec, generator, backend, Stages())
         faces = [face for chunk in FaceStream(maker, spec, plan, _go_on).chunks() for face in chunk]
         sample = encode_face(faces[0], members_of(spec), jpeg_quality=spec.image.quality)
-    own = fingerprint(read_hashes(assets), backend, cpu_model())
+    own = fingerprint(read_hashes(assets), backend, device_model())
     return sample, own.id == shard.fingerprint
 
 

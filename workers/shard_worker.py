@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from synthforge import telemetry
-from synthforge.jobs import Generator
+from synthforge.assets import assets_of_kind, taken_assets
+from synthforge.jobs import Generator, GeneratorKind
 from synthforge.leases import Lease, ShardReport, SummaryReport
 from synthforge.previews import PREVIEW_FILE, PreviewReport, PreviewTask
 from synthforge.samples import members_of
@@ -33,6 +32,7 @@ from synthforge.urls import UrlError, canonical_url, is_under
 from workers.assets.snapshot import AssetSnapshot
 from workers.device import device_model
 from workers.encoding import EncodedSample, LabelledFace, encode_face
+from workers.executions import Execution, Executions, Progress
 from workers.face_maker import FaceMaker
 from workers.face_stream import FaceStream, PlanError
 from workers.fingerprint import fingerprint
@@ -50,13 +50,10 @@ from workers.render_turn import RenderTurn
 from workers.shard_writer import ShardWriter
 from workers.summary import summarise
 from workers.timing import Stages
-from workers.trouble import Cancelled, told_apart
+from workers.trouble import AssetsChanged, told_apart
 from workers.upload import upload_shard
 
 log = logging.getLogger(__name__)
-
-# Tokens that were cancelled before they began, or after they ended: the last few are kept.
-_MAX_CANCELLED_EARLY: Final = 64
 
 
 @dataclass(frozen=True)
@@ -82,28 +79,6 @@ class WorkerSettings:
     traces_url: str = ""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far an execution is."""
-
-    num_samples: int
-    num_rejected: int
-
-
-@dataclass
-class _Execution:
-    """One lease in the works: what the threads of a worker share of it."""
-
-    stages: Stages
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    num_samples: int = 0
-    num_rejected: int = 0
-
-    def check(self) -> None:
-        if self.cancelled.is_set():
-            raise Cancelled
-
-
 class ShardWorker:
     """Makes shards, then delivers them; while one is delivered the next can be made.
 
@@ -113,11 +88,10 @@ class ShardWorker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._executions: dict[str, _Execution] = {}
-        self._cancelled_early: deque[str] = deque(maxlen=_MAX_CANCELLED_EARLY)
-        self._lock = threading.Lock()
+        self._executions = Executions()
         self._made: dict[str, MadeShard] = {}
         self._turn = RenderTurn()
+        self._assets: dict[GeneratorKind, AssetSnapshot] = {}
         self.stages = Stages()
         settings.scratch.mkdir(parents=True, exist_ok=True)
         self.recorder = FlightRecorder(settings.scratch)
@@ -127,12 +101,10 @@ class ShardWorker:
         """The local folder for shards on their way."""
         return self._settings.scratch
 
-    def fingerprint(self, generator: Generator) -> Fingerprint:
-        """Return what this worker's bytes depend on; the generator is loaded on the way."""
-        assets = AssetSnapshot.of(self._settings.assets_url)
-        with one_thread():  # its many small tensors only wait for more
-            open_generator(generator, assets)
-        return fingerprint(read_hashes(assets), self._settings.backend, device_model())
+    def fingerprint(self, kind: GeneratorKind) -> Fingerprint:
+        """Return what this worker's bytes depend on, as it was when it was first asked."""
+        hashes = read_hashes(self._own_assets(kind))
+        return fingerprint(hashes, self._settings.backend, device_model())
 
     def make(self, lease: Lease) -> Progress:
         """Render, label, judge, encode and write the shard of a lease to a local tar.
@@ -153,11 +125,12 @@ class ShardWorker:
             with self._turn.held(), one_thread():
                 made = self._make(lease, _plan_of(lease), execution)
             self._made[lease.token] = made
+            execution.waits_for_store = True
             log.info(made.story())
             made.trace(span)
             trim_heap()
         except BaseException:
-            self._executions.pop(lease.token, None)
+            self._executions.end(lease.token)
             raise
         return Progress(execution.num_samples, execution.num_rejected)
 
@@ -175,7 +148,7 @@ class ShardWorker:
 
         try:
             prefix = self._prefix_of(task.output_url)
-            generator, _ = self._opened(task.spec.generator)
+            generator = self._opened_anew(task.spec.generator)
             with self._turn.cut_in(), one_thread():
                 self.recorder.begin(task.token)  # what kills here is no death of the shard's
                 made = make_preview(task.spec, task.plan, generator, self._settings.backend, check)
@@ -209,12 +182,12 @@ class ShardWorker:
             spent = {"seconds": made.stages.seconds, "gpu_seconds": made.gpu_seconds}
             return report.model_copy(update=spent)
         finally:
-            self._executions.pop(token, None)
+            self._executions.end(token)
             made.file.path.unlink(missing_ok=True)
 
     def discard(self, token: str) -> None:
         """Throw away what `make` made."""
-        self._executions.pop(token, None)
+        self._executions.end(token)
         made = self._made.pop(token, None)
         if made is not None:
             made.file.path.unlink(missing_ok=True)
@@ -241,6 +214,7 @@ class ShardWorker:
         self._check_fence(lease)
         generator, _ = self._opened(lease.spec.generator)
         execution = self._begin(lease.token)
+        execution.waits_for_store = True
 
         def count(shard: ShardRecord) -> None:
             execution.check()
@@ -248,32 +222,20 @@ class ShardWorker:
             execution.num_samples += shard.num_samples
 
         try:
-            return self._summarise(lease, shards, generator, count)
+            return self._summarise(lease, shards, generator, count, execution)
         finally:
-            self._executions.pop(lease.token, None)
+            self._executions.end(lease.token)
 
     def watch(self) -> dict[str, Progress]:
         """Return the progress of every execution in the works, by token."""
-        return {
-            token: Progress(execution.num_samples, execution.num_rejected)
-            for token, execution in list(self._executions.items())
-        }
+        return self._executions.progress()
 
     def cancel(self, token: str) -> None:
         """Tell an execution to stop before its next chunk; also one that has not begun."""
-        with self._lock:
-            execution = self._executions.get(token)
-            if execution is None:
-                self._cancelled_early.append(token)
-            else:
-                execution.cancelled.set()
+        self._executions.cancel(token)
 
-    def _begin(self, token: str) -> _Execution:
-        execution = _Execution(Stages(self.stages))
-        with self._lock:
-            if token in self._cancelled_early:
-                execution.cancelled.set()
-            self._executions[token] = execution
+    def _begin(self, token: str) -> Execution:
+        execution = self._executions.begin(token, Stages(self.stages))
         self.recorder.begin(token)
         return execution
 
@@ -283,6 +245,7 @@ class ShardWorker:
         shards: tuple[ShardRecord, ...],
         generator: FaceGenerator,
         on_shard: Callable[[ShardRecord], None],
+        execution: Execution,
     ) -> tuple[StoredFile, ...]:
         with one_thread(), tempfile.TemporaryDirectory(dir=self._settings.scratch) as folder:
             return summarise(
@@ -293,9 +256,10 @@ class ShardWorker:
                 Path(folder),
                 on_shard,
                 lease.parent,
+                execution.step,
             )
 
-    def _make(self, lease: Lease, plan: ShardPlan, execution: _Execution) -> MadeShard:
+    def _make(self, lease: Lease, plan: ShardPlan, execution: Execution) -> MadeShard:
         generator, own = self._opened(lease.spec.generator)
         execution.stages = Stages(self.stages, GpuClock.of(generator.device))
         try:
@@ -361,22 +325,39 @@ class ShardWorker:
         return ShardReport(record=record, fingerprint=made.fingerprint, generator=made.generator)
 
     def _opened(self, generator: Generator) -> tuple[FaceGenerator, Fingerprint]:
-        """Open a job's generator, with the registry as it is now, and say what bytes depend on.
+        """Open a job's generator with this worker's own assets; say what bytes depend on.
 
         Raises:
             PlanError: assets are missing, or do not fit each other.
+            AssetsChanged: the registry has others by now: the lease was for what this worker was.
             StorageUnavailable: the registry does not answer.
         """
+        own, taken = self._own_assets(generator.kind), taken_assets(generator)
         try:
-            own = self.fingerprint(generator)
-            opened = open_generator(generator, AssetSnapshot.of(self._settings.assets_url))
+            now = AssetSnapshot.of(self._settings.assets_url, taken)
+            if (changed := own.differs(now, taken)) is not None:
+                raise AssetsChanged(f"the registry's {changed} changed since this worker started")
+            return _opened(generator, own), self.fingerprint(generator.kind)
         except ValueError as error:
             raise PlanError(str(error)) from error
-        return opened, own
+
+    def _opened_anew(self, generator: Generator) -> FaceGenerator:
+        """Open a generator with the registry as it is now: for what no fingerprint is kept of."""
+        try:
+            taken = taken_assets(generator)
+            return _opened(generator, AssetSnapshot.of(self._settings.assets_url, taken))
+        except ValueError as error:
+            raise PlanError(str(error)) from error
+
+    def _own_assets(self, kind: GeneratorKind) -> AssetSnapshot:
+        """Return the registry as it was when this worker first looked at it for a kind."""
+        if kind not in self._assets:
+            self._assets[kind] = AssetSnapshot.of(self._settings.assets_url, assets_of_kind(kind))
+        return self._assets[kind]
 
     def _storage(self, lease: Lease) -> Storage:
         prefix = self._check_fence(lease)
-        return open_storage(lease.output_url, root=prefix)
+        return open_storage(lease.output_url, root=prefix, on_bytes=self._executions.count_bytes)
 
     def _check_fence(self, lease: Lease) -> str:
         return self._prefix_of(lease.output_url)
@@ -394,6 +375,11 @@ class ShardWorker:
             f"output_url {url} lies under none of this worker's output prefixes "
             f"({', '.join(self._settings.output_prefixes)}): add one, or ask for another URL"
         )
+
+
+def _opened(generator: Generator, assets: AssetSnapshot) -> FaceGenerator:
+    with one_thread():  # its many small tensors only wait for more
+        return open_generator(generator, assets)
 
 
 def _plan_of(lease: Lease) -> ShardPlan:

@@ -11,8 +11,8 @@ from typing import Any, Final
 from synthforge.jobs import GeneratorKind
 from synthforge.leases import HeartbeatAnswer, Lease
 from synthforge.shards import Fingerprint, ShardRecord
+from workers.executions import Progress
 from workers.flight_recorder import LastWords
-from workers.shard_worker import Progress
 
 # Shards that an actor may have on its disk, made and not yet in the store: back-pressure.
 MAX_DELIVERING: Final = 2

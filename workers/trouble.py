@@ -57,6 +57,10 @@ class UnforeseenError(ActorSpent):
     """What nobody foresaw; it counts as a death over the sample at work."""
 
 
+class AssetsChanged(ActorSpent):
+    """The registry has other files than this actor's fingerprint says; the next one takes them."""
+
+
 @contextmanager
 def told_apart(position: Callable[[], int]) -> Iterator[None]:
     """Raise what is raised inside as what it says.

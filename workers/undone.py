@@ -9,7 +9,7 @@ from synthforge.storage import StorageError, StorageUnavailable
 from workers.face_stream import PlanError
 from workers.flight_recorder import LastWords
 from workers.slots import Dead, Work
-from workers.trouble import ActorSpent, Cancelled, MachineTrouble, as_spent
+from workers.trouble import ActorSpent, AssetsChanged, Cancelled, MachineTrouble, as_spent
 
 _MAX_MESSAGE: int = 2000
 
@@ -27,6 +27,8 @@ def of_error(error: BaseException, num_samples: int) -> LeaseReturn:
             return LeaseReturn(reason="cancelled", num_samples=num_samples)
         case StorageUnavailable():
             return LeaseReturn(reason="store", message=message, num_samples=num_samples)
+        case AssetsChanged():
+            return LeaseReturn(reason="interrupted", message=message)
         case PlanError() | StorageError():
             return LeaseReturn(reason="failed", message=message, num_samples=num_samples)
     spent = error if isinstance(error, ActorSpent) else as_spent(error, num_samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from synthforge.storage.directory import DirectoryStorage
 from synthforge.storage.protocol import (
     MAX_LINK_S,
@@ -11,6 +13,7 @@ from synthforge.storage.protocol import (
     StorageRefused,
     StorageUnavailable,
     StoredObject,
+    uncounted,
 )
 from synthforge.urls import is_under, parse_url
 
@@ -27,13 +30,17 @@ __all__ = [
 ]
 
 
-def open_storage(url: str, *, root: str | None = None) -> Storage:
+def open_storage(
+    url: str, *, root: str | None = None, on_bytes: Callable[[int], None] = uncounted
+) -> Storage:
     """Return the store that keeps what lies under a URL; nothing is touched yet.
 
     Args:
         url: `s3://bucket/prefix`, `file:///folder` or an absolute path.
         root: the prefix, at or above `url`, whose owner is trusted: in a directory no symbolic link
             is followed below it. By default `url` itself.
+        on_bytes: called, maybe by other threads, with each number of bytes that went to the store
+            or came from it.
 
     Raises:
         UrlError: `url` is not one of these.
@@ -44,7 +51,7 @@ def open_storage(url: str, *, root: str | None = None) -> Storage:
         raise StorageRefused(f"{location} does not lie under {root}")
     if location.scheme == "file":
         trusted = parse_url(root) if root is not None else location
-        return DirectoryStorage(location, trusted)
+        return DirectoryStorage(location, trusted, on_bytes)
     from synthforge.storage.s3 import S3Storage  # noqa: PLC0415 - boto3 takes 0.3 s to import
 
-    return S3Storage(location)
+    return S3Storage(location, on_bytes)

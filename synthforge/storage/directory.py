@@ -11,9 +11,9 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from synthforge.storage.protocol import (
     StoredObject,
     check_range,
     hash_stream,
+    uncounted,
 )
 from synthforge.urls import Location, check_key
 
@@ -54,10 +55,12 @@ class DirectoryStorage:
         location: the prefix.
         root: at or above it; links on the way to the root are its owner's business, none below
             it is followed.
+        on_bytes: called with what was just written or read.
     """
 
     location: Location
     root: Location
+    on_bytes: Callable[[int], None] = field(default=uncounted, compare=False)
 
     @property
     def url(self) -> str:
@@ -86,12 +89,12 @@ class DirectoryStorage:
             num_bytes = os.fstat(file).st_size
             if max_bytes is not None and num_bytes > max_bytes:
                 raise StorageRefused(f"{key}: {num_bytes} bytes are more than {max_bytes}")
-            return b"".join(_chunks(file))
+            return b"".join(self._counted(_chunks(file)))
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Read a file in chunks."""
         with self._reading(key) as file:
-            yield from _chunks(file)
+            yield from self._counted(_chunks(file))
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
         """Read part of a file."""
@@ -103,6 +106,7 @@ class DirectoryStorage:
                 if not piece:
                     raise StorageRefused(f"{key}: it ends before byte {offset + length}")
                 data += piece
+                self.on_bytes(len(piece))
             return bytes(data)
 
     def head(self, key: str) -> int | None:
@@ -135,18 +139,23 @@ class DirectoryStorage:
         """Refuse: a directory has no links."""
         raise StorageRefused(f"{key}: a file:// store gives no links; s3:// does")
 
+    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+            self.on_bytes(len(chunk))
+
     def _put(self, key: str, chunks: Iterable[bytes], sha256: str) -> StoredFile:
         folders, name = _split(key)
         with _typed(key), self._folder(folders, create=True) as folder:
             temporary = f".{secrets.token_hex(8)}.tmp"
             file = os.open(temporary, _CREATE_FLAGS, 0o666, dir_fd=folder)
             try:
-                written = _write_all(file, chunks)
+                written = _write_all(file, self._counted(chunks))
                 if written[1] != sha256:
                     raise StorageRefused(f"{key}: its sha256 is {written[1]}, not {sha256}")
                 os.fsync(file)
                 os.lseek(file, 0, os.SEEK_SET)
-                if hash_stream(_chunks(file)) != written:
+                if hash_stream(self._counted(_chunks(file))) != written:
                     raise StorageUnavailable(f"{key}: the disk gave other bytes back")
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
@@ -161,7 +170,10 @@ class DirectoryStorage:
         try:
             with self._reading(key) as file:
                 same_size = os.fstat(file).st_size == num_bytes
-                return same_size and hash_stream(_chunks(file)) == (num_bytes, sha256)
+                return same_size and hash_stream(self._counted(_chunks(file))) == (
+                    num_bytes,
+                    sha256,
+                )
         except (NotFound, StorageRefused):
             return False  # nothing there, or nothing that a rename would not replace
 

@@ -51,6 +51,7 @@ class Storage(Protocol):
 
     Every method raises `StorageUnavailable` or `StorageRefused`, and `UrlError` for a bad key.
     Objects appear whole or not at all. Instances may be pickled, and used by several threads.
+    Those of `open_storage` tell `on_bytes` how much they have just written or read.
     """
 
     @property
@@ -128,6 +129,10 @@ class Storage(Protocol):
             StorageRefused: the store has no links.
         """
         ...
+
+
+def uncounted(_num_bytes: int) -> None:
+    """Take note of nothing: for a store whose progress nobody watches."""
 
 
 def hash_stream(chunks: Iterable[bytes]) -> tuple[int, str]:

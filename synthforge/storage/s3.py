@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -31,6 +31,7 @@ from synthforge.storage.protocol import (
     StoredObject,
     check_range,
     hash_stream,
+    uncounted,
 )
 from synthforge.storage.s3_errors import typed_s3_errors
 from synthforge.urls import Location, check_key
@@ -54,9 +55,11 @@ class S3Storage:
 
     Attributes:
         location: bucket and prefix.
+        on_bytes: called, by other threads too, with what was just sent or received.
     """
 
     location: Location
+    on_bytes: Callable[[int], None] = field(default=uncounted, compare=False)
 
     @property
     def url(self) -> str:
@@ -176,7 +179,11 @@ class S3Storage:
         for _ in range(_NUM_PUTS):
             with typed_s3_errors(self.url, stored.name), open_source() as source:
                 self._client.upload_fileobj(
-                    source, self.location.bucket, self._key(stored.name), Config=_TRANSFER
+                    source,
+                    self.location.bucket,
+                    self._key(stored.name),
+                    Callback=self.on_bytes,
+                    Config=_TRANSFER,
                 )
             if self._reads_back(stored):
                 return stored
@@ -201,6 +208,7 @@ class S3Storage:
                     with body:
                         while chunk := body.read(CHUNK_BYTES):
                             position += len(chunk)
+                            self.on_bytes(len(chunk))
                             yield chunk
                         return
             except StorageUnavailable:

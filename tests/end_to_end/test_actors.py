@@ -16,9 +16,10 @@ from synthforge.job_status import JobState
 from synthforge.leases import Lease
 from synthforge.storage import open_storage
 from tests.end_to_end.engine import Engine, actors_of_this_process, small_spec
+from workers.executions import Progress
 from workers.flight_recorder import read_last_words
 from workers.scaling import Bounds
-from workers.shard_worker import Progress, WorkerSettings
+from workers.shard_worker import WorkerSettings
 
 POISONED_SAMPLE = 5
 
@@ -98,10 +99,10 @@ def test_a_node_that_fails_costs_a_pool_one_actor_and_a_job_nothing(engine: Engi
                 raise OSError("No space left on device")
             return super().wake()
 
-        def _make_for(self, lease: Lease) -> Progress:
+        def _make_for(self, lease: Lease, *rest: Any) -> Progress:
             if self._is_first("make"):
                 raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
-            return super()._make_for(lease)
+            return super()._make_for(lease, *rest)
 
         def _is_first(self, what: str) -> bool:
             try:

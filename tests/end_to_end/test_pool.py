@@ -12,7 +12,7 @@ from pathlib import Path
 from synthforge.client import Client
 from synthforge.job_logs import LogEntry
 from synthforge.job_status import JobState
-from synthforge.jobs import Generator
+from synthforge.jobs import GeneratorKind
 from synthforge.json_logs import bound
 from synthforge.shards import MANIFEST_NAME, Fingerprint
 from synthforge.storage import open_storage
@@ -98,8 +98,8 @@ def test_actors_of_unlike_machines_lease_each_under_its_own_fingerprint(
     from workers import actors  # noqa: PLC0415 - Ray reads its environment
 
     class OnItsOwnMachine(actors.Actor):
-        def fingerprint(self, generator: Generator) -> Fingerprint:
-            found = super().fingerprint(generator)
+        def fingerprint(self, kind: GeneratorKind) -> Fingerprint:
+            found = super().fingerprint(kind)
             return found.model_copy(update={"device": f"{found.device} {os.getpid()}"})
 
     exact = {"samples_per_shard": 1, "reproducibility": "exact"}

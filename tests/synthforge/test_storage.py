@@ -40,6 +40,19 @@ def test_what_is_put_is_what_is_read(storage: Storage, tmp_path: Path) -> None:
     assert storage.read_range("shards/a.tar", 300, 0) == b""
 
 
+def test_bytes_are_told_on_the_way_there_and_back(storage: Storage, tmp_path: Path) -> None:
+    told: list[int] = []
+    counted = open_storage(storage.url, on_bytes=told.append)
+    data = bytes(3 << 20)
+    path = tmp_path / "local.tar"
+    path.write_bytes(data)
+    counted.put_file(path, "a.tar", sha256(data))
+    assert sum(told) == 2 * len(data)
+    assert len(told) >= 6, "a large file is told bit by bit"
+    assert counted.get_bytes("a.tar") == data
+    assert sum(told) == 3 * len(data)
+
+
 def test_bytes_replace_what_lay_there(storage: Storage) -> None:
     storage.put_bytes("manifest.json", b"one")
     stored = storage.put_bytes("manifest.json", b"second")

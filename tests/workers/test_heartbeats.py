@@ -10,8 +10,8 @@ import pytest
 from synthforge.jobs import parse_job_spec
 from synthforge.leases import Heartbeat, HeartbeatAnswer, Lease
 from synthforge.refusals import ApiError, StaleLeaseError, UnavailableError
+from workers.executions import Progress
 from workers.heartbeats import Heartbeats
-from workers.shard_worker import Progress
 from workers.slots import Work
 
 LEASE_S, HEARTBEAT_S = 30.0, 5.0
@@ -100,6 +100,12 @@ def test_an_answered_lease_lives_and_tells_how_far_it_is(pool: Pool) -> None:
     assert pool.abandoned == []
     assert len(pool.line.beats) == 300 / HEARTBEAT_S
     assert pool.line.beats[-1] == Heartbeat(num_samples=7, num_rejected=2)
+
+
+def test_bytes_on_their_way_to_the_store_are_progress(pool: Pool) -> None:
+    pool.works["token"].progress = Progress(num_samples=7, num_rejected=2, num_steps=40)
+    pool.live(int(HEARTBEAT_S) + 1)
+    assert pool.line.beats[-1] == Heartbeat(num_samples=7, num_rejected=42)
 
 
 def test_a_lease_whose_heartbeats_nobody_answers_is_stopped_by_the_pools_own_clock(

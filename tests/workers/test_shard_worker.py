@@ -11,18 +11,20 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from synthforge.assets import AssetEntry, AssetKind, Provenance, index_key
 from synthforge.codecs import decode_member
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.leases import Lease
 from synthforge.samples import MEMBERS
 from synthforge.shards import IndexRange, ShardPlan, part_key, tally_key
 from synthforge.storage import open_storage
-from workers import shard_worker
+from workers import executions, shard_worker, summary
+from workers.assets import AssetRegistry
 from workers.face_stream import PlanError
 from workers.shard_worker import ShardWorker, WorkerSettings
 from workers.summary.preview import read_sample
 from workers.timing import Stages
-from workers.trouble import Cancelled
+from workers.trouble import AssetsChanged, Cancelled
 
 ANNOTATIONS = ["landmarks68", "segmentation", "depth", "normals", "uv", "camera", "head"]
 
@@ -71,7 +73,7 @@ def test_a_lease_becomes_a_shard_its_record_and_a_summary(
     assert worker.watch() == {}
     assert local_files(tmp_path) == []
     assert report.record.num_samples == 5
-    assert report.record.fingerprint == worker.fingerprint(spec.generator).id
+    assert report.record.fingerprint == worker.fingerprint("builtin").id
     storage = open_storage(f"file://{tmp_path}/out/faces")
     for key in (report.record.name, part_key(report.record.name), tally_key(report.record.name)):
         assert storage.head(key)
@@ -208,6 +210,35 @@ def test_a_summary_shows_its_progress_and_stops_when_told(
     assert local_files(tmp_path) == []
 
 
+def test_uploads_are_progress_of_every_shard_that_is_made(
+    worker: ShardWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executions, "_STEP_BYTES", 1)
+    for token in ("first", "second"):
+        worker.make(lease_of(spec_of(count=1), tmp_path, token))
+    assert {each.num_steps for each in worker.watch().values()} == {0}
+    num_bytes = worker.deliver("first").record.num_bytes
+    waiting = worker.watch()["second"]
+    assert waiting.num_steps > 2 * num_bytes, "it is put, and read back"
+    assert waiting.num_samples == 1
+
+
+def test_a_summary_goes_on_behind_its_last_shard(
+    worker: ShardWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.make(lease_of(spec_of(count=1), tmp_path))
+    record = worker.deliver("token").record
+    seen: list[int] = []
+
+    def watched(*arguments: object) -> bytes:
+        seen.append(worker.watch()["s"].num_steps)
+        return b"sheet"
+
+    monkeypatch.setattr(summary, "contact_sheet", watched)
+    worker.summarise(lease_of(spec_of(count=1), tmp_path, "s", "summary"), (record,))
+    assert seen[0] >= 3
+
+
 def test_what_was_made_can_be_thrown_away(worker: ShardWorker, tmp_path: Path) -> None:
     worker.make(lease_of(spec_of(count=1), tmp_path))
     assert local_files(tmp_path)
@@ -246,3 +277,55 @@ def test_a_preset_that_the_head_lacks_is_an_error_that_names_it(
         spec = spec_of(count=1, expression={"presets": {name: 1}})
         assert worker.make(lease_of(spec, tmp_path, name)).num_samples == 1
         worker.discard(name)
+
+
+def add_asset(registry: Path, kind: AssetKind, digit: str) -> None:
+    """Describe an asset; nobody opens its file here."""
+    entry = AssetEntry(
+        kind=kind, name=kind, file=f"files/{digit}.npz", sha256=digit * 64, num_bytes=1,
+        licence="ours", source="here", provenance=Provenance(
+            imported_at="2026-11-26T00:00:00Z", file="a", sha256="0" * 64, num_bytes=1, tool="t"),
+    )  # fmt: skip
+    path = registry / index_key(kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(entry.to_json())
+
+
+def test_an_import_ends_a_worker_only_where_its_generator_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = tmp_path / "registry"
+    add_asset(registry, "semantic_map", "1")
+    settings = WorkerSettings(
+        (f"file://{tmp_path}/out",), tmp_path / "scratch", assets_url=str(registry)
+    )
+    worker = ShardWorker(settings)
+    own = worker.fingerprint("builtin"), worker.fingerprint("next3d")
+    assert own[1].assets.keys() == {"head", "semantic_map"}
+
+    def fail(*_: object) -> None:
+        raise PlanError("it was opened")
+
+    monkeypatch.setattr(shard_worker, "open_generator", fail)
+    next3d = lease_of(spec_of(generator={"kind": "next3d", "untrained": True}), tmp_path)
+    for kind in ("flame_masks", "calibration", "ict_head"):  # of others
+        add_asset(registry, kind, "2")
+    with pytest.raises(PlanError, match="it was opened"):
+        worker.make(next3d)
+    add_asset(registry, "semantic_map", "2")
+    with pytest.raises(AssetsChanged, match="semantic_map changed"):
+        worker.make(next3d)
+    with pytest.raises(PlanError, match="it was opened"):
+        worker.make(lease_of(spec_of(), tmp_path))
+    assert (worker.fingerprint("builtin"), worker.fingerprint("next3d")) == own
+    assert ShardWorker(settings).fingerprint("next3d") != own[1]
+
+
+def test_the_embedded_generator_reads_no_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = WorkerSettings((f"file://{tmp_path}/out",), tmp_path / "scratch", assets_url="/none")
+    worker = ShardWorker(settings)
+    worker.fingerprint("builtin")
+    monkeypatch.setattr(AssetRegistry, "find", None)
+    assert worker.make(lease_of(spec_of(count=1), tmp_path)).num_samples == 1

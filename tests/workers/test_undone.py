@@ -10,11 +10,11 @@ import pytest
 from synthforge.storage import StorageRefused, StorageUnavailable
 from tests.workers.test_shard_worker import lease_of, spec_of
 from workers import undone
+from workers.executions import Progress
 from workers.face_stream import PlanError
 from workers.flight_recorder import LastWords
-from workers.shard_worker import Progress
 from workers.slots import Dead, Work
-from workers.trouble import Cancelled, MachineTrouble, UnforeseenError
+from workers.trouble import AssetsChanged, Cancelled, MachineTrouble, UnforeseenError
 
 
 def work(tmp_path: Path) -> Work:
@@ -33,6 +33,7 @@ def work(tmp_path: Path) -> Work:
         (OSError("no room"), "store", 2),
         (UnforeseenError("a bug", 3), "lost", 3),
         (RuntimeError("a bug"), "lost", 2),
+        (AssetsChanged("the registry's ict_head changed"), "interrupted", 0),
     ],
 )
 def test_an_error_says_whether_to_try_again(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
+from synthforge.assets import taken_assets
 from synthforge.jobs import Generator
 from workers.assets.snapshot import AssetSnapshot
 from workers.generators.protocol import FaceGenerator
@@ -27,22 +28,23 @@ def open_generator(generator: Generator, assets: AssetSnapshot | None = None) ->
     """
     if generator.head_model == "builtin":
         return _builtin()
-    held = AssetSnapshot.of(None) if assets is None else assets
+    taken = taken_assets(generator)
+    held = AssetSnapshot.of(None, taken) if assets is None else assets.only(taken)
     if generator.head == "ict":
         return _WARM.get(("ict", held), lambda: _other_head(held))
     return _WARM.get((generator, held), lambda: _next3d(generator, held))
 
 
-def read_hashes(assets: AssetSnapshot | None = None) -> Mapping[str, str]:
-    """Return the sha256 of every file that a worker's generators may read, by name.
+def read_hashes(assets: AssetSnapshot) -> Mapping[str, str]:
+    """Return the sha256 of every file that generators may read, by name.
 
     Args:
-        assets: as of `open_generator`.
+        assets: of `assets_of_kind`: an actor has one fingerprint, whichever generator of its kind
+            a job names.
     """
     from workers.generators.builtin.head import load_head  # noqa: PLC0415 - who renders pays for it
 
-    held = AssetSnapshot.of(None) if assets is None else assets
-    return {"head": load_head().sha256, **dict(held.hashes)}
+    return {"head": load_head().sha256, **dict(assets.hashes)}
 
 
 @lru_cache(maxsize=1)

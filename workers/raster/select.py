@@ -6,12 +6,24 @@ names its backend in the fingerprint.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from workers.raster.protocol import Rasteriser
 
 Backend = Literal["numba", "torch", "pytorch3d"]
 """numba: CPU, one core, fastest there. torch: any device, equal bits. pytorch3d: the extra."""
+
+
+def as_backend(name: str) -> Backend:
+    """Return a backend by the name that a fingerprint has for it.
+
+    Raises:
+        ValueError: no backend has this name.
+    """
+    for backend in get_args(Backend):
+        if name == backend:
+            return cast("Backend", backend)
+    raise ValueError(f"rasteriser is {name!r}; it must be one of {', '.join(get_args(Backend))}")
 
 
 def make_rasteriser(backend: Backend) -> Rasteriser:

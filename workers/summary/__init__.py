@@ -47,6 +47,7 @@ def summarise(
     folder: Path,
     on_shard: Callable[[ShardRecord], None],
     parent_digest: str | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> tuple[StoredFile, ...]:
     """Write the files beside the shards: functions of the job and its shards alone.
 
@@ -61,6 +62,7 @@ def summarise(
         folder: a local one for work in progress.
         on_shard: called after each shard's parts are read, so that a long summary shows progress.
         parent_digest: of the dataset that the job adds to.
+        on_step: called after each piece of the work behind the last shard.
 
     Returns:
         Name, size and hash of each file, sorted by name.
@@ -73,8 +75,10 @@ def summarise(
     join_tables(_tables(spec, shards, parent, parts), index_path)
     older = () if parent is None else parent.manifest.shards
     everything = tuple(join_shards(spec.output.splits, older, shards))
-    holdings = read_holdings(index_path)
+    on_step()
+    holdings = read_holdings(index_path, on_step)
     report = build_report(spec, everything, parts.tally, holdings)
+    on_step()
     topology_path = folder / TOPOLOGY_NAME
     write_arrays(topology_path, topology_arrays(generator.topology))
     key_of = staged_key if parent is not None else str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -48,18 +48,22 @@ class Holding:
     shares: tuple[float, ...] = ()
 
 
-def read_holdings(index_path: Path) -> tuple[Holding, ...]:
+def read_holdings(
+    index_path: Path, on_column: Callable[[], None] = lambda: None
+) -> tuple[Holding, ...]:
     """Read the attributes of all samples, a column at a time, but those that no sample has.
 
     Args:
         index_path: of the joined index.
+        on_column: called before each column is read.
     """
     with pq.ParquetFile(index_path) as index:
-        return tuple(_holdings(index))
+        return tuple(_holdings(index, on_column))
 
 
-def _holdings(index: pq.ParquetFile) -> Iterator[Holding]:
+def _holdings(index: pq.ParquetFile, on_column: Callable[[], None]) -> Iterator[Holding]:
     for name in _NAMES:
+        on_column()
         column = index.read(columns=[name])[name].drop_null()
         if not len(column):
             continue
