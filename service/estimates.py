@@ -20,8 +20,9 @@ Basis = Literal["measured", "scaled", "built-in"]
 ENOUGH_SAMPLES: Final = 20
 _REFERENCE_PX: Final = 512
 # Seconds a sample at 512 px. builtin: one CPU core, all annotations, `python -m
-# benchmarks.pipeline` (AMD EPYC, 2026-11-24). next3d: a guess, one data-centre GPU; not measured.
-_SECONDS: Final[dict[str, float]] = {"builtin": 0.0625, "next3d": 0.1}
+# benchmarks.pipeline` (AMD EPYC, 2026-11-24). next3d: one H200, float32, all labels, a new identity
+# a sample, shards written (docs/performance.md, "Next3D on a GPU", 2026-11-26).
+_SECONDS: Final[dict[str, float]] = {"builtin": 0.0625, "next3d": 0.145}
 # Draws refused a sample at the default ranges: a guess on the safe side.
 _REFUSALS: Final = 0.1
 # Bytes a sample at 512 px by member; docs/performance.md, "Encoding". The last two do not grow.

@@ -27,6 +27,14 @@ class LauncherError(Exception):
     """Ray's Jobs API does not do what it is asked; it is asked again, later."""
 
 
+class _RefusedError(LauncherError):
+    """Ray answered, with another status than success."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Launcher:
     """Keeps one pool running on one cluster."""
 
@@ -68,7 +76,7 @@ class Launcher:
             LauncherError: the cluster does not answer, or refuses.
         """
         self._stop_predecessors()
-        found = self._call("GET", f"/api/jobs/{self.submission_id}", known=(404,))
+        found = self._found()
         if found is not None:
             status = str(found.get("status"))
             if status in _LIVE:
@@ -89,11 +97,18 @@ class Launcher:
             "entrypoint": self.entrypoint,
             "metadata": {_OF_SERVICE: self._service_url},
         }
-        made = self._call("POST", "/api/jobs/", json=job, known=(400,))
-        if made is None:  # another replica was first, or the next step tells what is wrong
+        try:
+            self._call("POST", "/api/jobs/", json=job)
+        except _RefusedError as refused:
+            # 400 is also an id that is taken: then another replica was first, and the job is there.
+            if refused.status != 400 or self._found() is None:
+                raise
             return False
         _LOG.info("a pool was submitted", extra={"submission_id": self.submission_id})
         return True
+
+    def _found(self) -> Any:
+        return self._call("GET", f"/api/jobs/{self.submission_id}", known=(404,))
 
     def _stop_predecessors(self) -> None:
         """Stop the service's pools of other arguments: they give their leases back and leave."""
@@ -115,5 +130,6 @@ class Launcher:
             return None
         if not answer.is_success:
             text = " ".join(answer.text.split())[:300]
-            raise LauncherError(f"{method} {path} is answered {answer.status_code}: {text}")
+            what = f"{method} {path} is answered {answer.status_code}: {text}"
+            raise _RefusedError(what, answer.status_code)
         return answer.json()

@@ -29,6 +29,14 @@ def shared_dir() -> Path:
     pytest.skip(message)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test fetches goes to the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """A real S3-compatible server, one for the whole session; starts when first asked for."""

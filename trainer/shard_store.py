@@ -50,14 +50,6 @@ class CacheConfig:
     limit_bytes: int = 50 << 30
 
 
-def default_cache_folder() -> Path:
-    """Return SYNTHFORGE_CACHE, or the user's own cache folder."""
-    own = os.environ.get("SYNTHFORGE_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synthforge"
-
-
 class OpenShard:
     """A verified shard, open for reading; the file may be removed meanwhile."""
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import torch.distributed
 
+from synthforge.caches import default_cache_folder
 from synthforge.samples import SampleMeta
 from trainer.batch_memory import Recycled
 from trainer.batches import Batch
@@ -25,7 +26,7 @@ from trainer.filters import Filter
 from trainer.index import DatasetIndex, build_index
 from trainer.order import Course, OrderConfig
 from trainer.reading import BatchReader, KeptSamples, Spans, Transform, read_in_processes
-from trainer.shard_store import CacheConfig, ShardStore, default_cache_folder
+from trainer.shard_store import CacheConfig, ShardStore
 from trainer.sources import open_source
 
 DEFAULT_FIELDS: Final = ("image", "segmentation", "depth", "meta")

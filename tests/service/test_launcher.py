@@ -20,6 +20,7 @@ class JobsApi:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.tokens: set[str | None] = set()
         self.is_away = False
+        self.refusal = ""
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         if self.is_away:
@@ -43,6 +44,8 @@ class JobsApi:
     def on_all(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return httpx.Response(200, json=list(self.jobs.values()))
+        if self.refusal:
+            return httpx.Response(400, text=self.refusal)
         job = json.loads(request.content)
         if job["submission_id"] in self.jobs:
             return httpx.Response(400, text="already exists")
@@ -109,6 +112,12 @@ def test_a_cluster_that_is_away_or_refuses_is_an_error_in_one_line(api: JobsApi)
     api.is_away = True
     with pytest.raises(LauncherError, match="http://head:8265 cannot be reached: refused"):
         held.step()
+
+
+def test_a_submission_that_ray_refuses_for_good_is_told_in_rays_words(api: JobsApi) -> None:
+    api.refusal = "entrypoint_num_gpus: 9\n is more than any node has"
+    with pytest.raises(LauncherError, match=r"answered 400: entrypoint_num_gpus: 9 is more than"):
+        launcher(api).step()
 
 
 def test_the_cluster_is_shown_its_token_and_no_key_is_in_the_job(api: JobsApi) -> None:

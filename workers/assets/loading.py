@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -10,6 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from synthforge.assets import AssetEntry, AssetError, AssetKind
+from synthforge.caches import default_cache_folder
 from workers.assets.layouts import read_semantic_map
 from workers.flame.arrays_file import Array, read_all_arrays, read_arrays
 from workers.flame.assets import FlameAssets, load_npz
@@ -20,7 +20,7 @@ from workers.generators.next3d.checkpoint import TOPOLOGY_TENSORS, Next3DWeights
 from workers.types import UInt8Array
 
 EMBEDDING_ARRAYS = ("lmk_face_idx", "lmk_b_coords")
-_CACHE_FOLDER: Final = "synthforge-assets"
+_CACHE_FOLDER: Final = "assets"
 
 
 class AssetSource(Protocol):
@@ -112,5 +112,5 @@ class AssetLoader:
 
 
 def shared_loader(held: AssetSource) -> AssetLoader:
-    """Return a loader whose cache this machine's workers share."""
-    return AssetLoader(held, Path(tempfile.gettempdir()) / _CACHE_FOLDER)
+    """Return a loader whose cache this user's workers on this machine share."""
+    return AssetLoader(held, default_cache_folder() / _CACHE_FOLDER)

@@ -26,6 +26,7 @@ from synthforge.assets import (
 from synthforge.jobs import Generator
 from synthforge.storage import NotFound
 from workers.assets import AssetRegistry, open_assets
+from workers.assets.loading import shared_loader
 from workers.assets.registry import asset_key
 
 
@@ -178,3 +179,14 @@ def test_every_kind_has_a_source() -> None:
 def test_an_entry_that_cannot_be_is_refused(file: Path, fault: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"wiring|\.\.|sha256"):
         AssetEntry.model_validate({**entry_of(file).model_dump(), **fault})
+
+
+def test_each_user_of_a_machine_has_a_cache_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SYNTHFORGE_CACHE", raising=False)
+    caches = []
+    for user in ("ada", "ben"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / user))
+        caches.append(shared_loader(AssetRegistry(None)).cache_folder)
+    assert caches == [tmp_path / "ada/synthforge/assets", tmp_path / "ben/synthforge/assets"]
