@@ -13,6 +13,7 @@ import httpx
 
 from synthforge.client import Client
 from synthforge.job_status import JobState
+from synthforge.jobs import GeneratorKind
 from synthforge.leases import Lease
 from synthforge.storage import open_storage
 from tests.end_to_end.engine import Engine, actors_of_this_process, small_spec
@@ -20,6 +21,7 @@ from workers.executions import Progress
 from workers.flight_recorder import read_last_words
 from workers.scaling import Bounds
 from workers.shard_worker import WorkerSettings
+from workers.slots import Awake
 
 POISONED_SAMPLE = 5
 
@@ -94,10 +96,10 @@ def test_a_node_that_fails_costs_a_pool_one_actor_and_a_job_nothing(engine: Engi
             super().__init__(settings)
             self._folder = settings.scratch.parent
 
-        def wake(self) -> actors.Awake:
+        def wake(self, kind: GeneratorKind) -> Awake:
             if self._is_first("wake"):
                 raise OSError("No space left on device")
-            return super().wake()
+            return super().wake(kind)
 
         def _make_for(self, lease: Lease, *rest: Any) -> Progress:
             if self._is_first("make"):
