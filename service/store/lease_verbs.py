@@ -48,6 +48,7 @@ _LAPSE: Final = Prepared(
     .values(state="open", open_at=bindparam("now"))
     .returning(shards)
 )
+_END_ALL: Final = update(shards).where(IS_LEASED).values(lapses_at=0.0)
 _OPEN: Final = Prepared(
     select(shards.c.position, shards.c.kind)
     .where(
@@ -196,6 +197,11 @@ class LeaseVerbs:
         with self._database.session() as session:
             nums = sorted({int(num) for (num,) in session.rows(_JOBS_WITH_LAPSED, {})})
         return sum(self._lapse_job(num, terms) for num in nums)
+
+    def end_all(self) -> None:
+        """Let every lease lapse now: the caller knows that all pools are gone."""
+        with self._database.write() as tx:
+            tx.connection.execute(_END_ALL)
 
     def _lapse_job(self, num: int, terms: Terms) -> int:
         with self._database.write() as tx:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -25,11 +24,12 @@ from synthforge.commands.inputs import (
     read_spec,
 )
 from synthforge.commands.jobs import succeeded
+from synthforge.commands.resuming import end_leases, forget_state, kept_state, submit_or_take_up
 from synthforge.console import progress, say
 from synthforge.job_status import JobStatus
 from synthforge.jobs import JobSpec
 from synthforge.json_logs import log_as_json, log_for_people
-from synthforge.keys import KeyRequest, take_key
+from synthforge.keys import KeyRequest, Scope, take_key
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -142,20 +142,25 @@ def generate(
         int, typer.Option(min=1, max=64, help="Rendered chunks that may wait for the encoder.")
     ] = 2,
 ) -> None:
-    """Make a dataset without a service to start: plan, render, commit, verify."""
+    """Make a dataset without a service to start: plan, render, commit, verify.
+
+    Stopped, it goes on where it was: the same command again renders no finished shard twice.
+    """
     from workers.options import PoolOptions  # noqa: PLC0415
 
     parsed, url = _with_output(read_spec(spec), output)
-    with tempfile.TemporaryDirectory(prefix="synthforge-") as folder:
+    with kept_state(url, parsed) as folder:
         settings = replace(
             _settings(url, 0),
             database_url=f"sqlite:///{folder}/jobs.db",
-            whole_prefix="allowed",
             host="127.0.0.1",  # it serves this command alone, which is why it asks for a key
             auth="keys",
             heartbeat_s=1.0,
+            whole_prefix="allowed",
         )
-        with _service(settings) as (service_url, key), stop_on_signals() as stop:
+        end_leases(settings, folder)
+        # The job may be of an earlier command's key, which is why this one is an admin's.
+        with _service(settings, "admin") as (service_url, key), stop_on_signals() as stop:
             options = PoolOptions(
                 service_url,
                 settings.output_prefixes,
@@ -165,14 +170,16 @@ def generate(
             )
             pool = Beside(lambda ended: _run_pool(options, ended), stop)
             with Client(service_url, key=key) as client:
-                job = client.submit(parsed)  # a refusal need not wait for a pool
+                # A refusal need not wait for a pool.
+                job = submit_or_take_up(client, folder, parsed)
                 with pool:
                     _follow_beside(pool, client, job.id)
+        forget_state(folder)
     check_dataset(url)
 
 
 @contextmanager
-def _service(settings: Settings) -> Iterator[tuple[str, str | None]]:
+def _service(settings: Settings, *scopes: Scope) -> Iterator[tuple[str, str | None]]:
     """Serve for as long as the block runs; yield the URL, and a key for this process if asked."""
     from service.app import create_app, open_store  # noqa: PLC0415
     from service.keys import issued_for  # noqa: PLC0415
@@ -180,7 +187,7 @@ def _service(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
     log_for_people()  # what goes well is shown by the command itself
     store = open_store(settings)
-    own = KeyRequest(name="own", scopes=("submit", "read", "worker"))
+    own = KeyRequest(name="own", scopes=("submit", "read", "worker", *scopes))
     with (
         closing(store.database),
         issued_for(store, own) if settings.auth == "keys" else nullcontext() as key,
