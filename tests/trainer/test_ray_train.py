@@ -40,9 +40,16 @@ OPTIONS = Stage1Options(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """One cluster for all tests here: its start is most of their time."""
-    with _connected(ClusterOptions(workers=2)):
-        yield
+    """One cluster for all tests here: the start of processes is most of their time.
+
+    Ray looks after them ten times as often as by default, and has no process that waits for a cloud
+    to take a machine away.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        with _connected(ClusterOptions(workers=2)):
+            yield
 
 
 def curve(folder: Path) -> list[tuple[int, float]]:
@@ -50,6 +57,7 @@ def curve(folder: Path) -> list[tuple[int, float]]:
     return [(entry["step"], entry["loss"]) for entry in map(json.loads, lines)]
 
 
+@pytest.mark.timeout(900)  # a dozen processes start, each in a minute where others keep it busy
 def test_two_processes_follow_one_and_survive_a_kill(
     made: Any, cluster: None, tmp_path: Path
 ) -> None:
