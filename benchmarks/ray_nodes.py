@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 OBJECT_STORE_BYTES: Final = 80 << 20
-NUM_STARTS: Final = 5
+START_S: Final = 900.0
 
 
 @contextmanager
@@ -43,10 +44,11 @@ def ray_cluster_alone() -> Iterator[Any]:
 def add_node(cluster: Any) -> Any:
     """Add a node of one CPU; return it.
 
-    Ray gives a node 30 s to start, which is little on a busy machine: it is tried again. What then
-    starts too late joins the cluster unasked, and ends with this process.
+    Ray gives a node 30 s to start, which is little on a busy machine: it is tried again, for
+    `START_S`. What then starts too late joins the cluster unasked, and ends with this process.
     """
-    for _ in range(NUM_STARTS - 1):
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
         with suppress(Exception):  # Ray raises nothing narrower
             return cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
     return cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)

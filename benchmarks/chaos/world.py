@@ -42,9 +42,15 @@ class Part:
         return self._returning is None or not self._returning.is_alive()
 
     def strike(self) -> bool:
-        """Kill it and have it come back; False if there is nothing to kill now."""
+        """Kill it and have it come back; False if there is nothing to kill now.
+
+        Raises:
+            RuntimeError: it did not come back from the last time.
+        """
         if not self.is_up:
             return False
+        if self.failure is not None:
+            raise RuntimeError(f"the {self.name} did not come back") from self.failure
         absence_s = self._random.uniform(0, LONGEST_ABSENCE_S)
         if not self._kill():
             return False
