@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -44,35 +43,48 @@ def one_connection(
         yield url, held
 
 
+class Watcher(threading.Thread):
+    """Reads a stream of events on a thread, to its end."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)  # where the test fails, the stream ends with its server
+        self._url = url
+        self.has_told = threading.Event()
+        self.status = 0
+        self.data: list[str] = []
+
+    def run(self) -> None:
+        with httpx.stream("GET", self._url, timeout=60) as stream:
+            self.status = stream.status_code
+            for line in stream.iter_lines():
+                if line.startswith("data: "):
+                    self.data.append(line)
+                    self.has_told.set()
+        self.has_told.set()
+
+
 def test_requests_go_on_while_streams_wait_though_there_is_one_connection(
     one_connection: tuple[str, Database],
 ) -> None:
     url, held = one_connection
-    waiting = threading.Semaphore(0)
-
-    def watch(job_id: str) -> list[str]:
-        with httpx.stream("GET", f"{url}/v1/jobs/{job_id}/events", timeout=60) as stream:
-            seen = []
-            for line in stream.iter_lines():
-                seen.append(line)
-                if line == "event: state" and len(seen) < 4:
-                    waiting.release()
-        return [line for line in seen if line.startswith("data: ")]
-
-    with Client(url, retry_for_s=0) as client, ThreadPoolExecutor(NUM_STREAMS) as threads:
+    with Client(url, retry_for_s=0) as client:
         watched = client.submit(SPEC)
-        streams = [threads.submit(watch, watched.id) for _ in range(NUM_STREAMS)]
-        for _ in streams:
-            assert waiting.acquire(timeout=60)
+        watchers = [Watcher(f"{url}/v1/jobs/{watched.id}/events") for _ in range(NUM_STREAMS)]
+        for watcher in watchers:
+            watcher.start()
+        for watcher in watchers:
+            assert watcher.has_told.wait(60)
         # Every stream has told what there was, and waits for more.
+        assert [watcher.status for watcher in watchers] == [200] * NUM_STREAMS
         other = client.submit(SPEC)
         for _ in range(20):
             assert client.get(other.id).state is JobState.QUEUED
         (lease,) = client.lease(driver.request()).leases
         assert lease.job_id == watched.id
-        assert not any(stream.done() for stream in streams)
+        assert all(watcher.is_alive() for watcher in watchers)
         client.cancel(watched.id)
         client.return_(lease.token, LeaseReturn(reason="cancelled"))
-        for stream in streams:
-            assert '"state":"cancelled"' in stream.result(60)[-1]
+        for watcher in watchers:
+            watcher.join(60)
+            assert '"state":"cancelled"' in watcher.data[-1]
     assert held.engine.pool.checkedout() <= 1  # type: ignore[attr-defined]
