@@ -10,13 +10,10 @@ import tarfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 import webdataset
 
-from service.app import create_app
-from service.loops import Committer
 from service.server import serving
 from service.settings import Settings
 from synthforge.client import Client
@@ -39,9 +36,8 @@ def spec_of(count: int) -> JobSpec:
 class ByHand:
     """A service, and a worker that does whatever it leases."""
 
-    def __init__(self, client: Client, app: Any, worker: ShardWorker) -> None:
+    def __init__(self, client: Client, worker: ShardWorker) -> None:
         self.client = client
-        self._committer = Committer(app.state.context)
         self._worker = worker
 
     def made(self, job_id: str) -> Manifest:
@@ -57,7 +53,7 @@ class ByHand:
                 else:
                     self._worker.make(lease)
                     self.client.report(lease.token, self._worker.deliver(lease.token))
-        self._committer.step()
+        self.client.wait(job_id)
         return self.client.manifest(job_id)
 
 
@@ -71,10 +67,9 @@ def by_hand(s3_url: str, tmp_path: Path) -> Iterator[ByHand]:
         port=0,
         lease_s=3600.0,
     )
-    app = create_app(settings)
     worker = ShardWorker(WorkerSettings(settings.output_prefixes, tmp_path / "scratch"))
-    with serving(settings, app) as url, Client(url) as client:
-        yield ByHand(client, app, worker)
+    with serving(settings) as url, Client(url) as client:
+        yield ByHand(client, worker)
 
 
 def files_of(url: str, manifest: Manifest) -> dict[str, bytes]:
