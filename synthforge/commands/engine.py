@@ -238,6 +238,6 @@ def _follow_beside(pool: Beside, client: Client, job_id: str) -> JobStatus:
 
 def _why_stopped(pool: Beside) -> str:
     if pool.error is None:
-        return "stopped before the dataset was whole: no manifest was written"
+        return "stopped before the dataset was whole: the same command again goes on from here"
     first_line = (str(pool.error) or type(pool.error).__name__).splitlines()[0]
     return f"the workers' pool failed: {first_line}"
