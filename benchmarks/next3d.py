@@ -250,6 +250,11 @@ def choices(dtype: torch.dtype, watch: Stopwatch) -> dict[str, float]:
     fir = fir_filter().to(device)
     full = torch.randn(1, 128, 257, 257, device=device).to(dtype)
     full_last = full.contiguous(memory_format=torch.channels_last)
+
+    def boxes() -> Tensor:
+        once = functional.avg_pool2d(full_last, 2, 1, padding=1)
+        return functional.avg_pool2d(functional.avg_pool2d(once, 2, 1), 2, 1)
+
     runs: dict[str, Callable[[], object]] = {
         "3x3, channels first": lambda: functional.conv2d(x, square, padding=1),
         "3x3, channels last": lambda: functional.conv2d(last, square_last, padding=1),
@@ -266,6 +271,12 @@ def choices(dtype: torch.dtype, watch: Stopwatch) -> dict[str, float]:
             padding=(1, 1, 0, 0),
         ),
     }
+    runs["FIR as three 2x2 means, channels last"] = boxes
+    folded = torch.randn(4 * 128, 256, 3, 3, device=device).to(dtype)
+    folded = folded.contiguous(memory_format=torch.channels_last)
+    runs["up, FIR folded in, one convolution"] = lambda: functional.pixel_shuffle(
+        functional.conv2d(last, folded, padding=1), 2
+    )
     return {name: watch(run) * 1e3 for name, run in runs.items()}
 
 

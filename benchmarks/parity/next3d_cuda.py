@@ -1,6 +1,7 @@
 """Our Next3D on a GPU against the same recordings: pictures, features and depth, and exact pixels.
 
-TensorFloat-32 is off. Only *_io.npz with their weights are looked at.
+TensorFloat-32 is off. Only *_io.npz with their weights are looked at. And a face of an untrained
+network at full size has the same bits at every place of a chunk.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parity import next3d_end_to_end
+from benchmarks.parity import next3d_chunks, next3d_end_to_end
 from benchmarks.parity.check import Check
 from benchmarks.parity.next3d_end_to_end import Recording
 from workers.device import render_device
@@ -37,3 +38,4 @@ def checks(directory: Path) -> Iterator[Check]:
                 yield check
             elif name in _ROUNDED:
                 yield replace(check, tolerance=TOLERANCE)
+    yield from next3d_chunks.checks()

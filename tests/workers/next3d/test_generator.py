@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.parity import next3d_chunks
 from synthforge.conventions import CLASS_IDS, IGNORE_CLASS
 from synthforge.jobs import ANNOTATIONS, JobSpec, parse_job_spec
 from synthforge.samples import members_of
@@ -91,6 +92,14 @@ def test_a_face_is_the_same_in_chunks_of_any_size(
         for name in PICTURES:
             np.testing.assert_array_equal(getattr(face, name), getattr(alone, name), err_msg=name)
     assert len(together) == 3
+
+
+def test_a_faces_place_in_its_chunk_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CHUNK_SIZE, "cpu", 2)
+    with one_thread():
+        found = list(next3d_chunks.checks("small"))
+    assert [str(check) for check in found if not check.is_ok] == []
+    assert len(found) == 6
 
 
 def test_views_share_their_identity_and_nothing_else(faces: list[LabelledFace]) -> None:
