@@ -13,8 +13,9 @@ $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 
+# Compiled once: where nothing may be written beside it, each process would compile all it imports.
 $(VENV)/.installed: $(VENV)/bin/uv pyproject.toml requirements.lock
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraint requirements.lock --group dev --editable '.[service,workers,trainer,cluster,telemetry,tensorboard,backbones,export]'
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock --group dev --editable '.[service,workers,trainer,cluster,telemetry,tensorboard,backbones,export]'
 	touch $@
 
 # The S3 server of the tests and of the demo: its own environment, its own pins.
