@@ -297,6 +297,11 @@ class Appearance(BaseModel):
     ancestry_africa: Coefficient | None = _field(
         -5, 5, " standard deviations", "by default as identity.shape draws it", None
     )
+    co_occurrence: Literal["natural", "independent"] = Field(
+        default="natural",
+        description="natural: dark hair and dark eyes are commoner with dark skin, each by its own "
+        "distribution still (with sampling sobol, by itself); independent: each by itself",
+    )
 
 
 # Fields of `appearance` that set a direction of the head's shape.

@@ -6,6 +6,7 @@ changed count, output or other parameter moves no draw.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -73,7 +74,13 @@ SAMPLE_SCALARS: Final = (
     "lens.jpeg",
 )
 _DRAWN_TWICE: Final = {"offset_x": "offset", "offset_y": "offset"}  # scalar: its field
-IDENTITY_SCALARS: Final = tuple(f"appearance.{name}" for name in Appearance.model_fields)
+IDENTITY_SCALARS: Final = tuple(
+    f"appearance.{name}" for name in Appearance.model_fields if name != "co_occurrence"
+)
+# With `appearance.co_occurrence: natural`: correlation of the underlying normals with those of
+# the skin's tone, which is high where skin is light. Set by hand: blond on dark skin is rare.
+SKIN_TONE: Final = "appearance.skin_tone"
+WITH_SKIN: Final = {"appearance.hair_tone": -0.8, "appearance.eye_tone": -0.75}
 LATENT_STREAM: Final = "identity.latent"
 _STANDARD_NORMAL: Final = NormalDist()
 _LEAST_UNIFORM: Final = 2.0**-53  # 0 itself has no quantile
@@ -259,7 +266,7 @@ def _draw_scalars(spec: JobSpec, streams: Streams) -> dict[str, float]:
 
 def _scalar_uniform(spec: JobSpec, streams: Streams, name: str, *, of_identity: bool) -> float:
     if of_identity:
-        u = float(streams.identity_uniforms(name, 1)[0])
+        u = _identity_uniform(spec, streams, name)
         point = streams.identity
         dimension = _FIRST_IDENTITY_DIMENSION + IDENTITY_SCALARS.index(name)
     else:
@@ -269,6 +276,18 @@ def _scalar_uniform(spec: JobSpec, streams: Streams, name: str, *, of_identity: 
         point, dimension = streams.index, SAMPLE_SCALARS.index(name)
     covers = spec.sampling == "sobol" and (of_identity or streams.attempt == 0)
     return sobol_uniform(spec.seed, name, dimension, point, u) if covers else u
+
+
+def _identity_uniform(spec: JobSpec, streams: Streams, name: str) -> float:
+    u = float(streams.identity_uniforms(name, 1)[0])
+    correlation = WITH_SKIN.get(name)
+    if correlation is None or spec.appearance is None:
+        return u
+    if spec.appearance.co_occurrence == "independent":
+        return u
+    skin = float(streams.identity_uniforms(SKIN_TONE, 1)[0])
+    own = math.sqrt(1.0 - correlation**2)
+    return float(_coupled(np.array([skin, u]), np.array([[correlation, own]]))[0])
 
 
 def distribution_of(spec: JobSpec, name: str) -> Distribution | None:

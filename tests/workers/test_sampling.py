@@ -194,6 +194,25 @@ def test_movements_hang_together_unless_asked_not_to_and_keep_their_own_ranges()
     )
 
 
+def test_dark_hair_and_eyes_go_with_dark_skin_unless_asked_not_to_and_keep_their_ranges() -> None:
+    names = [f"appearance.{name}" for name in ("skin_tone", "hair_tone", "eye_tone")]
+    tables = {}
+    for how in ("natural", "independent"):
+        spec = parse_job_spec(json.dumps({"count": 1, "appearance": {"co_occurrence": how}}))
+        faces = [sample_face(spec, RIG, index, 0, "train") for index in range(800)]
+        tables[how] = np.array([[face.scalars[name] for name in names] for face in faces])
+    together = np.corrcoef(tables["natural"].T)
+    assert together[0, 1] < -0.65
+    assert together[0, 2] < -0.6
+    assert np.abs(np.corrcoef(tables["independent"].T) - np.eye(3)).max() < 0.15
+    np.testing.assert_array_equal(tables["natural"][:, 0], tables["independent"][:, 0])
+    np.testing.assert_allclose(
+        np.quantile(tables["natural"][:, 1:], [0.1, 0.5, 0.9], axis=0),
+        np.quantile(tables["independent"][:, 1:], [0.1, 0.5, 0.9], axis=0),
+        atol=0.1,
+    )
+
+
 def test_an_action_unit_is_set_to_what_is_drawn_whatever_else_moves() -> None:
     rig = replace(RIG, units=unit_targets(NAMES))
     expression = {"action_units": {"smile": [0.2, 0.4], "mouth_right": 0.5, "cheek_raise": 0}}

@@ -20,6 +20,7 @@ from tools.build_head.orient import flips_to_face_outward
 from tools.build_head.skin import add_skin
 from tools.build_head.spline import Floats
 from tools.build_head.teeth import add_teeth
+from tools.build_head.tongue import add_tongue
 
 
 def assemble() -> tuple[WholeMesh, Chart, Floats]:
@@ -36,6 +37,7 @@ def assemble() -> tuple[WholeMesh, Chart, Floats]:
     add_beard(half, loft)
     add_headwear(half, loft)
     add_glasses(half)
+    add_tongue(half)
     mesh = mirror(half)
     flip = flips_to_face_outward(mesh.points, mesh.triangles)[:, None]
     whole = replace(

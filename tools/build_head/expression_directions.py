@@ -146,16 +146,16 @@ def expression_directions(f: Fields) -> dict[str, Floats]:
     """Every direction by name: (V, 3) millimetres per unit; *_left is the subject's left."""
     out: dict[str, Floats] = {}
     for name, both in (_brows(f) | _eyes(f) | _nose_and_mouth_sides(f)).items():
-        still = f.of_parts("hair", "clothing", "left_eye", "right_eye", "teeth")
+        still = f.of_parts("hair", "clothing", "left_eye", "right_eye", "teeth", "tongue")
         both[still] = 0.0
         left = f.left_half(both)
         out[f"{name}_left"] = left
         out[f"{name}_right"] = left[f.mesh.mirror] * [-1.0, 1.0, 1.0]
-    lower_teeth = f.members("lower_teeth")
+    on_jaw = np.union1d(f.members("lower_teeth"), f.members("tongue"))
     for name, displacement in _mouth(f).items():
-        still = f.of_parts("hair", "clothing", "left_eye", "right_eye", "teeth")
+        still = f.of_parts("hair", "clothing", "left_eye", "right_eye", "teeth", "tongue")
         if name in ("jaw_forward", "jaw_left"):
-            still[lower_teeth] = False
+            still[on_jaw] = False
         displacement[still] = 0.0
         out[name] = displacement
     return out

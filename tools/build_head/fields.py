@@ -71,6 +71,7 @@ class Fields:
             upper[self.mesh.right(name)] = ramp
         upper[self.members("upper_teeth")] = 1.0
         upper[self.members("lower_teeth")] = 0.0
+        upper[self.members("tongue")] = 0.0
         return upper
 
     def blob(self, centre: Vector, sigma: Vector, *, is_both: bool = True) -> Floats:

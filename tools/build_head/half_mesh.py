@@ -19,7 +19,7 @@ MIRRORED_REGION = {2: 3, 3: 2, 4: 5, 5: 4, 11: 12, 12: 11}
 
 PART_NAMES = (
     "skin", "left_eye", "right_eye", "mouth", "teeth", "hair", "clothing", "beard", "headwear",
-    "glasses",
+    "glasses", "tongue",
 )  # fmt: skip
 PART = {name: i for i, name in enumerate(PART_NAMES)}
 MIRRORED_PART = {PART["left_eye"]: PART["right_eye"]}

@@ -38,6 +38,7 @@ def jaw_weight(f: Fields) -> Floats:
         weight[f.of_parts(part)] = 0.0
     weight[f.members("upper_teeth")] = 0.0
     weight[f.members("lower_teeth")] = 1.0
+    weight[f.members("tongue")] = 1.0
     for k in range(10):
         weight[f.members(f"ear_{k}")] = 0.0
     weight[f.members("ear_end")] = 0.0
@@ -50,7 +51,7 @@ def skinning_weights(f: Fields) -> Floats:
     weights = np.zeros((len(f.at), 5))
     lean = f.at[:, 1] + 0.25 * np.maximum(f.at[:, 2], -30.0)
     head = smoothstep(-150.0, -84.0, lean)
-    head[f.of_parts("hair", "teeth", "left_eye", "right_eye", "mouth", "glasses")] = 1.0
+    head[f.of_parts("hair", "teeth", "left_eye", "right_eye", "mouth", "tongue", "glasses")] = 1.0
     head[f.of_parts("clothing")] = 0.0
     weights[:, JAW] = jaw_weight(f) * head
     weights[:, NECK_JOINT] = head - weights[:, JAW]

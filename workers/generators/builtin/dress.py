@@ -125,7 +125,9 @@ def identity_look(
         eyes=_eyes(params, pixel_m, surface.eye_radius),
         hair=_hair(params, surface),
         cloth=_cloth(params),
-        mouth=MouthLook(mouth_rgb=(0.17, 0.042, 0.040), teeth_rgb=_teeth(params)),
+        mouth=MouthLook(
+            mouth_rgb=(0.17, 0.042, 0.040), teeth_rgb=_teeth(params), tongue_rgb=_tongue(params)
+        ),
         maps=Maps(
             skin=skin_texture()[level],
             brows=surface.brows.texels[min(level, len(surface.brows.texels) - 1)],
@@ -332,3 +334,8 @@ def _cloth(params: FaceParams) -> ClothLook:
 def _teeth(params: FaceParams) -> tuple[float, float, float]:
     u = params.streams.identity_uniforms("texture.teeth", 1)
     return triple(np.array([0.72, 0.67, 0.57]) * (0.75 + 0.3 * u[0]))
+
+
+def _tongue(params: FaceParams) -> tuple[float, float, float]:
+    u = params.streams.identity_uniforms("texture.tongue", 1)
+    return triple(np.array([0.42, 0.15, 0.14]) * (0.8 + 0.4 * u[0]))

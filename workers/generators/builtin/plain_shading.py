@@ -1,4 +1,4 @@
-"""Light of mouth, teeth, clothing and whatever else has one colour a vertex."""
+"""Light of mouth, teeth, tongue, clothing and whatever else has one colour a vertex."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shade_plain(
     cloth: ClothLook,
     rgb: Float32Array,
 ) -> None:
-    """Mouth, teeth, clothing and what else has one colour a vertex."""
+    """Mouth, teeth, tongue, clothing and what else has one colour a vertex."""
     key = lights.key_rgb
     for i in range(num):
         kind = material[i]
@@ -40,6 +40,8 @@ def shade_plain(
             colour, shine = mouth.mouth_rgb, 0.5
         elif kind == code.TEETH:
             colour, shine = mouth.teeth_rgb, 0.8
+        elif kind == code.TONGUE:
+            colour, shine = mouth.tongue_rgb, 0.6
         elif kind == code.CLOTH:
             colour = _cloth(cloth, values[i, 17], values[i, 18])
             shine = 0.0

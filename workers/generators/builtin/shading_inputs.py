@@ -29,6 +29,7 @@ TEETH: Final = 6
 HAIR: Final = 7
 CLOTH: Final = 8
 PLAIN: Final = 9
+TONGUE: Final = 10
 
 
 class Geometry(NamedTuple):
@@ -170,6 +171,7 @@ class MouthLook(NamedTuple):
 
     mouth_rgb: Triple
     teeth_rgb: Triple
+    tongue_rgb: Triple
 
 
 class Maps(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from synthforge.conventions import CLASS_IDS
 from workers.flame.model import Flame
 from workers.generators.builtin import shading_inputs as code
-from workers.generators.builtin.fields import FaceFields, face_fields
+from workers.generators.builtin.fields import FaceFields, face_fields, smoothstep
 from workers.generators.builtin.front_maps import (
     BrowMaps,
     FrontMap,
@@ -27,6 +27,7 @@ from workers.types import Float32Array, Float64Array, Int32Array, Topology, UInt
 
 OPEN_JAW_DEG = 24.0  # occlusion is measured with the mouth closed and this far open
 TEETH_LIGHT = 0.75  # lips part before the jaw drops: a smile shows lit teeth
+TEETH_SHADE_M = (0.006, 0.022)  # behind the foremost tooth
 SCALP_REACH_M = (0.006, 0.016)
 EYE_GRID = 32
 EYE_WINDOW_M = 0.042
@@ -52,6 +53,7 @@ _MATERIAL_OF_CLASS = {
     "right_ear": code.SKIN,
     "neck": code.SKIN,
 }
+_MATERIAL_OF_PART = {"teeth": code.TEETH, "tongue": code.TONGUE}
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
         face_material=material,
         hair_vertices=is_hair,
         scalp=_scalp(rest, faces, is_hair, fields),
-        behind_lips=_on_vertices(len(rest), faces[material == code.TEETH], TEETH_LIGHT),
+        behind_lips=_behind_lips(rest, faces[material == code.TEETH]),
         fields=fields,
         occlusion=np.stack(
             [_occlusion(v, faces[always], bare, is_hair, worn, rasteriser) for v in (rest, opened)]
@@ -159,13 +161,14 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
 
 
 def face_materials(topology: Topology) -> UInt8Array:
-    """Return each face's material: by its class, and teeth by their part's name."""
+    """Return each face's material: by its class, and what the mouth holds by its part."""
     table = np.full(256, code.PLAIN, np.uint8)
     for name, material in _MATERIAL_OF_CLASS.items():
         table[CLASS_IDS[name]] = material
     out = table[topology.face_region]
-    if "teeth" in topology.part_names:
-        out[topology.face_part == topology.part_names.index("teeth")] = code.TEETH
+    for name, material in _MATERIAL_OF_PART.items():
+        if name in topology.part_names:
+            out[topology.face_part == topology.part_names.index(name)] = material
     return np.ascontiguousarray(out)
 
 
@@ -182,9 +185,13 @@ def _posed(flame: Flame, jaw_rad: float) -> tuple[Float64Array, Float64Array]:
     return np.ascontiguousarray(vertices), mesh.joint_transforms[0, :, :3, 3].double().numpy()
 
 
-def _on_vertices(num_vertices: int, faces: Int32Array, value: float) -> Float32Array:
-    out = np.zeros(num_vertices, np.float32)
-    out[faces] = value
+def _behind_lips(rest: Float64Array, teeth: Int32Array) -> Float32Array:
+    """Front teeth get most light; those at the sides stand in the shadow of the cheeks."""
+    out = np.zeros(len(rest), np.float32)
+    if len(teeth):
+        behind = rest[teeth, 2].max() - rest[:, 2]
+        light = TEETH_LIGHT * (1.0 - smoothstep(*TEETH_SHADE_M, behind))
+        out[teeth] = light[teeth]
     return out
 
 

@@ -221,13 +221,11 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     chin = smoothstep(0.62, 0.86, column)
     is_goatee = has_goatee(params)
     cheeks = 0.0 if is_goatee else 1.0
-    upto = 0.55 + 0.45 * u[1]  # how far the cheeks' hair reaches
-    reach = np.where(column < 0.55, upto, 1.0)
-    if is_goatee:
-        reach = np.where(column > 0.6, 0.35 + 0.25 * u[1], 0.3)
+    reach = _beard_reach(column, u[1], is_goatee=is_goatee)
     soft = smoothstep(0.0, 0.25, ring) * (1.0 - smoothstep(0.35, 1.0, ring / reach))
+    under = 1.0 - lip if moustache >= GROWN_FROM else smoothstep(0.46, 0.6, column)
     grown = lip * _grown(moustache) * (0.6 + 0.4 * u[2])
-    grown = grown + (1.0 - lip) * np.maximum(cheeks, smoothstep(0.55, 0.7, column)) * (
+    grown = grown + under * np.maximum(cheeks, smoothstep(0.55, 0.7, column)) * (
         _grown(length) * (0.7 + 0.9 * chin)
     )
     wild = params.streams.of_identity("appearance.beard_tufts").standard_normal((2, len(column)))
@@ -238,6 +236,24 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     fall = hang * chin * np.sin(np.pi * np.clip(ring, 0.0, 1.0)) * soft
     thin = np.clip(1.0 - height / _SINKS_BELOW_M, 0.0, 1.0)  # at its edge it sinks into the skin
     return height + thin * (_HIDDEN_M - sunk()), fall * (1.0 - thin)
+
+
+def _beard_reach(column: Float64Array, full: float, *, is_goatee: bool) -> Float64Array:
+    """Return (B,) the ring at which hair ends: a moustache narrows towards the mouth's corner, and
+    the cheek's line falls from the sideburn in a hollow curve. Where it ended in steps, horns
+    stood on the cheeks.
+
+    Args:
+        column: (B,) 0 under the nose, 1 under the chin.
+        full: 0 a narrow style, 1 a full one.
+        is_goatee: the cheeks are bare.
+    """
+    if is_goatee:
+        return np.interp(column, [0.0, 0.3, 0.55, 0.7], [0.85, 0.3, 0.3, 0.35 + 0.25 * full])
+    cheek = 0.35 + 0.25 * full
+    columns = [0.0, 0.15, 0.3, 0.4, 0.5, 0.56, 0.63, 0.7, 0.78]
+    reaches = [0.85, 0.75, 0.4, cheek, cheek, cheek + 0.05, 0.62, 0.85, 1.0]
+    return np.interp(column, columns, reaches)
 
 
 def sunk() -> Float64Array:
