@@ -106,7 +106,7 @@ def test_an_expression_that_the_head_lacks_is_named() -> None:
 
 
 def test_scalars_of_one_face_are_independent() -> None:
-    faces = [draw(index) for index in range(600)]
+    faces = [draw(index, appearance={"co_occurrence": "independent"}) for index in range(600)]
     table = np.array([list(face.scalars.values()) for face in faces])
     table = table[:, table.std(axis=0) > 0]
     correlation = np.corrcoef(table.T) - np.eye(table.shape[1])

@@ -249,7 +249,7 @@ def _beard_reach(column: Float64Array, full: float, *, is_goatee: bool) -> Float
         is_goatee: the cheeks are bare.
     """
     if is_goatee:
-        return np.interp(column, [0.0, 0.3, 0.55, 0.7], [0.85, 0.3, 0.3, 0.35 + 0.25 * full])
+        return np.interp(column, [0.0, 0.3, 0.55, 0.6], [0.85, 0.3, 0.3, 0.35 + 0.25 * full])
     cheek = 0.35 + 0.25 * full
     columns = [0.0, 0.15, 0.3, 0.4, 0.5, 0.56, 0.63, 0.7, 0.78]
     reaches = [0.85, 0.75, 0.4, cheek, cheek, cheek + 0.05, 0.62, 0.85, 1.0]
