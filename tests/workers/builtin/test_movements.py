@@ -14,6 +14,7 @@ from synthforge.jobs import parse_job_spec
 from synthforge.parameters import ACTION_UNITS
 from workers.flame.embedding import Landmarks
 from workers.generators.builtin.generator import BuiltinGenerator
+from workers.generators.builtin.lids import lids_over_eyes
 from workers.generators.builtin.movements import TOGETHER, coupling_matrix, unit_targets
 from workers.sampling import sample_face
 
@@ -57,6 +58,45 @@ def test_no_lid_passes_the_other_and_no_lip_whatever_moves(generator: BuiltinGen
     assert pairs.min() < shut[:, :4].mean() + 0.5  # some of them are shut
     assert lips.mean(axis=1).min() > -0.35
     assert np.ptp(lips.mean(axis=1)) > 1.0
+
+
+def test_a_blink_shuts_the_eye_whatever_else_moves_and_half_a_blink_half_of_it(
+    generator: BuiltinGenerator,
+) -> None:
+    wide = {"coefficients": 0, "jaw_open": 0, "action_units": {"upper_lid_raise": 1}}
+    heights = {}
+    for blink in (0.0, 0.5, 1.0):
+        units = {**wide["action_units"], "blink": blink}  # type: ignore[dict-item]
+        heights[blink] = openings(generator, {**wide, "action_units": units})[:, :4].mean()
+    shut = openings(generator, {"coefficients": 0, "jaw_open": 0, "action_units": {"blink": 1}})
+    assert heights[1.0] == pytest.approx(shut[:, :4].mean(), abs=0.35)
+    assert heights[0.5] == pytest.approx(0.5 * (heights[0.0] + heights[1.0]), abs=0.35)
+
+
+def test_no_lid_cuts_into_its_eyeball_whatever_moves(generator: BuiltinGenerator) -> None:
+    spec = parse_job_spec(json.dumps({"count": 99, "expression": WILD}))
+    faces = [sample_face(spec, generator.rig, index, 0, "train") for index in range(24)]
+    topology = generator.topology
+    num_lifted = 0
+    for face in faces:
+        vertices = generator.pose([face]).vertices[0].double().numpy()
+        for eye in lids_over_eyes(topology, rest_of(generator)):
+            front, back = vertices[eye.poles]
+            gaps = np.linalg.norm(vertices[eye.lid] - 0.5 * (front + back), axis=1)
+            gaps -= 0.5 * np.linalg.norm(front - back)
+            assert len(gaps) > 100
+            assert (gaps > eye.gaps_m - 1e-6).all()
+            num_lifted += int((gaps < 1.01 * eye.gaps_m).sum())
+    assert num_lifted > 0  # some would have cut into it
+
+
+def rest_of(generator: BuiltinGenerator) -> NDArray[np.float64]:
+    """(V, 3) of the mean head at rest, metres."""
+    flat = {"identity": {"shape": 0}, "expression": {"coefficients": 0, "jaw_open": 0}}
+    gaze = {"gaze": {"yaw": 0, "pitch": 0}}
+    spec = parse_job_spec(json.dumps({"count": 1, **flat, **gaze}))
+    face = sample_face(spec, generator.rig, 0, 0, "train")
+    return generator.pose([face]).vertices[0].double().numpy()
 
 
 def test_every_unit_moves_our_own_head_and_both_sides_alike(generator: BuiltinGenerator) -> None:

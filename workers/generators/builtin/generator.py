@@ -18,6 +18,7 @@ from workers.generators.builtin.dress import identity_look, occlusion, vertex_at
 from workers.generators.builtin.hair import cut_hair, hair_shell
 from workers.generators.builtin.head import BuiltinHead, load_head
 from workers.generators.builtin.lens import draw_lens, expose
+from workers.generators.builtin.lids import lift_lids
 from workers.generators.builtin.lighting import Lighting, draw_lighting, white_point
 from workers.generators.builtin.movements import Openings, coupling_matrix, unit_targets
 from workers.generators.builtin.picture import draw_picture
@@ -122,7 +123,9 @@ class BuiltinGenerator:
         return self._describer.describe(face)
 
     def pose(self, faces: Sequence[FaceParams]) -> PosedHeads:
-        """See `FaceGenerator.pose`; hair is cut to `appearance.hair_length`."""
+        """See `FaceGenerator.pose`; hair is cut to `appearance.hair_length`, lids stay
+        off the eyeballs.
+        """
 
         def stacked(name: str) -> Tensor:
             return torch.from_numpy(np.stack([getattr(face, name) for face in faces]))
@@ -137,6 +140,7 @@ class BuiltinGenerator:
             up = mesh.joint_transforms[row, NECK_JOINT, :3, 1].double().numpy()
             cut = cut_hair(face, self._shell, vertices[row].numpy(), up)
             vertices[row, hair] = torch.from_numpy(cut)
+            lift_lids(self._surface.lids, vertices[row].numpy())
             if self._surface.worn is not None:
                 turn = mesh.joint_transforms[row, NECK_JOINT, :3, :3].double().numpy()
                 dress(face, self._surface.worn, self._topology, vertices[row].numpy(), turn)

@@ -169,7 +169,16 @@ class Openings:
             # Lids are shut where a full blink shuts them, lips where they are at rest.
             slack = -float(of_movement[k]) * full[k] if is_eye else 0.0
             slack += LID_OVERLAP_M * is_eye
-            self._parts.append((k, of_shape * is_eye, of_movement, slack, reach * (not is_eye)))
+            self._parts.append(
+                (
+                    k,
+                    full[k] * is_eye,
+                    of_shape * is_eye,
+                    of_movement,
+                    slack,
+                    reach * (not is_eye),
+                )
+            )
 
     def settled(
         self, betas: Float32Array, expression: Float32Array, jaw_rad: float
@@ -177,9 +186,15 @@ class Openings:
         """Return (E,) coefficients under which no lid or lip passes its counterpart."""
         out = expression.astype(np.float64)
         shape = betas.astype(np.float64)
-        for opener, of_shape, of_movement, slack, reach in self._parts:
+        for opener, full, of_shape, of_movement, slack, reach in self._parts:
+            is_eye = full > 0.0
             room = slack + float((of_shape * shape).sum()) + reach * np.sin(jaw_rad)
             opening = max(room, 0.0) + float((of_movement * out).sum())
-            if opening < 0.0:
+            closing = float(of_movement[opener] * out[opener])
+            if is_eye and closing < 0.0 < opening - closing:
+                # A blink closes its share of what the other movements leave open.
+                share = min(out[opener] / full, 1.0)
+                out[opener] = -share * (opening - closing) / of_movement[opener]
+            elif opening < 0.0:
                 out[opener] -= opening / of_movement[opener]
         return out.astype(np.float32)

@@ -19,6 +19,7 @@ from workers.generators.builtin.front_maps import (
     join_brows,
     wrinkle_map,
 )
+from workers.generators.builtin.lids import LidOverEye, lids_over_eyes
 from workers.generators.builtin.noise import SKIN_TEXEL_M
 from workers.generators.builtin.occlusion import sky_visibility, vertex_normals
 from workers.generators.builtin.worn import WornParts, worn_parts
@@ -80,6 +81,7 @@ class HeadSurface:
         texels_per_uv: of the skin texture over the UV map, for its true scale on the face.
         crown: (3,) metres, from where hair falls.
         worn: the parts that the head may wear, if it has them.
+        lids: skin around the eyes, and the eyeballs.
     """
 
     topology: Topology
@@ -101,6 +103,7 @@ class HeadSurface:
     texels_per_uv: float
     crown: Float64Array
     worn: WornParts | None
+    lids: tuple[LidOverEye, ...]
 
 
 def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) -> HeadSurface:
@@ -149,6 +152,7 @@ def measure_surface(flame: Flame, topology: Topology, rasteriser: Rasteriser) ->
             _brow(rest, topology, landmarks, "right"), _brow(rest, topology, landmarks, "left")
         ),
         worn=worn,
+        lids=lids_over_eyes(topology, rest),
         texels_per_uv=_texels_per_uv(rest, topology, material),
         crown=np.array(
             [
