@@ -24,10 +24,11 @@ from torch.profiler import ProfilerActivity, profile
 from synthforge.conventions import NUM_LANDMARKS
 from trainer.augment import Augment
 from trainer.batches import Batch
+from trainer.devices import pick_device
 from trainer.loop import StepReport, Training
 from trainer.model.network import CANONICAL_FOCAL
 from trainer.recipes import Stage1Recipe, stage1_published, stage1_quick, stage1_synthetic
-from trainer.stages import open_training, pick_device
+from trainer.stages import open_training
 from trainer.stream import open_stream
 
 RECIPES = {"quick": stage1_quick, "full": stage1_synthetic, "published": stage1_published}

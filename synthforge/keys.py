@@ -11,6 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
@@ -18,11 +19,14 @@ from synthforge.distributions import STRICT
 
 KEY_VARIABLE: Final = "SYNTHFORGE_KEY"
 KEY_FILE_VARIABLE: Final = "SYNTHFORGE_KEY_FILE"
+SERVICE_VARIABLE: Final = "SYNTHFORGE_SERVICE"
+LOCAL_SERVICE: Final = "http://127.0.0.1:8000"
 # Long enough that nobody guesses one: 32 hex digits are 128 bits.
 KEY_FORM: Final = re.compile(r"[!-~]{32,256}")
 
 Scope = Literal["submit", "read", "worker", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+_PORTS: Final = {"http": 80, "https": 443}
 _LARGEST: Final = 2**53  # what every JSON reader holds exactly
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -90,6 +94,23 @@ def find_key(environment: Mapping[str, str] = os.environ) -> str | None:
         return read_key_file(Path(path))
     key = environment.get(KEY_VARIABLE)
     return _checked(key, KEY_VARIABLE) if key else None
+
+
+def key_for(url: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return this program's key if a URL lies with the service that it belongs to, else None.
+
+    That service is the one at SYNTHFORGE_SERVICE: scheme, host and port are compared.
+
+    Raises:
+        ValueError: as of `find_key`.
+    """
+    service = environment.get(SERVICE_VARIABLE) or LOCAL_SERVICE
+    return find_key(environment) if _origin(url) == _origin(service) else None
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def take_key(environment: MutableMapping[str, str] = os.environ) -> str | None:

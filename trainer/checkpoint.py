@@ -16,6 +16,19 @@ class CheckpointError(ValueError):
     """A file that is no checkpoint of ours, or not of this training."""
 
 
+def refuse_to_replace(path: Path, *, resume: bool) -> None:
+    """Keep a new training from writing over the model of an old one.
+
+    Raises:
+        CheckpointError: the file is there, and the training does not go on from it.
+    """
+    if path.exists() and not resume:
+        raise CheckpointError(
+            f"{path} holds a trained model: --resume goes on from it; another --out keeps it, and "
+            "a new training starts where it was moved or deleted"
+        )
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all; random states are added.
 

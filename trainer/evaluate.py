@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from synthforge.conventions import CLASSES, DEPTH_UNIT_M
@@ -92,10 +93,18 @@ class Evaluation:
         model: in evaluation mode.
         size_px: side of the model's input.
         shape: (68, 2) mean shape in shares of the picture: the baseline.
+        device: that the model is on.
     """
 
-    def __init__(self, model: FaceModel, size_px: int, shape: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        model: FaceModel,
+        size_px: int,
+        shape: NDArray[np.float64],
+        device: torch.device | str = "cpu",
+    ) -> None:
         self._model, self._size_px, self._shape = model, size_px, shape
+        self._device = device
         self._errors: list[float] = []
         self._baseline: list[float] = []
         self._yaw: list[float] = []
@@ -108,7 +117,7 @@ class Evaluation:
         """Predict a batch of pictures at their own size and compare."""
         pictures = list(batch.image.permute(0, 2, 3, 1).contiguous().numpy())
         focals = [None] * len(batch) if batch.focal_px is None else batch.focal_px.tolist()
-        found = predict_pictures(self._model, pictures, focals, self._size_px)
+        found = predict_pictures(self._model, pictures, focals, self._size_px, self._device)
         for i, prediction in enumerate(found):
             if batch.weight[i] > 0:
                 self._num_images += 1
@@ -169,11 +178,18 @@ class Evaluation:
 
 
 def evaluate(
-    model: FaceModel, batches: Iterable[Batch], size_px: int, shape: NDArray[np.float64]
+    model: FaceModel,
+    batches: Iterable[Batch],
+    size_px: int,
+    shape: NDArray[np.float64],
+    device: torch.device | str = "cpu",
 ) -> Figures:
-    """Return a model's figures on batches of whole pictures at their own size."""
+    """Return a model's figures on batches of whole pictures at their own size.
+
+    The model lies on `device`, the batches on the CPU.
+    """
     model.eval()
-    evaluation = Evaluation(model, size_px, shape)
+    evaluation = Evaluation(model, size_px, shape, device)
     for batch in batches:
         evaluation.add(batch)
     return evaluation.figures()

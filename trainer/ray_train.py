@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from synthforge.ray_environment import prepare_environment, signals_kept
+from trainer.checkpoint import refuse_to_replace
+from trainer.history import HISTORY_NAME
 from trainer.loop import StepReport
 from trainer.ranks import own_ranks
 from trainer.stages import (
@@ -31,6 +33,7 @@ from trainer.stages import (
 )
 
 _RUN_NAME: Final = "ray"  # folder of the run's own state under the storage
+_SHARED_NAME: Final = "ray-resumed"  # and of the checkpoint that a resumed run begins with
 _LOOK_EVERY_S: Final = 0.25
 _OBJECT_STORE_BYTES: Final = 128 << 20  # options and reports travel through it, no pictures
 
@@ -86,6 +89,7 @@ def run_stage1_on_ray(
         RuntimeError: the processes failed more often than `most_failures`.
         ValueError: as of `run_stage1`.
     """
+    refuse_to_replace(out_dir / CHECKPOINT_NAME, resume=options.resume)
     storage = cluster.storage or str(out_dir.resolve())
     if not options.resume:
         shutil.rmtree(out_dir / _RUN_NAME, ignore_errors=True)
@@ -95,7 +99,7 @@ def run_stage1_on_ray(
         board = ray.remote(num_cpus=0)(_Board).remote()
         config = {"data_url": data_url, "options": options, "board": board, "saved": None}
         if options.resume and (out_dir / CHECKPOINT_NAME).exists():
-            config["saved"] = ray.train.Checkpoint.from_directory(out_dir)
+            config["saved"] = _shared_checkpoint(out_dir, storage)
         with _watched(board, on_progress, on_started):
             _run(config, cluster, storage).to_directory(out_dir)
         result: Stage1Result = ray.get(board.result.remote())
@@ -105,6 +109,21 @@ def run_stage1_on_ray(
         metrics=out_dir / METRICS_NAME,
         report=out_dir / REPORT_NAME,
     )
+
+
+def _shared_checkpoint(out_dir: Path, storage: str) -> Any:
+    """Put what a run goes on from where every machine finds it: checkpoint and history alone."""
+    import ray.train  # noqa: PLC0415
+    from pyarrow import fs  # noqa: PLC0415
+
+    files, path = fs.FileSystem.from_uri(storage)
+    folder = f"{path}/{_SHARED_NAME}"
+    files.create_dir(folder)
+    for name in (CHECKPOINT_NAME, HISTORY_NAME):
+        if (out_dir / name).exists():
+            source, target = str((out_dir / name).resolve()), f"{folder}/{name}"
+            fs.copy_files(source, target, fs.LocalFileSystem(), files)
+    return ray.train.Checkpoint(folder, filesystem=files)
 
 
 def _run(config: dict[str, Any], cluster: ClusterOptions, storage: str) -> Any:

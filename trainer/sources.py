@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from synthforge.keys import find_key
+from synthforge.keys import key_for
 from synthforge.shards import MANIFEST_NAME, Manifest
 from synthforge.storage import (
     NotFound,
@@ -111,7 +111,7 @@ class LinkedSource:
     def manifest(self) -> Manifest:
         """Fetch the manifest and its links."""
         url = self._manifest_url
-        key = find_key() if _OF_SERVICE.search(urlsplit(url).path) else None
+        key = key_for(url) if _OF_SERVICE.search(urlsplit(url).path) else None
         headers = {"Authorization": f"Bearer {key}"} if key else None
         response = _checked(url, self._connected().get(url, headers=headers))
         document = json.loads(response.content)

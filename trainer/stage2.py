@@ -14,10 +14,16 @@ from torch import Tensor, nn
 
 from trainer.augment import Augment
 from trainer.batches import Batch
-from trainer.checkpoint import load_checkpoint, restore_random_states, save_checkpoint
+from trainer.checkpoint import (
+    load_checkpoint,
+    refuse_to_replace,
+    restore_random_states,
+    save_checkpoint,
+)
 from trainer.datasets.frames import Framing, train_framing
 from trainer.datasets.points import PointScheme
 from trainer.datasets.real_set import DatasetError, RealSet
+from trainer.devices import pick_device
 from trainer.history import HISTORY_NAME, forget_after
 from trainer.keyed_random import keyed_permutation
 from trainer.loop import StepReport, Terms, Training
@@ -55,6 +61,7 @@ class Stage2Options:
         boxes: file of face boxes, for a set that needs them.
         detector: `MODULE:FUNCTION` that finds faces, instead.
         resume: go on from the checkpoint in the output folder, if there is one.
+        device: `cpu`, `cuda` or `auto`.
     """
 
     recipe: Stage2Recipe = field(default_factory=stage2_quick)
@@ -64,6 +71,7 @@ class Stage2Options:
     boxes: Path | None = None
     detector: str | None = None
     resume: bool = False
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -110,6 +118,9 @@ def run_stage2(
     if saved.stage != 1 or not isinstance(saved.model, FaceModel):
         raise DatasetError(f"{checkpoint.name} is of stage {saved.stage}: stage II starts from I")
     out_dir.mkdir(parents=True, exist_ok=True)
+    path = out_dir / CHECKPOINT_NAME
+    refuse_to_replace(path, resume=options.resume)
+    device = pick_device(options.device)
     recipe = replace(
         options.recipe,
         augment=replace(options.recipe.augment, size_px=saved.size_px),
@@ -118,14 +129,13 @@ def run_stage2(
     keys = chosen_keys(real, options.subset, options.limit, recipe.load.seed)
     framing = train_framing(real, options.boxes, options.detector)
     batches = RealBatches(real, keys, framing, Augment(recipe.augment), recipe.load)
-    training = _start(saved, real, batches, keys, framing, recipe, options, saved.model)
-    path = out_dir / CHECKPOINT_NAME
+    training = _start(saved, real, batches, keys, framing, recipe, options, device)
     if options.resume and path.exists():
-        content = load_checkpoint(path)
+        content = load_checkpoint(path, device)
         training.load_state_dict(content["training"])
         restore_random_states(content)
     described = _description(training.model, real, saved)
-    _fit(training, batches, described, out_dir, recipe, on_progress)
+    _fit(training, batches, described, out_dir, recipe, device, on_progress)
     protocol = f"{real.name} {options.subset}, {len(keys)} pictures, {framing.told}"
     return Stage2Result(path, len(keys), protocol)
 
@@ -167,9 +177,12 @@ def _start(
     framing: Framing,
     recipe: Stage2Recipe,
     options: Stage2Options,
-    base: FaceModel,
+    device: torch.device,
 ) -> Training[Batch]:
     torch.manual_seed(recipe.load.seed)
+    base = saved.model
+    if not isinstance(base, FaceModel):
+        raise TypeError(f"stage II starts from no {type(base).__name__}")
     if options.method == "adapt":
         mix = None
         if real.points is not None and saved.points is not None:
@@ -177,7 +190,7 @@ def _start(
         model: nn.Module = adapted_model(base, real, recipe, mix)
     else:
         model = relabelled_model(base, real, keep=options.method == "finetune")
-    return open_stage2(model, recipe)
+    return open_stage2(model.to(device), recipe)
 
 
 def open_stage2(model: nn.Module, recipe: Stage2Recipe) -> Training[Batch]:
@@ -280,6 +293,7 @@ def _fit(
     description: dict[str, object],
     out_dir: Path,
     recipe: Stage2Recipe,
+    device: torch.device,
     on_progress: Callable[[StepReport], None] | None,
 ) -> None:
     history_path = out_dir / HISTORY_NAME
@@ -294,4 +308,5 @@ def _fit(
             if on_progress is not None:
                 on_progress(report)
 
-        training.run(batches.from_step(training.step), on_step)
+        varied = batches.from_step(training.step)
+        training.run((batch.to(device) for batch in varied), on_step)

@@ -15,8 +15,14 @@ from trainer import tensorboard_log
 from trainer.augment import Augment
 from trainer.baseline import mean_shape
 from trainer.batches import Batch
-from trainer.checkpoint import load_checkpoint, restore_random_states, save_checkpoint
+from trainer.checkpoint import (
+    load_checkpoint,
+    refuse_to_replace,
+    restore_random_states,
+    save_checkpoint,
+)
 from trainer.consistency import draw_moves, move_picture
+from trainer.devices import pick_device
 from trainer.evaluate import Figures, evaluate
 from trainer.faces_shown import compared_faces
 from trainer.history import HISTORY_NAME, History
@@ -137,7 +143,13 @@ def fit_stage1(
         on_checkpoint: called on every rank after each checkpoint.
         ranks: this process among the others.
     """
+    if options.held_out_split == options.train_split:
+        raise ValueError(
+            f"held_out_split is {options.held_out_split}, which is trained on: a dataset made with "
+            'output.splits {"train": 0.9, "val": 0.1} has a val split to measure on'
+        )
     out_dir.mkdir(parents=True, exist_ok=True)
+    refuse_to_replace(out_dir / CHECKPOINT_NAME, resume=options.resume)
     device = pick_device(options.device)
     recipe = options.recipe
     _held_out(data_url, options)  # a split that is not there is told before the fit
@@ -176,12 +188,14 @@ def measure_stage1(
     model.load_state_dict(fitted.training.average.state_dict())
     shape = mean_shape(fitted.stream.metas(_MOST_SHAPES))
     held_out = _held_out(data_url, options)
-    figures = evaluate(model, held_out, recipe.size_px, shape)
+    device = pick_device(options.device)
+    model.to(device)
+    figures = evaluate(model, held_out, recipe.size_px, shape, device)
     title = f"stage I on {data_url}, split {options.held_out_split}"
     table = figures_table(title, figures)
     (out_dir / METRICS_NAME).write_text(figures.to_json())
     (out_dir / TABLE_NAME).write_text(table)
-    faces = compared_faces(model, next(iter(held_out)), recipe.size_px, torch.device("cpu"))
+    faces = compared_faces(model, next(iter(held_out)), recipe.size_px, device)
     write_report(
         out_dir / REPORT_NAME,
         title,
@@ -248,13 +262,6 @@ class _Records:
             device = next(average.parameters()).device
             faces = compared_faces(average, self._faces, self._recipe.size_px, device)
             self._tensorboard.add_pictures(report.step, faces)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is CUDA where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _held_out(data_url: str, options: Stage1Options) -> Stream:

@@ -132,12 +132,24 @@ class Stream:
 
     def __iter__(self) -> Iterator[Batch]:
         spans = self._spans(self.epoch, self._position)
+        if not len(spans):
+            self._end_empty_epoch()
+            return
         for span, batch in zip(spans, self._batches(spans), strict=True):
             # Counted before it is handed out: a state taken in the loop's body holds this batch.
             self._position = span[2]
             if span == spans[-1]:
                 self.epoch, self._position = self.epoch + 1, 0
             yield batch
+
+    def _end_empty_epoch(self) -> None:
+        """Go on to the next epoch where what is left of this one makes no batch."""
+        if self._position == 0:
+            raise ValueError(
+                f"batch_size is {self._config.batch_size} and drop_last is set, but an epoch has "
+                f"{self.num_samples} samples: a smaller batch, or drop_last=False, would do"
+            )
+        self.epoch, self._position = self.epoch + 1, 0
 
     def metas(self, limit: int | None = None) -> Iterator[SampleMeta]:
         """Yield what `K.json` says of the samples in the order of epoch 0, reading nothing else."""

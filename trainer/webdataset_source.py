@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import webdataset
@@ -66,7 +67,7 @@ def plain_dataset(
         fields: members to decode.
     """
     register_openers()
-    base = canonical_url(url)
+    base = canonical_url(url, working_folder=str(Path.cwd()))
     shards = [r.name for r in open_source(base).manifest().shards if r.split == split]
     urls = [join_url(base, name) for name in shards]
     suffixes = wanted_suffixes(fields)

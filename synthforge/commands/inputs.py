@@ -11,15 +11,16 @@ import typer
 from synthforge.client import Client
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
+from synthforge.keys import LOCAL_SERVICE, SERVICE_VARIABLE
 from synthforge.urls import canonical_url
 
 FAILED: Final = 1
 USAGE: Final = 2
 PATIENCE_S: Final = 5.0
-DEFAULT_SERVICE: Final = "http://127.0.0.1:8000"
+DEFAULT_SERVICE: Final = LOCAL_SERVICE
 
 ServiceOption = Annotated[
-    str, typer.Option("--service", envvar="SYNTHFORGE_SERVICE", help="URL of the service.")
+    str, typer.Option("--service", envvar=SERVICE_VARIABLE, help="URL of the service.")
 ]
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC.json", help="'-' is standard input.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

@@ -67,6 +67,7 @@ def train_stage2(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")
     ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:
     """Fit a model of stage I to the labels of a real set."""
     from trainer.datasets.registry import open_real_set, parse_named  # noqa: PLC0415
@@ -84,6 +85,7 @@ def train_stage2(
         boxes=_boxes_of([name], boxes).get(name),
         detector=detector,
         resume=resume,
+        device=device,
     )
     real = open_real_set(name, Path(folder))
     with progress("train") as show:
@@ -117,9 +119,9 @@ def evaluate_model(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on real sets, published figures beside. No crop uses the labels."""
+    from trainer.devices import pick_device  # noqa: PLC0415
     from trainer.evaluation.run import evaluate_sets  # noqa: PLC0415
     from trainer.saved import load_model  # noqa: PLC0415
-    from trainer.stages import pick_device  # noqa: PLC0415
 
     saved = load_model(checkpoint)
     tasks = _tasks(on, boxes, detector)

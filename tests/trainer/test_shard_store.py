@@ -150,10 +150,23 @@ def test_the_service_s_key_goes_to_its_manifest_alone(
 ) -> None:
     monkeypatch.setenv("SYNTHFORGE_KEY", "k" * 40)
     base = server.url.partition("/manifest")[0]
+    monkeypatch.setenv("SYNTHFORGE_SERVICE", base)
     with pytest.raises(PermissionError):
         open_source(f"{base}/v1/jobs/7/manifest?links=presigned").manifest()
     open_source(server.url).manifest()
     assert server.keys == {"v1/jobs/7/manifest": f"Bearer {'k' * 40}"}
+
+
+def test_another_host_s_manifest_gets_no_key(
+    server: Server, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHFORGE_KEY", "k" * 40)
+    base = server.url.partition("/manifest")[0]
+    for service in ("https://faces.example.org", base.replace("http:", "https:"), ""):
+        monkeypatch.setenv("SYNTHFORGE_SERVICE", service)
+        with pytest.raises(PermissionError):
+            open_source(f"{base}/v1/jobs/7/manifest?links=presigned").manifest()
+    assert server.keys == {}
 
 
 @pytest.mark.parametrize("ranges", [True, False])

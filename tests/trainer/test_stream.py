@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,20 @@ def test_a_dropped_last_batch_leaves_whole_ones(made: Any) -> None:
     stream = open_stream(str(made.folder), config)
     assert [len(batch) for batch in stream] == [8] * 12
     assert stream.epoch == 1
+
+
+def test_an_epoch_that_makes_no_batch_is_refused_and_a_rest_that_makes_none_is_passed_over(
+    made: Any,
+) -> None:
+    huge = StreamConfig(batch_size=98, order=ORDER, drop_last=True)
+    with pytest.raises(ValueError, match=r"batch_size is 98 .* an epoch has 97 samples"):
+        next(iter(open_stream(str(made.folder), huge)))
+    small = open_stream(str(made.folder), CONFIG)
+    next(iter(small))
+    large = open_stream(str(made.folder), replace(huge, batch_size=96))
+    large.load_state_dict(small.state_dict())
+    assert list(large) == []
+    assert [len(batch) for batch in large] == [96]
 
 
 def test_short_ranks_are_filled_up_with_weight_zero(made: Any) -> None:

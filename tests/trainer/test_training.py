@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trainer.augment import AugmentConfig
 from trainer.baseline import mean_shape
 from trainer.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from trainer.devices import pick_device
 from trainer.evaluate import evaluate
 from trainer.loop import LoopConfig, StepReport, Training, learning_rate
 from trainer.losses import LossConfig, compute_losses
@@ -25,7 +26,7 @@ from trainer.model.backbone import BackboneConfig
 from trainer.model.network import FaceModel, ModelConfig
 from trainer.order import OrderConfig
 from trainer.recipes import Stage1Recipe, stage1_quick, stage1_synthetic
-from trainer.stages import Stage1Options, pick_device, run_stage1
+from trainer.stages import Stage1Options, run_stage1
 from trainer.stream import StreamConfig, open_stream
 from trainer.targets import targets_of
 
@@ -151,8 +152,18 @@ def test_stage_1_leaves_figures_table_and_checkpoint(made: Any, tmp_path: Path) 
     assert result.table == (tmp_path / "metrics.txt").read_text()
     assert "NME of the mean shape" in result.table
     assert result.num_steps == 8
+    options = Stage1Options(recipe=TINY, held_out_split="test")
     with pytest.raises(ValueError, match="split 'test' is not in the dataset"):
-        run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=TINY, held_out_split="test"))
+        run_stage1(str(made.folder), tmp_path / "other", options)
+    kept = result.checkpoint.read_bytes(), (tmp_path / "history.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="holds a trained model: --resume goes on from it"):
+        run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=TINY))
+    assert kept == (result.checkpoint.read_bytes(), (tmp_path / "history.jsonl").read_bytes())
+
+
+def test_what_is_trained_on_is_not_held_out(made: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="held_out_split is train, which is trained on"):
+        run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=TINY, held_out_split="train"))
 
 
 def test_a_report_and_tensorboard_show_curves_and_faces(made: Any, tmp_path: Path) -> None:
