@@ -12,6 +12,7 @@ from typing import Any, Final
 
 OBJECT_STORE_BYTES: Final = 80 << 20
 START_S: Final = 900.0
+_TOKEN: Final = secrets.token_hex(32)  # Ray reads a process's token once, for all its clusters
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def ray_cluster_alone() -> Iterator[Any]:
         os.environ |= {
             "RAY_TMPDIR": folder,
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": _TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
         }
         from ray.cluster_utils import Cluster  # noqa: PLC0415 - reads the environment then

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_FAULTS = 30
-ASKED_FOR = "SYNTHFORGE_TEST_CHAOS"
 
 
-@pytest.mark.skipif(
-    ASKED_FOR not in os.environ, reason=f"six minutes of two cores: {ASKED_FOR}=1 runs it"
-)
 @pytest.mark.timeout(900)  # 130 s of CPU; on a busy machine it waits for much
 def test_thirty_kills_lose_nothing_double_nothing_and_tear_nothing() -> None:
     size = f"--faults {NUM_FAULTS} --shards {2 * NUM_FAULTS} --seed 5"
