@@ -8,11 +8,10 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import BaseModel, Field
 
 from synthforge.distributions import STRICT
-from synthforge.leases import PoolName
+from synthforge.leases import MAX_MESSAGE, PoolName
 
 LogLevel = Literal["info", "warning", "error"]
 LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)  # the least first
-MAX_MESSAGE: Final = 2000  # characters
 MAX_LINES_TOLD: Final = 200  # at once
 MAX_PAGE: Final = 1000
 

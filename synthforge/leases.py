@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
@@ -20,6 +20,7 @@ from synthforge.shards import (
 
 PoolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 MAX_LEASES_PER_REQUEST = 256
+MAX_MESSAGE: Final = 2000  # characters of what a pool or a worker says
 
 
 class LeaseRequest(BaseModel):
@@ -142,7 +143,7 @@ class LeaseReturn(BaseModel):
 
     model_config = STRICT
     reason: Literal["lost", "interrupted", "stopping", "cancelled", "failed", "store"]
-    message: str = Field(default="", max_length=2000)
+    message: str = Field(default="", max_length=MAX_MESSAGE)
     num_samples: Count = Field(
         default=0, description="samples before the one at work when it ended"
     )

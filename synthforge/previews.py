@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from synthforge.distributions import STRICT
 from synthforge.jobs import GeneratorKind, JobSpec
-from synthforge.leases import PoolName
+from synthforge.leases import MAX_MESSAGE, PoolName
 from synthforge.shards import Count, ShardPlan, StoredFile
 
 MAX_SAMPLES: Final = 64
@@ -58,4 +58,4 @@ class PreviewReport(BaseModel):
     num_samples: Count = 0
     num_rejected: Count = 0
     seconds: float = Field(default=0.0, ge=0, description="of one worker")
-    error: str = Field(default="", max_length=2000, description="why there is no file")
+    error: str = Field(default="", max_length=MAX_MESSAGE, description="why there is no file")

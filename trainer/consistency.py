@@ -20,6 +20,7 @@ from torch.nn import functional
 from trainer.keyed_random import keyed_generator
 from trainer.model.heads import LandmarkPrediction
 from trainer.model.network import Predictions
+from trainer.weighted import mean_of_each
 
 FEATURES: Final = "consistency_features"
 OUTPUTS: Final = "consistency_outputs"
@@ -104,7 +105,7 @@ def features_apart(moved: Moved) -> Tensor:
     wanted = moved.wanted.features.float()
     spread = wanted.std().clamp_min(1e-4)
     apart = (moved.found.features.float() - wanted).abs().mean(1) / spread
-    return _mean(apart, moved.is_valid)
+    return mean_of_each(apart, moved.is_valid)
 
 
 def outputs_apart(moved: Moved) -> Tensor:
@@ -118,16 +119,16 @@ def outputs_apart(moved: Moved) -> Tensor:
     if found.segmentation is not None and wanted.segmentation is not None:
         target = wanted.segmentation.softmax(1)
         logs = found.segmentation.log_softmax(1) - wanted.segmentation.log_softmax(1)
-        total = total + _mean(-(target * logs).sum(1), moved.is_valid)
+        total = total + mean_of_each(-(target * logs).sum(1), moved.is_valid)
     if found.log_depth is not None and wanted.log_depth is not None:
-        total = total + _mean((found.log_depth - wanted.log_depth).abs(), moved.is_valid)
+        total = total + mean_of_each((found.log_depth - wanted.log_depth).abs(), moved.is_valid)
     if found.normals is not None and wanted.normals is not None:
         cosine = functional.cosine_similarity(found.normals, wanted.normals, dim=1)
-        total = total + _mean(1 - cosine, moved.is_valid)
+        total = total + mean_of_each(1 - cosine, moved.is_valid)
     if found.landmarks is not None and wanted.landmarks is not None:
         there = ((wanted.landmarks.xy >= 0) & (wanted.landmarks.xy < 1)).all(-1).float()
         apart = ((found.landmarks.xy - wanted.landmarks.xy).square().sum(-1) + 1e-6).sqrt() - 1e-3
-        total = total + _mean(apart, there)
+        total = total + mean_of_each(apart, there)
     return total
 
 
@@ -153,9 +154,3 @@ def _points(found: LandmarkPrediction, moves: Tensor) -> LandmarkPrediction:
     centred = 2 * found.xy.detach() - 1 - moves[:, None, :, 2]
     xy = torch.einsum("bji,bnj->bni", moves[:, :, :2], centred)  # a rotation's inverse
     return replace(found, xy=(xy + 1) / 2)
-
-
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Return each sample's mean over what counts; 0 where nothing does."""
-    total = (values * weight).flatten(1).sum(1)
-    return total / weight.flatten(1).sum(1).clamp_min(1.0)

@@ -16,6 +16,7 @@ from trainer.consistency import ConsistencyConfig, Moved
 from trainer.model.heads import LandmarkPrediction
 from trainer.model.network import Predictions
 from trainer.targets import Targets
+from trainer.weighted import mean_of_each
 
 HEATMAP_SPREAD_CELLS: Final = 1.0  # of the target Gaussian, in heatmap cells
 _TERMS: Final[dict[str, Callable[[Predictions, Targets], Tensor]]] = {}
@@ -121,7 +122,7 @@ def segmentation(predictions: Predictions, targets: Targets) -> Tensor:
     """Cross-entropy of the classes, mean over the pixels that are not to be ignored."""
     logits, classes = _both("segmentation", predictions.segmentation, targets.segmentation)
     losses = functional.cross_entropy(logits, classes, ignore_index=IGNORE_CLASS, reduction="none")
-    return _mean(losses, (classes != IGNORE_CLASS).float())
+    return mean_of_each(losses, (classes != IGNORE_CLASS).float())
 
 
 @_term
@@ -137,7 +138,7 @@ def segmentation_overlap(predictions: Predictions, targets: Targets) -> Tensor:
     truth = shown.movedim(-1, 1) * known  # (B, K, h, w)
     found = logits.softmax(1) * known
     both, either = (found * truth).sum((2, 3)), (found + truth).sum((2, 3))
-    return _mean(1.0 - 2.0 * both / either.clamp_min(1.0), truth.any(-1).any(-1).float())
+    return mean_of_each(1.0 - 2.0 * both / either.clamp_min(1.0), truth.any(-1).any(-1).float())
 
 
 @_term
@@ -145,7 +146,7 @@ def depth_metric(predictions: Predictions, targets: Targets) -> Tensor:
     """Distance of log depths: a relative error, 0.01 is 1 %."""
     found, truth = _both("depth_metric", predictions.log_depth, targets.log_depth)
     there = truth.isfinite()
-    return _mean((found - truth.nan_to_num()).abs(), there.float())
+    return mean_of_each((found - truth.nan_to_num()).abs(), there.float())
 
 
 @_term
@@ -157,7 +158,7 @@ def depth_relative(predictions: Predictions, targets: Targets) -> Tensor:
     """
     found, truth = _both("depth_relative", predictions.log_depth, targets.log_depth)
     there = truth.isfinite().float()
-    return _mean(
+    return mean_of_each(
         (_standardised(found, there) - _standardised(truth.nan_to_num(), there)).abs(), there
     )
 
@@ -166,14 +167,14 @@ def depth_relative(predictions: Predictions, targets: Targets) -> Tensor:
 def landmarks(predictions: Predictions, targets: Targets) -> Tensor:
     """Mean distance of the points, in shares of the picture's side."""
     found, truth, weight = _points(predictions, targets)
-    return _mean(_distance(found.xy, truth), weight)
+    return mean_of_each(_distance(found.xy, truth), weight)
 
 
 @_term
 def coarse_landmarks(predictions: Predictions, targets: Targets) -> Tensor:
     """Mean distance of the first guess, also of points outside the picture."""
     found, truth, weight = _points(predictions, targets)
-    return _mean(_distance(found.coarse_xy, truth), torch.ones_like(weight))
+    return mean_of_each(_distance(found.coarse_xy, truth), torch.ones_like(weight))
 
 
 @_term
@@ -186,7 +187,7 @@ def heatmaps(predictions: Predictions, targets: Targets) -> Tensor:
     target = down[..., :, None] * across[..., None, :]
     entropy = -(torch.xlogy(across, across).sum(-1) + torch.xlogy(down, down).sum(-1))
     logs = found.logits.flatten(2).log_softmax(-1)
-    return _mean(-(target.flatten(2) * logs).sum(-1) - entropy, weight)
+    return mean_of_each(-(target.flatten(2) * logs).sum(-1) - entropy, weight)
 
 
 @_term
@@ -197,7 +198,7 @@ def doubt(predictions: Predictions, targets: Targets) -> Tensor:
     """
     found, truth, weight = _points(predictions, targets)
     error = _distance(found.xy, truth).detach()
-    return _mean(found.log_spread + error * (-found.log_spread).exp(), weight)
+    return mean_of_each(found.log_spread + error * (-found.log_spread).exp(), weight)
 
 
 @_term
@@ -205,7 +206,7 @@ def normals(predictions: Predictions, targets: Targets) -> Tensor:
     """One minus the cosine between predicted and true normal."""
     found, truth = _both("normals", predictions.normals, targets.normals)
     cosine = (functional.normalize(found, dim=1) * truth).sum(1)
-    return _mean(1.0 - cosine, (truth != 0).any(1).float())
+    return mean_of_each(1.0 - cosine, (truth != 0).any(1).float())
 
 
 @_term
@@ -250,16 +251,10 @@ def _distance(found: Tensor, truth: Tensor) -> Tensor:
     return ((found - truth).square().sum(-1) + 1e-6).sqrt() - 1e-3
 
 
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Return each sample's mean over all but the first axis; 0 where nothing counts."""
-    total = (values * weight).flatten(1).sum(1)
-    return total / weight.flatten(1).sum(1).clamp_min(1.0)
-
-
 def _standardised(values: Tensor, there: Tensor) -> Tensor:
     """Subtract each picture's mean and divide by its mean absolute deviation."""
-    centre = _mean(values, there)[:, None, None]
-    deviation = _mean((values - centre).abs(), there)[:, None, None]
+    centre = mean_of_each(values, there)[:, None, None]
+    deviation = mean_of_each((values - centre).abs(), there)[:, None, None]
     return (values - centre) / deviation.clamp_min(1e-4)
 
 

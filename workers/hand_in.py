@@ -7,7 +7,7 @@ from typing import Final
 
 from synthforge import telemetry
 from synthforge.client import Client
-from synthforge.leases import Lease, LeaseReturn, Report
+from synthforge.leases import MAX_MESSAGE, Lease, LeaseReturn, Report
 from synthforge.refusals import ApiError
 from workers.job_log import about, of_trace
 from workers.messenger import Messenger
@@ -15,7 +15,6 @@ from workers.messenger import Messenger
 log = logging.getLogger(__name__)
 
 _PEACEFUL: Final = {"stopping", "cancelled"}  # nobody need look into these
-_MAX_MESSAGE: Final = 2000
 
 
 class HandIn:
@@ -35,7 +34,7 @@ class HandIn:
 
         def give_up(error: ApiError) -> None:
             log.error("the report is refused: %s", error)
-            message = f"refused: {error}"[:_MAX_MESSAGE]
+            message = f"refused: {error}"[:MAX_MESSAGE]
             self.give_back(lease, LeaseReturn(reason="failed", message=message))
 
         with about(lease):

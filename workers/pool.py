@@ -24,6 +24,7 @@ from synthforge.jobs import GeneratorKind
 from synthforge.json_logs import bound
 from synthforge.leases import (
     MAX_LEASES_PER_REQUEST,
+    MAX_MESSAGE,
     Lease,
     LeaseGrant,
     LeaseRequest,
@@ -246,7 +247,9 @@ class Pool:
         try:
             shards = answer.result()
         except ApiError as error:
-            self._give_back(slot, token, LeaseReturn(reason="store", message=str(error)[:2000]))
+            self._give_back(
+                slot, token, LeaseReturn(reason="store", message=str(error)[:MAX_MESSAGE])
+            )
             slot.end_making()
             return
         work = slot.works.get(token)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from synthforge.client import Client
 from synthforge.jobs import GeneratorKind
+from synthforge.leases import MAX_MESSAGE
 from synthforge.previews import (
     MAX_PREVIEWS_PER_REQUEST,
     PreviewGrant,
@@ -113,7 +114,7 @@ class PreviewDesk:
             except Exception as error:
                 first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
                 log.warning("a preview failed: %s", first_line)
-                report = PreviewReport(error=f"the worker failed: {first_line}"[:2000])
+                report = PreviewReport(error=f"the worker failed: {first_line}"[:MAX_MESSAGE])
             if report is not None:
                 self._making.remove(piece)
                 self._tell(task, report)

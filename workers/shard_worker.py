@@ -15,7 +15,7 @@ from pathlib import Path
 from synthforge import telemetry
 from synthforge.assets import assets_of_kind, taken_assets
 from synthforge.jobs import Generator, GeneratorKind
-from synthforge.leases import Lease, ShardReport, SummaryReport
+from synthforge.leases import MAX_MESSAGE, Lease, ShardReport, SummaryReport
 from synthforge.previews import PREVIEW_FILE, PreviewReport, PreviewTask
 from synthforge.samples import members_of
 from synthforge.shards import (
@@ -153,7 +153,7 @@ class ShardWorker:
                 self.recorder.begin(task.token)  # what kills here is no death of the shard's
                 made = make_preview(task.spec, task.plan, generator, self._settings.backend, check)
         except PlanError as error:
-            return PreviewReport(error=str(error)[:2000])
+            return PreviewReport(error=str(error)[:MAX_MESSAGE])
         storage = open_storage(task.output_url, root=prefix)
         return PreviewReport(
             file=storage.put_bytes(PREVIEW_FILE, made.tar),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from synthforge.leases import LeaseReturn
+from synthforge.leases import MAX_MESSAGE, LeaseReturn
 from synthforge.storage import StorageError, StorageUnavailable
 from workers.face_stream import PlanError
 from workers.flight_recorder import LastWords
 from workers.slots import Dead, Work
 from workers.trouble import ActorSpent, AssetsChanged, Cancelled, MachineTrouble, as_spent
-
-_MAX_MESSAGE: int = 2000
 
 
 def of_error(error: BaseException, num_samples: int) -> LeaseReturn:
@@ -21,7 +19,7 @@ def of_error(error: BaseException, num_samples: int) -> LeaseReturn:
         error: what the worker raised.
         num_samples: that were done, as far as the pool knows.
     """
-    message = str(error).strip()[:_MAX_MESSAGE]
+    message = str(error).strip()[:MAX_MESSAGE]
     match error:
         case Cancelled():
             return LeaseReturn(reason="cancelled", num_samples=num_samples)
@@ -34,7 +32,7 @@ def of_error(error: BaseException, num_samples: int) -> LeaseReturn:
     spent = error if isinstance(error, ActorSpent) else as_spent(error, num_samples)
     reason: Literal["store", "lost"] = "store" if isinstance(spent, MachineTrouble) else "lost"
     return LeaseReturn(
-        reason=reason, message=str(spent)[:_MAX_MESSAGE], num_samples=spent.num_samples
+        reason=reason, message=str(spent)[:MAX_MESSAGE], num_samples=spent.num_samples
     )
 
 
