@@ -155,7 +155,14 @@ class Expression(BaseModel):
         default=Normal(type="normal", mean=0, std=0.5, low=-2, high=2),
         description="expression coefficients, standard deviations",
     )
-    jaw_open: JawAngle = _field(0, 40, " degrees", "rotation of the jaw", _uniform(0, 15))
+    # Of photographed faces about half have their lips together.
+    jaw_open: JawAngle = _field(
+        0,
+        40,
+        " degrees",
+        "rotation of the jaw",
+        _sometimes(0.5, Normal(type="normal", mean=0, std=7, low=0, high=25)),
+    )
     presets: dict[PresetName, Annotated[float, Field(ge=0, le=1e6)]] = Field(
         default={"neutral": 1.0},
         min_length=1,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from service.app import create_app
 from service.settings import Settings, describe_settings
 from synthforge.conventions import CLASSES
+from synthforge.distributions import Mixture, Uniform
 from synthforge.job_status import JobStatus
 from synthforge.jobs import ANNOTATIONS, JobSpec
 from synthforge.samples import MEMBERS, AttributesMeta, EyeMeta, OcclusionMeta, SampleMeta
@@ -197,23 +198,31 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
 def _default(field: Any) -> str:
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
-        data = value.model_dump(exclude_none=True)
-        if data.get("type") == "uniform":
-            return f"[{data['low']:g}, {data['high']:g}]"
-        return ", ".join(f"{key} {_plain(item)}" for key, item in data.items() if key != "type")
-    return _plain(value)
+    return _plain(field.get_default(call_default_factory=True))
 
 
 def _plain(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return ", ".join(map(str, value))
+        case BaseModel():
+            return _plain_model(value)
     return str(value) or "empty"
+
+
+def _plain_model(model: BaseModel) -> str:
+    match model:
+        case Uniform(low=low, high=high):
+            return f"[{low:g}, {high:g}]"
+        case Mixture(weights=weights, parts=parts):
+            shares = zip(weights, parts, strict=True)
+            return "; ".join(f"{w / sum(weights):.0%} {_plain(part)}" for w, part in shares)
+    data = model.model_dump(exclude_none=True)
+    return ", ".join(f"{key} {_plain(data[key])}" for key in data if key != "type")
 
 
 def _model_rows(model: type[BaseModel]) -> Iterator[str]:

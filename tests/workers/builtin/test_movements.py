@@ -26,6 +26,7 @@ WILD = {
     "presets": {"wink": 1, "disgust": 1, "kiss": 1, "frown": 1},
     "jaw_open": 0,
 }
+STILL = {"coefficients": 0, "jaw_open": 0}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,19 @@ def test_a_blink_shuts_the_eye_whatever_else_moves_and_half_a_blink_half_of_it(
     shut = openings(generator, {"coefficients": 0, "jaw_open": 0, "action_units": {"blink": 1}})
     assert heights[1.0] == pytest.approx(shut[:, :4].mean(), abs=0.35)
     assert heights[0.5] == pytest.approx(0.5 * (heights[0.0] + heights[1.0]), abs=0.35)
+
+
+def test_no_movement_opens_an_eye_by_more_than_a_third_of_what_is_open_at_rest(
+    generator: BuiltinGenerator,
+) -> None:
+    rest = openings(generator, STILL)[:, :4].mean(1)
+    half, full = (
+        openings(generator, {**STILL, "action_units": {"upper_lid_raise": unit}})[:, :4].mean(1)
+        for unit in (0.3, 1)
+    )
+    assert (full < 1.37 * rest).all()
+    assert (full > 1.25 * rest).all()
+    assert (half < full - 0.5).all()  # the way there is open
 
 
 def test_no_lid_cuts_into_its_eyeball_whatever_moves(generator: BuiltinGenerator) -> None:

@@ -339,3 +339,21 @@ def test_extreme_parameters_give_pictures_without_holes(
     with np.errstate(all="raise"):
         pictures = np.concatenate([render(*faces[:8]), render(*faces[8:])])
     assert pictures.shape[0] == 16
+
+
+def test_an_eye_is_as_light_under_a_raised_lid_as_under_one_at_rest(
+    generator: BuiltinGenerator, still: Callable[..., FaceParams], render: Render
+) -> None:
+    rest = still()
+    expression = rest.expression.copy()
+    for place, full in generator.rig.units["upper_lid_raise"]:
+        expression[place] = 0.65 * full
+    wide = replace(rest, expression=expression)
+    pictures = render(rest, wide)
+    light, seen = [], []
+    for face, picture in zip((rest, wide), pictures, strict=True):
+        eyes = of_class(classes(generator, face), "left_eye", "right_eye")
+        light.append(luminance(picture, eyes))
+        seen.append(int(eyes.sum()))
+    assert seen[1] > 1.2 * seen[0]
+    assert light[1] > 0.95 * light[0]

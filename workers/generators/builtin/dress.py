@@ -109,7 +109,10 @@ def occlusion(params: FaceParams, surface: HeadSurface) -> Float32Array:
 
 
 def identity_look(
-    params: FaceParams, surface: HeadSurface, eye_turns: tuple[Float64Array, Float64Array]
+    params: FaceParams,
+    surface: HeadSurface,
+    eye_turns: tuple[Float64Array, Float64Array],
+    to_resting_lids: Float64Array,
 ) -> Look:
     """Return the materials of a face.
 
@@ -117,6 +120,7 @@ def identity_look(
         params: of the sample.
         surface: of the head.
         eye_turns: (2, 3, 3) rotations of right and left eye to the camera's and to the head's axes.
+        to_resting_lids: (2, 2) of `lids.to_resting_lids`.
     """
     pixel_m = _pixel_m(params, surface)
     level = _level(pixel_m, SKIN_TEXEL_M)
@@ -139,6 +143,7 @@ def identity_look(
             eye_to_camera=np.ascontiguousarray(eye_turns[0]),
             eye_to_head=np.ascontiguousarray(eye_turns[1]),
             eye_openness=surface.eye_openness,
+            to_resting_lids=to_resting_lids,
         ),
     )
 

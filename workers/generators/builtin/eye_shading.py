@@ -29,6 +29,7 @@ def shade_eyes(
     to_camera: Float64Array,
     to_head: Float64Array,
     openness: Float32Array,
+    to_resting_lids: Float64Array,
     key_in_eye: Float64Array,
     rgb: Float32Array,
 ) -> None:
@@ -48,7 +49,8 @@ def shade_eyes(
         fibre = fibres[int(radius * 240.0) & 511, column, 0] / 32.0
         h = _turned(to_head, side, d)
         x = min(max((h[0] + 1.0) * 0.5 * size - 0.5, 0.0), size - 1.001)
-        y = min(max((h[1] + 1.0) * 0.5 * size - 0.5, 0.0), size - 1.001)
+        height = to_resting_lids[side, 0] * h[1] + to_resting_lids[side, 1]
+        y = min(max((height + 1.0) * 0.5 * size - 0.5, 0.0), size - 1.001)
         i, j = int(y), int(x)
         y, x = y - i, x - j
         sky = (1.0 - y) * (openness[side, i, j] * (1.0 - x) + openness[side, i, j + 1] * x)

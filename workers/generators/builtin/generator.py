@@ -18,9 +18,10 @@ from workers.generators.builtin.dress import identity_look, occlusion, vertex_at
 from workers.generators.builtin.hair import cut_hair, hair_shell
 from workers.generators.builtin.head import BuiltinHead, load_head
 from workers.generators.builtin.lens import draw_lens, expose
-from workers.generators.builtin.lids import lift_lids
+from workers.generators.builtin.lids import lift_lids, to_resting_lids
 from workers.generators.builtin.lighting import Lighting, draw_lighting, white_point
-from workers.generators.builtin.movements import Openings, coupling_matrix, unit_targets
+from workers.generators.builtin.movements import coupling_matrix, unit_targets
+from workers.generators.builtin.openings import Openings
 from workers.generators.builtin.picture import draw_picture
 from workers.generators.builtin.presets import preset_vectors
 from workers.generators.builtin.shading_inputs import Geometry, Lights, triple
@@ -193,7 +194,12 @@ class BuiltinGenerator:
             intrinsics=camera.intrinsics_px,
             axes=turn @ head_turn,
         )
-        look = identity_look(params, surface, (turn @ eye_turns, head_turn.T @ eye_turns))
+        look = identity_look(
+            params,
+            surface,
+            (turn @ eye_turns, head_turn.T @ eye_turns),
+            to_resting_lids(surface.lids, vertices, head_turn),
+        )
         picture = draw_picture(geometry, _lights(lighting), look, draw_background(params))
         return expose(
             picture, draw_lens(params, white_point(params, lighting), illumination), params

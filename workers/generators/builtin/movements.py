@@ -8,10 +8,8 @@ from typing import Final
 import numpy as np
 
 from synthforge.parameters import ACTION_UNITS, SIDED_UNITS
-from workers.flame.assets import FlameAssets
-from workers.flame.embedding import LandmarkEmbedding
 from workers.generators.builtin.presets import full_movements
-from workers.types import Float32Array, Float64Array
+from workers.types import Float64Array
 
 # ARKit's names of our units; those of one side end in `_L`, `_R`.
 _ARKIT: Final[Mapping[str, str]] = {
@@ -62,16 +60,6 @@ TOGETHER: Final[Mapping[tuple[str, str], float]] = {
 _COUPLING_DECIMALS: Final = 6  # the last bits of a decomposition differ between machines
 _LEAST_EIGENVALUE: Final = 1e-3
 
-# Opposite points whose distance along y is an opening, and the movement that opens or closes it.
-_OPENINGS: Final = (
-    ("blink_right", ((37, 41), (38, 40))),
-    ("blink_left", ((43, 47), (44, 46))),
-    ("lips_part", ((61, 67), (62, 66), (63, 65))),
-)
-LID_OVERLAP_M: Final = 0.0003  # that closes the last gap of lids that meet slantwise
-_FIRST_INNER: Final = 17
-_JAW_JOINT: Final = 2
-
 
 def unit_targets(names: Sequence[str]) -> dict[str, tuple[tuple[int, float], ...]]:
     """Return for each action unit the coefficients it sets, and their value where it is 1.
@@ -82,24 +70,26 @@ def unit_targets(names: Sequence[str]) -> dict[str, tuple[tuple[int, float], ...
     index, full = {name: k for k, name in enumerate(names)}, full_movements(names)
     found = {}
     for unit in ACTION_UNITS:
-        stem, side = _stem_and_side(unit)
+        stem, side = stem_and_side(unit)
         sign = 1.0
-        places = _places(stem, side, index)
+        places = places_of(stem, side, index)
         if not places and stem in _OPPOSITE:
-            sign, places = -1.0, _places(_OPPOSITE[stem], side, index)
+            sign, places = -1.0, places_of(_OPPOSITE[stem], side, index)
         if places:
             found[unit] = tuple((k, sign * full[k]) for k in places)
     return found
 
 
-def _stem_and_side(unit: str) -> tuple[str, str]:
+def stem_and_side(unit: str) -> tuple[str, str]:
+    """Return `blink`, `_left` of `blink_left`; of a unit without sides it and an empty side."""
     for side in ("_left", "_right"):
         if unit.removesuffix(side) in SIDED_UNITS and unit.endswith(side):
             return unit.removesuffix(side), side
     return unit, ""
 
 
-def _places(stem: str, side: str, index: Mapping[str, int]) -> list[int]:
+def places_of(stem: str, side: str, index: Mapping[str, int]) -> list[int]:
+    """Return the places of a movement's sides, or of one; by ARKit's names too."""
     sides = {
         "_left": ("_left", "_L"),
         "_right": ("_right", "_R"),
@@ -121,8 +111,8 @@ def coupling_matrix(names: Sequence[str]) -> Float64Array:
     wanted = np.eye(len(names))
     pairs = {(stem, stem): BOTH_SIDES for stem in SIDED_UNITS} | dict(TOGETHER)
     for (one, other), value in pairs.items():
-        for a in _places(one, "", index):
-            for b in _places(other, "", index):
+        for a in places_of(one, "", index):
+            for b in places_of(other, "", index):
                 if a != b:
                     wanted[a, b] = wanted[b, a] = value
     values, vectors = np.linalg.eigh(wanted)
@@ -130,71 +120,3 @@ def coupling_matrix(names: Sequence[str]) -> Float64Array:
     scale = 1.0 / np.sqrt(np.diag(near))
     factor = np.linalg.cholesky(near * np.outer(scale, scale))
     return np.asarray(np.round(factor, _COUPLING_DECIMALS), dtype=np.float64)
-
-
-class Openings:
-    """Eyes and lips of a head: lids meet and do not cross, lips touch and do not pass each other.
-
-    An opening is linear in the coefficients; where a sum of movements would close it further than
-    shut, the movement that opens it is set to the value at which it is shut.
-
-    Args:
-        assets: of the head.
-        embedding: of its landmarks.
-        names: of its movements.
-    """
-
-    def __init__(
-        self, assets: FlameAssets, embedding: LandmarkEmbedding, names: Sequence[str]
-    ) -> None:
-        index, full = {name: k for k, name in enumerate(names)}, full_movements(names)
-        corners = assets.faces[embedding.landmark_face]
-        bary = embedding.landmark_bary[..., None]
-        rest = (assets.v_template[corners] * bary).sum(1)
-        shape = (assets.shapedirs[corners] * bary[..., None]).sum(1)
-        moved = (assets.expressiondirs[corners] * bary[..., None]).sum(1)
-        turned = (assets.weights[corners][..., _JAW_JOINT] * bary[..., 0]).sum(1)
-        hinge = (assets.joint_regressor @ assets.v_template)[_JAW_JOINT]
-        self._parts = []
-        for opener, pairs in _OPENINGS:
-            places = _places(*_stem_and_side(opener), index)
-            if not places:
-                continue
-            upper, lower = (np.array(side) - _FIRST_INNER for side in zip(*pairs, strict=True))
-            of_shape = (shape[upper] - shape[lower])[:, 1].mean(0).astype(np.float64)
-            of_movement = (moved[upper] - moved[lower])[:, 1].mean(0).astype(np.float64)
-            reach = float((turned[lower] * (rest[lower, 2] - hinge[2])).mean())
-            k = places[0]
-            is_eye = opener != "lips_part"
-            # Lids are shut where a full blink shuts them, lips where they are at rest.
-            slack = -float(of_movement[k]) * full[k] if is_eye else 0.0
-            slack += LID_OVERLAP_M * is_eye
-            self._parts.append(
-                (
-                    k,
-                    full[k] * is_eye,
-                    of_shape * is_eye,
-                    of_movement,
-                    slack,
-                    reach * (not is_eye),
-                )
-            )
-
-    def settled(
-        self, betas: Float32Array, expression: Float32Array, jaw_rad: float
-    ) -> Float32Array:
-        """Return (E,) coefficients under which no lid or lip passes its counterpart."""
-        out = expression.astype(np.float64)
-        shape = betas.astype(np.float64)
-        for opener, full, of_shape, of_movement, slack, reach in self._parts:
-            is_eye = full > 0.0
-            room = slack + float((of_shape * shape).sum()) + reach * np.sin(jaw_rad)
-            opening = max(room, 0.0) + float((of_movement * out).sum())
-            closing = float(of_movement[opener] * out[opener])
-            if is_eye and closing < 0.0 < opening - closing:
-                # A blink closes its share of what the other movements leave open.
-                share = min(out[opener] / full, 1.0)
-                out[opener] = -share * (opening - closing) / of_movement[opener]
-            elif opening < 0.0:
-                out[opener] -= opening / of_movement[opener]
-        return out.astype(np.float32)

@@ -44,7 +44,7 @@ def draw_picture(
         )  # fmt: skip
         shade_eyes(
             *surfaces, lights, look.eyes, maps.fibres, maps.eye_centres, maps.eye_to_camera,
-            maps.eye_to_head, maps.eye_openness, key_in_eye, room.rgb,
+            maps.eye_to_head, maps.eye_openness, maps.to_resting_lids, key_in_eye, room.rgb,
         )  # fmt: skip
         shade_hair(*surfaces, geometry.axes, lights, look.hair, maps.strands, room.rgb)
         shade_plain(*surfaces, lights, look.mouth, look.cloth, room.rgb)

@@ -188,7 +188,8 @@ class Maps(NamedTuple):
         eye_to_camera: (2, 3, 3) rotations from the eyeballs' resting axes to the camera's.
         eye_to_head: (2, 3, 3) rotations from the eyeballs' resting axes to the head's.
         eye_openness: (2, 32, 32) share of open sky over the eyeball's front, over head x and y
-            from -1 to 1.
+            from -1 to 1, under lids at rest.
+        to_resting_lids: (2, 2) of `lids.to_resting_lids`.
     """
 
     skin: Int8Array
@@ -201,6 +202,7 @@ class Maps(NamedTuple):
     eye_to_camera: Float64Array
     eye_to_head: Float64Array
     eye_openness: Float32Array
+    to_resting_lids: Float64Array
 
 
 class Look(NamedTuple):

@@ -7,7 +7,7 @@ head: its triangles have no area and no pixel sees them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ INNER_DEPTH_M: Final = 0.001  # of the beard's inner layer below the skin at res
 _SUNK_M: Final = 0.002  # further down when worn: its faces cut short where the skin is hollow
 HAT_INNER_DEPTH_M: Final = 0.002
 _HIDDEN_M: Final = -0.0005  # of the outer layer where nothing grows, before it sinks too
+_BARE_SINKS: Final = 0.6  # share of that where nothing grows at the lips: further, into the mouth
 _SINKS_BELOW_M: Final = 0.0024  # of height
 _HAT_REACH_M: Final = 0.03  # hair nearer than this to the skull below the hat is covered by it
 _TUFTS: Final = 0.06  # of a beard's height: more, and its triangles lie 10 degrees off its normals
@@ -177,8 +178,9 @@ def dress(
     inside = posed[parts.hat_inner[0, -1]] - head_turn @ [0.0, 0.08, 0.0]
     if has_beard(params):
         off = _outward(posed, parts.beard_outer, parts.beard_inner)
-        vertices[parts.beard_outer] = _beard(params, posed[parts.beard_inner], off, head_turn)
-        vertices[parts.beard_inner] = posed[parts.beard_inner] - sunk()[:, None] * off
+        shape = beard_shape(params)
+        vertices[parts.beard_outer] = _beard(shape, posed[parts.beard_inner], off, head_turn)
+        vertices[parts.beard_inner] = posed[parts.beard_inner] - shape.sunk[..., None] * off
     else:
         vertices[parts.beard_outer] = vertices[parts.beard_inner] = inside
     if wears_hat(params):
@@ -199,17 +201,31 @@ def _outward(posed: Float64Array, outer: Int32Array, inner: Int32Array) -> Float
     return np.asarray(away / np.maximum(np.linalg.norm(away, axis=-1, keepdims=True), 1e-9))
 
 
+class BeardShape(NamedTuple):
+    """A beard's layers, metres.
+
+    Attributes:
+        height: (2, B) of the outer one off the skin.
+        fall: (2, B) how far hair hangs below.
+        sunk: (2, B) how far the inner one goes further below the skin than at rest.
+    """
+
+    height: Float64Array
+    fall: Float64Array
+    sunk: Float64Array
+
+
 def _beard(
-    params: FaceParams, skin: Float64Array, off: Float64Array, head_turn: Float64Array
+    shape: BeardShape, skin: Float64Array, off: Float64Array, head_turn: Float64Array
 ) -> Float64Array:
     """(2, B, 3) the outer layer over the inner one at rest, `skin`; `off` is outward."""
-    height, fall = beard_shape(params)
     down = -head_turn[:, 1]
-    return np.asarray(skin + (INNER_DEPTH_M + height)[..., None] * off + fall[..., None] * down)
+    stand = (INNER_DEPTH_M + shape.height)[..., None] * off
+    return np.asarray(skin + stand + shape.fall[..., None] * down)
 
 
-def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
-    """Return (2, B) heights off the skin and how far hair hangs below, metres.
+def beard_shape(params: FaceParams) -> BeardShape:
+    """Return the layers of a beard or a moustache.
 
     The style is the identity's: how far up the cheeks, how wide around the chin, how long.
     """
@@ -217,14 +233,15 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     u = params.streams.identity_uniforms("appearance.beard_style", 8)
     column = np.repeat(np.linspace(0.0, 1.0, BEARD_COLUMNS), len(BEARD_RINGS))
     ring = np.tile(BEARD_RINGS, BEARD_COLUMNS)
-    lip = 1.0 - smoothstep(0.24, 0.33, column)
+    lip = 1.0 - smoothstep(0.17, 0.26, column)
     chin = smoothstep(0.62, 0.86, column)
     is_goatee = has_goatee(params)
     cheeks = 0.0 if is_goatee else 1.0
     reach = _beard_reach(column, u[1], is_goatee=is_goatee)
     soft = smoothstep(0.0, 0.25, ring) * (1.0 - smoothstep(0.35, 1.0, ring / reach))
-    under = 1.0 - lip if moustache >= GROWN_FROM else smoothstep(0.46, 0.6, column)
-    grown = lip * _grown(moustache) * (0.6 + 0.4 * u[2])
+    beside = smoothstep(0.46, 0.6, column) if is_goatee else smoothstep(0.5, 0.7, column)
+    under = 1.0 - lip if moustache >= GROWN_FROM else beside
+    grown = lip * _grown(moustache) * (0.75 + 0.25 * u[2])
     grown = grown + under * np.maximum(cheeks, smoothstep(0.55, 0.7, column)) * (
         _grown(length) * (0.7 + 0.9 * chin)
     )
@@ -235,7 +252,9 @@ def beard_shape(params: FaceParams) -> tuple[Float64Array, Float64Array]:
     hang = max(length - 0.45, 0.0) / 0.55 * 0.06 * u[3]
     fall = hang * chin * np.sin(np.pi * np.clip(ring, 0.0, 1.0)) * soft
     thin = np.clip(1.0 - height / _SINKS_BELOW_M, 0.0, 1.0)  # at its edge it sinks into the skin
-    return height + thin * (_HIDDEN_M - sunk()), fall * (1.0 - thin)
+    sunk = _SUNK_M * np.maximum(smoothstep(0.1, 0.4, ring), _BARE_SINKS * (grown <= 0.0))
+    sunk = np.tile(sunk, (2, 1))
+    return BeardShape(height + thin * (_HIDDEN_M - sunk), fall * (1.0 - thin), sunk)
 
 
 def _beard_reach(column: Float64Array, full: float, *, is_goatee: bool) -> Float64Array:
@@ -249,17 +268,12 @@ def _beard_reach(column: Float64Array, full: float, *, is_goatee: bool) -> Float
         is_goatee: the cheeks are bare.
     """
     if is_goatee:
-        return np.interp(column, [0.0, 0.3, 0.55, 0.6], [0.85, 0.3, 0.3, 0.35 + 0.25 * full])
+        columns = [0.0, 0.13, 0.3, 0.55, 0.6]
+        return np.interp(column, columns, [1.2, 1.1, 0.3, 0.3, 0.35 + 0.25 * full])
     cheek = 0.35 + 0.25 * full
-    columns = [0.0, 0.15, 0.3, 0.4, 0.5, 0.56, 0.63, 0.7, 0.78]
-    reaches = [0.85, 0.75, 0.4, cheek, cheek, cheek + 0.05, 0.62, 0.85, 1.0]
+    columns = [0.0, 0.13, 0.3, 0.4, 0.5, 0.56, 0.63, 0.7, 0.78]
+    reaches = [1.2, 1.1, 0.4, cheek, cheek, cheek + 0.05, 0.62, 0.85, 1.0]
     return np.interp(column, columns, reaches)
-
-
-def sunk() -> Float64Array:
-    """Return (B,) how far a worn beard's layers go further below the skin; not into the mouth."""
-    ring = np.tile(BEARD_RINGS, BEARD_COLUMNS)
-    return _SUNK_M * smoothstep(0.1, 0.4, ring)
 
 
 def _grown(length: float) -> float:
