@@ -28,12 +28,14 @@ _JAW_JOINT: Final = 2
 
 @dataclass(frozen=True)
 class _Eye:
-    """Attributes:
-    blink: the movement that shuts it.
-    raises: movements of the upper lid alone.
-    full: value of `blink` that shuts it.
-    of_shape: (S,) metres of opening a coefficient.
-    of_movement: (E,) the same.
+    """The lids of one eye.
+
+    Attributes:
+        blink: the movement that shuts them.
+        raises: movements of the upper one alone.
+        full: value of `blink` that shuts them.
+        of_shape: (S,) metres of opening a coefficient.
+        of_movement: (E,) the same.
     """
 
     blink: int
@@ -65,10 +67,12 @@ class _Eye:
 
 @dataclass(frozen=True)
 class _Lips:
-    """Attributes:
-    part: the movement that opens them.
-    of_movement: (E,) metres of opening a coefficient.
-    jaw_m: metres that the jaw opens them, over the sine of its angle.
+    """Upper and lower lip.
+
+    Attributes:
+        part: the movement that opens them.
+        of_movement: (E,) metres of opening a coefficient.
+        jaw_m: metres that the jaw opens them, over the sine of its angle.
     """
 
     part: int
