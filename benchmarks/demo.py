@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -81,6 +81,15 @@ def main() -> int:
         f"{time.monotonic() - start:.0f} s"
     )
     return 0 if ratio >= TARGET_RATIO else 1
+
+
+def interruptible(work: Callable[[], int]) -> int:
+    """Run work; Ctrl-C is one line and the shell's exit code, once what was started has ended."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        _say("stopped")
+        return 128 + signal.SIGINT
 
 
 @contextmanager
@@ -161,4 +170,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

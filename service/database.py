@@ -62,6 +62,18 @@ def _now_postgres(*_args: Any, **_options: Any) -> str:
     return "extract(epoch from clock_timestamp())::double precision"
 
 
+def place_of(url: str) -> str:
+    """Return where a database is, for a person: a file's whole path, a server's URL, no password.
+
+    Args:
+        url: SQLAlchemy's, as the setting `database_url` has it.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return str(Path(parsed.database).absolute())
+    return parsed.render_as_string(hide_password=True)
+
+
 @dataclass(frozen=True)
 class Transaction:
     """An open transaction that may write.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 
-from synthforge.storage import Storage, open_storage
+from synthforge.storage import Storage, listing_fault, open_storage
 from synthforge.urls import is_under
 
 StorageFactory = Callable[[str], Storage]
@@ -22,3 +23,21 @@ def storage_under(prefixes: tuple[str, ...]) -> StorageFactory:
         return open_storage(url, root=root)
 
     return opened
+
+
+def warn_of_unlistable(prefixes: Iterable[str], warn: Callable[[str], None]) -> threading.Thread:
+    """Warn, beside whatever else starts, of prefixes that cannot be listed: jobs will fail there.
+
+    A store may come up after the service, which is why it is no error. The thread returned ends
+    when all was told, and keeps no process alive.
+    """
+
+    def look() -> None:
+        for prefix in prefixes:
+            fault = listing_fault(prefix)
+            if fault is not None:
+                warn(f"output cannot be listed now, and jobs will fail there: {fault}")
+
+    thread = threading.Thread(target=look, name="store-check", daemon=True)
+    thread.start()
+    return thread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import socket
@@ -16,6 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.database import place_of
+from service.objects import warn_of_unlistable
 from service.settings import Settings
 from synthforge.json_logs import log_as_json
 
@@ -63,8 +66,10 @@ def listen(settings: Settings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
         listener.listen(_BACKLOG)
-    except BaseException:
+    except BaseException as error:
         listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise OSError(f"port {settings.port} is taken: --port 0 takes a free one") from None
         raise
     listener.setblocking(False)
     return listener
@@ -81,7 +86,9 @@ def run(settings: Settings) -> None:
     log_as_json()
     with listen(settings) as listener:
         server = ServiceServer(create_app(settings), settings)
-        _LOG.info("listening", extra={"url": url_of(listener)})
+        warn_of_unlistable(settings.output_prefixes, _LOG.warning)
+        where = {"url": url_of(listener), "database": place_of(settings.database_url)}
+        _LOG.info("listening", extra=where)
         server.run(sockets=[listener])
     _LOG.info("stopped")
 

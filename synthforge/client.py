@@ -36,6 +36,7 @@ from synthforge.leases import (
     ShardPage,
 )
 from synthforge.previews import PreviewGrant, PreviewReport, PreviewRequest
+from synthforge.refusals import UnavailableError
 from synthforge.shards import Manifest, ShardRecord
 from synthforge.wire import Wire
 
@@ -60,6 +61,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        on_wait: Callable[[UnavailableError], None] = lambda _error: None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -72,6 +74,7 @@ class Client:
             transport: another way to send requests; for tests.
             sleep: waits so many seconds; for tests.
             clock: seconds that only rise; for tests.
+            on_wait: is told why, before each wait for another try.
 
         Raises:
             ValueError: the variables of the key lead to none.
@@ -84,7 +87,7 @@ class Client:
             headers={"Authorization": f"Bearer {held}"} if held else None,
         )
         self._sleep = sleep
-        self._wire = Wire(http, retry_for_s, sleep, clock)
+        self._wire = Wire(http, retry_for_s, sleep, clock, on_wait)
 
     @property
     def base_url(self) -> str:

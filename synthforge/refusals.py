@@ -64,6 +64,13 @@ class UnavailableError(ApiError):
     """The service cannot be reached, or says that it cannot work now (0, 429, 502 to 504)."""
 
 
+class UnreachableError(UnavailableError):
+    """No answer came: nothing listens there, or the network is in the way (0)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(0, BLANK, detail)
+
+
 def refusal_of(answer: httpx.Response) -> ApiError:
     """Turn an answer of 4xx or 5xx to the error that says so."""
     type_, detail, errors = BLANK, f"{answer.status_code} {answer.reason_phrase}", []

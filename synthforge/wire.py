@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -12,12 +13,13 @@ from synthforge import telemetry
 from synthforge.job_events import JobEvent, parse_events
 from synthforge.job_status import JobStatus
 from synthforge.json_logs import request_id
-from synthforge.refusals import BLANK, UnavailableError, refusal_of
+from synthforge.refusals import BLANK, UnavailableError, UnreachableError, refusal_of
 
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
 # An open event stream says that it lives every 15 s (SYNTHFORGE_EVENTS_KEEPALIVE_S).
 _EVENTS_SILENCE_S: Final = 60.0
+_ERRNO: Final = re.compile(r"^\[Errno -?\d+\] ")  # the words behind it say the same
 
 
 class Wire:
@@ -29,6 +31,7 @@ class Wire:
         retry_for_s: float,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
+        on_wait: Callable[[UnavailableError], None],
     ) -> None:
         """Take the connections over.
 
@@ -37,11 +40,13 @@ class Wire:
             retry_for_s: how long a call goes on trying; 0 tries once.
             sleep: waits so many seconds.
             clock: seconds that only rise.
+            on_wait: is told why, before each wait.
         """
         self._http = http
         self._retry_for_s = retry_for_s
         self._sleep = sleep
         self._clock = clock
+        self._on_wait = on_wait
 
     @property
     def base_url(self) -> str:
@@ -81,7 +86,7 @@ class Wire:
             try:
                 answer = self._http.request(method, path, **options)
             except httpx.TransportError as error:
-                failure = self._unreachable(error)
+                failure: UnavailableError = self._unreachable(error)
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if not (may_repeat or unsent):
                     raise failure from error
@@ -132,21 +137,23 @@ class Wire:
 
     def _waits(self) -> Iterator[float]:
         """Yield growing, jittered waits in seconds until the time for trying is over."""
-        start = self._clock()
+        end = self._clock() + self._retry_for_s
         longest = _FIRST_WAIT_S
-        while self._clock() - start < self._retry_for_s:
-            yield random.uniform(longest / 2, longest)  # noqa: S311 - it spreads clients, no more
+        while (left := end - self._clock()) > 0:
+            wait_s = random.uniform(longest / 2, longest)  # noqa: S311 - it spreads clients, no more
+            yield min(wait_s, left)
             longest = min(2 * longest, _LONGEST_WAIT_S)
 
     def _wait_or_raise(self, waits: Iterator[float], error: UnavailableError) -> None:
         wait_s = next(waits, None)
         if wait_s is None or error.retry_after_s > self._retry_for_s:
             raise error
+        self._on_wait(error)
         self._sleep(max(wait_s, error.retry_after_s))
 
-    def _unreachable(self, error: httpx.TransportError) -> UnavailableError:
-        why = str(error) or type(error).__name__
-        return UnavailableError(0, BLANK, f"{self._http.base_url} cannot be reached: {why}")
+    def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
+        why = _ERRNO.sub("", str(error)) or type(error).__name__
+        return UnreachableError(f"{self.base_url} cannot be reached: {why}")
 
     def _stream(self, job_id: str, after: int) -> Iterator[JobEvent]:
         timeout = httpx.Timeout(self._http.timeout.connect, read=_EVENTS_SILENCE_S)

@@ -25,7 +25,7 @@ from synthforge.commands.inputs import (
 )
 from synthforge.commands.jobs import succeeded
 from synthforge.commands.resuming import end_leases, forget_state, kept_state, submit_or_take_up
-from synthforge.console import progress, say
+from synthforge.console import note, progress, say
 from synthforge.job_status import JobStatus
 from synthforge.jobs import JobSpec
 from synthforge.json_logs import log_as_json, log_for_people
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 NUM_CORES: Final = os.cpu_count() or 1
 FOLLOW_EVERY_S: Final = 0.25
+STORE_ANSWERS_S: Final = 2.0  # no longer does a store delay the line that says ready
 
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=1, max=4096, help="Actors; by default one a core.")
@@ -54,28 +55,49 @@ IdleOption = Annotated[
     typer.Option("--idle", min=0, help="On a cluster, seconds an actor is kept without work."),
 ]
 
+_DATASETS_LIE: Final = "by default SYNTHFORGE_OUTPUT_PREFIXES, else out/datasets."
+OutputOption = Annotated[
+    str | None,
+    typer.Option("--output", help=f"URL or folder under which datasets may lie; {_DATASETS_LIE}"),
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        help="TCP, 0 takes a free one; by default SYNTHFORGE_PORT, else 8000.",
+    ),
+]
+
 app = typer.Typer()
 
 
 @app.command(epilog="Example: synthforge up --output out/datasets")
 def up(
-    output: Annotated[
-        str | None, typer.Option(help="URL or folder under which datasets may lie.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+    output: OutputOption = None,
+    port: PortOption = None,
     workers: WorkersOption = NUM_CORES,
 ) -> None:
     """Run the service and a local Ray pool in one go.
 
-    On loopback it asks for no keys, unless SYNTHFORGE_AUTH=keys.
+    On loopback it asks for no keys, unless SYNTHFORGE_AUTH=keys. Jobs are kept in ./synthforge.db,
+    unless SYNTHFORGE_DATABASE_URL names another database: from another folder, other jobs.
     """
+    from service.database import place_of  # noqa: PLC0415
+    from service.objects import warn_of_unlistable  # noqa: PLC0415
     from workers.options import PoolOptions  # noqa: PLC0415
 
     settings = _settings(output, port)
     if "SYNTHFORGE_AUTH" not in os.environ and settings.is_loopback:
         settings = replace(settings, auth="off")
+    looking = warn_of_unlistable(settings.output_prefixes, lambda line: note(f"warning: {line}"))
     with _service(settings) as (url, key), stop_on_signals() as stop:
-        say(f"service {url}, {workers} workers, output {settings.output_prefixes[0]}")
+        looking.join(STORE_ANSWERS_S)
+        say(
+            f"service {url}, {workers} workers, output {settings.output_prefixes[0]}, "
+            f"database {place_of(settings.database_url)}"
+        )
         options = PoolOptions(
             url, settings.output_prefixes, workers, key, traces_url=settings.traces_url
         )
@@ -84,12 +106,13 @@ def up(
 
 @app.command(epilog="Example: SYNTHFORGE_OUTPUT_PREFIXES=s3://faces/sets synthforge serve")
 def serve(
-    output: Annotated[
-        str | None, typer.Option(help="URL or folder under which datasets may lie.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+    output: OutputOption = None,
+    port: PortOption = None,
 ) -> None:
-    """Run the service alone; SYNTHFORGE_* variables set it (docs/settings.md)."""
+    """Run the service alone; SYNTHFORGE_* variables set it (docs/settings.md).
+
+    Jobs are kept in ./synthforge.db, unless SYNTHFORGE_DATABASE_URL names another database.
+    """
     from service.server import run  # noqa: PLC0415
 
     run(_settings(output, port))
@@ -99,7 +122,8 @@ def serve(
 def work(
     service: ServiceOption = DEFAULT_SERVICE,
     output: Annotated[
-        str | None, typer.Option(help="URL or folder under which these workers may write.")
+        str | None,
+        typer.Option(help=f"URL or folder under which these workers may write; {_DATASETS_LIE}"),
     ] = None,
     workers: WorkersOption = NUM_CORES,
     ray: RayOption = None,

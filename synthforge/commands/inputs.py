@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from synthforge.client import Client
+from synthforge.console import note
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.keys import LOCAL_SERVICE, SERVICE_VARIABLE
+from synthforge.refusals import UnavailableError, UnreachableError
 from synthforge.urls import canonical_url
 
 FAILED: Final = 1
@@ -34,9 +38,26 @@ class CommandError(Exception):
         self.code = code
 
 
-def connect(service: str) -> Client:
-    """Connect for a person: one who waits for an answer, but not for long."""
-    return Client(service, retry_for_s=PATIENCE_S)
+@contextmanager
+def connect(service: str) -> Iterator[Client]:
+    """Connect for a person: one who waits for an answer, but not for long, and is told so.
+
+    Raises:
+        CommandError: nobody answers there.
+    """
+    told: list[UnavailableError] = []
+
+    def tell_once(error: UnavailableError) -> None:
+        if not told:
+            note(f"synthforge: {error}: trying again for {PATIENCE_S:g} s")
+            told.append(error)
+
+    with Client(service, retry_for_s=PATIENCE_S, on_wait=tell_once) as client:
+        try:
+            yield client
+        except UnreachableError as error:
+            here = "`synthforge up` starts a service here, --service names another"
+            raise CommandError(f"{error}: {here}") from None
 
 
 def read_spec(path: str) -> JobSpec:

@@ -26,6 +26,7 @@ __all__ = [
     "StorageRefused",
     "StorageUnavailable",
     "StoredObject",
+    "listing_fault",
     "open_storage",
 ]
 
@@ -55,3 +56,25 @@ def open_storage(
     from synthforge.storage.s3 import S3Storage  # noqa: PLC0415 - boto3 takes 0.3 s to import
 
     return S3Storage(location, on_bytes)
+
+
+def listing_fault(url: str) -> str | None:
+    """Return why what lies under a URL cannot be listed, None if it can; asked once, briefly.
+
+    Raises:
+        UrlError: as of `open_storage`.
+    """
+    try:
+        next(_asked_once(url).list_objects(), None)
+    except StorageError as error:
+        return str(error)
+    return None
+
+
+def _asked_once(url: str) -> Storage:
+    location = parse_url(url)
+    if location.scheme == "file":
+        return open_storage(url)
+    from synthforge.storage.s3 import ONCE, S3Storage  # noqa: PLC0415 - as above
+
+    return S3Storage(location, patience=ONCE)

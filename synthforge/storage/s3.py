@@ -50,16 +50,32 @@ _NUM_READS: Final = 5  # a stream that breaks off goes on from where it was
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long a request may take: to connect, between two bytes (s), and how often it is sent."""
+
+    connect_s: int
+    read_s: int
+    attempts: int
+
+
+# standard retries: exponential back-off with full jitter, 20 s at most
+USUAL: Final = Patience(connect_s=10, read_s=60, attempts=6)
+ONCE: Final = Patience(connect_s=1, read_s=2, attempts=1)
+
+
+@dataclass(frozen=True)
 class S3Storage:
     """Objects below `s3://bucket/prefix`; see `Storage` for the methods.
 
     Attributes:
         location: bucket and prefix.
         on_bytes: called, by other threads too, with what was just sent or received.
+        patience: of each request.
     """
 
     location: Location
     on_bytes: Callable[[int], None] = field(default=uncounted, compare=False)
+    patience: Patience = field(default=USUAL, compare=False)
 
     @property
     def url(self) -> str:
@@ -169,7 +185,7 @@ class S3Storage:
     def _client(self) -> S3Client:
         # Sockets must not be shared with a forked process (loader workers are forked).
         settings = tuple(item for item in os.environ.items() if item[0].startswith("AWS_"))
-        return _client_of(os.getpid(), settings)
+        return _client_of(os.getpid(), settings, self.patience)
 
     def _key(self, key: str) -> str:
         return "/".join((*self.location.segments, check_key(key)))
@@ -227,16 +243,19 @@ class S3Storage:
 
 
 @lru_cache(maxsize=4)
-def _client_of(process_id: int, settings: tuple[tuple[str, str], ...]) -> S3Client:  # noqa: ARG001
+def _client_of(
+    process_id: int,  # noqa: ARG001
+    settings: tuple[tuple[str, str], ...],
+    patience: Patience,
+) -> S3Client:
     """Return the client of a process and its AWS_* variables, made once."""
     named = dict(settings)
     endpoint = named.get("AWS_ENDPOINT_URL_S3") or named.get("AWS_ENDPOINT_URL")
     region = named.get("AWS_REGION") or named.get("AWS_DEFAULT_REGION")
     config = Config(
-        connect_timeout=10,
-        read_timeout=60,
-        # standard: exponential back-off with full jitter, 20 s at most
-        retries={"mode": "standard", "total_max_attempts": 6},
+        connect_timeout=patience.connect_s,
+        read_timeout=patience.read_s,
+        retries={"mode": "standard", "total_max_attempts": patience.attempts},
         max_pool_connections=32,
         tcp_keepalive=True,
         signature_version="s3v4",

@@ -23,6 +23,7 @@ from synthforge.refusals import (
     StaleLeaseError,
     UnauthorizedError,
     UnavailableError,
+    UnreachableError,
 )
 from synthforge.shards import Fingerprint
 from workers.program import PoolOptions
@@ -93,10 +94,11 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key() -> None:
 
 
 def test_the_client_gives_up_when_the_time_is_over() -> None:
-    wire = Wire(httpx.ConnectError("connection refused"))
-    with pytest.raises(UnavailableError, match=r"http://service.* cannot be reached: connection"):
-        wire.client(retry_for_s=60).get("job-1")
-    assert 60 <= wire.now < 66
+    wire, told = Wire(httpx.ConnectError("[Errno 111] connection refused")), []
+    with pytest.raises(UnreachableError, match=r"http://service cannot be reached: connection"):
+        wire.client(retry_for_s=60, on_wait=told.append).get("job-1")
+    assert wire.now == pytest.approx(60)
+    assert len(told) == len(wire.requests) - 1
     assert len(wire.requests) < 30  # it waits longer and longer
 
 

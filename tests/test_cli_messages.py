@@ -1,0 +1,100 @@
+"""What the commands say when something is in the way, and where they keep what they keep."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.demo import interruptible
+from service.objects import warn_of_unlistable
+from service.server import listen
+from service.settings import Settings
+from synthforge.commands import engine, inputs
+from tests.test_cli import own_log, run
+
+__all__ = ["own_log"]
+
+NOBODY = "http://127.0.0.1:9"  # the port of discard, which no machine serves any more
+
+
+def test_who_waits_for_a_service_is_told_so_and_what_would_start_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(inputs, "PATIENCE_S", 0.3)
+    code, out, err = run(["jobs", "--service", NOBODY], monkeypatch, capsys)
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        f"synthforge: {NOBODY} cannot be reached: Connection refused: trying again for 0.3 s",
+        f"synthforge: {NOBODY} cannot be reached: Connection refused: `synthforge up` starts a "
+        "service here, --service names another",
+    ]
+
+
+def test_a_port_that_is_taken_is_said_to_be_with_what_would_do() -> None:
+    settings = Settings(port=0)
+    with listen(settings) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"^port {port} is taken: --port 0 takes a free one$"):
+            listen(replace(settings, port=port))
+
+
+def test_up_says_where_jobs_are_kept_and_warns_of_an_output_that_will_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "_run_pool", lambda *_: None)
+    (tmp_path / "file").touch()
+    code, out, err = run(["up", "--port", "0", "--output", "file"], monkeypatch, capsys)
+    assert code == 0
+    assert out.endswith(f"output file://{tmp_path}/file, database {tmp_path}/synthforge.db\n")
+    assert err.startswith("warning: output cannot be listed now, and jobs will fail there: file:")
+    assert err.count("\n") == 1
+    code, _, err = run(["up", "--port", "0", "--output", "folder"], monkeypatch, capsys)
+    assert (code, err) == (0, "")
+
+
+def test_a_store_that_nobody_serves_is_warned_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_ENDPOINT_URL": NOBODY,
+    }.items():
+        monkeypatch.setenv(name, value)
+    told: list[str] = []
+    warn_of_unlistable(["s3://faces/sets"], told.append).join(30)
+    assert len(told) == 1
+    assert "s3://faces/sets: Could not connect to the endpoint" in told[0]
+
+
+def test_a_store_that_never_answers_delays_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "_run_pool", lambda *_: None)
+    monkeypatch.setattr(engine, "STORE_ANSWERS_S", 0.05)
+    answers = threading.Event()
+    monkeypatch.setattr("service.objects.listing_fault", lambda _: answers.wait() and None)
+    code, out, _ = run(["up", "--port", "0"], monkeypatch, capsys)
+    answers.set()
+    assert (code, out.count("\n")) == (0, 1)
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "work"])
+def test_help_tells_the_default_output(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run([command, "--help"], monkeypatch, capsys)
+    assert "default SYNTHFORGE_OUTPUT_PREFIXES, else out/datasets." in " ".join(out.split())
+
+
+def test_a_demo_that_is_interrupted_says_so_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert interruptible(interrupted) == 130
+    assert capsys.readouterr().out == "stopped\n"
