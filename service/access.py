@@ -144,9 +144,9 @@ class Gate:
                 "the key is not known, or was revoked: `synthforge keys list` shows an admin "
                 "those there are"
                 if key
-                else "no key was sent: set SYNTHFORGE_KEY for the command (over HTTP the header "
-                "Authorization: Bearer KEY); `synthforge keys bootstrap` beside the service's "
-                "database makes the first one"
+                else "no key was sent: set SYNTHFORGE_KEY_FILE to its file, or SYNTHFORGE_KEY, for "
+                "the command (over HTTP the header Authorization: Bearer KEY); `synthforge keys "
+                "bootstrap` beside the service's database makes the first one"
             )
         return principal
 

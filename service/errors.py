@@ -45,7 +45,10 @@ class UnknownKeyError(ServiceError):
     """No key has that id."""
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"no key has the id {key_id[:80]!r}: GET /v1/keys lists those there are")
+        super().__init__(
+            f"no key has the id {key_id[:80]!r}: `synthforge keys list` (GET /v1/keys) shows those "
+            "there are"
+        )
 
 
 class RateLimitedError(ServiceError):
@@ -95,7 +98,10 @@ class UnknownJobError(ServiceError):
     """No job has that id."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"no job has the id {job_id[:80]!r}: GET /v1/jobs lists those there are")
+        super().__init__(
+            f"no job has the id {job_id[:80]!r}: `synthforge jobs` (GET /v1/jobs) lists "
+            "those there are"
+        )
 
 
 class StateConflictError(ServiceError):

@@ -23,7 +23,7 @@ from synthforge.commands import (
 )
 from synthforge.commands.inputs import FAILED, USAGE, CommandError
 from synthforge.console import note, say
-from synthforge.refusals import ApiError
+from synthforge.refusals import ApiError, InvalidRequestError
 from synthforge.storage import StorageError
 from synthforge.urls import UrlError
 
@@ -47,13 +47,17 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback has shown it
         bool, typer.Option("--version", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Annotated synthetic face datasets on demand."""
+    if context.invoked_subcommand is None:
+        note(context.get_help())
+        sys.exit(USAGE)
 
 
 def main() -> None:
@@ -68,6 +72,8 @@ def main() -> None:
         _fail(str(error), error.code)
     except UrlError as error:
         _fail(str(error), USAGE)
+    except InvalidRequestError as error:  # a field that the service alone can judge is one too
+        _fail(str(error), USAGE if error.errors else FAILED)
     except (ApiError, StorageError, ValueError, OSError) as error:
         _fail(str(error), FAILED)
     except ModuleNotFoundError as error:

@@ -38,7 +38,7 @@ def note(line: str) -> None:
 
 def log_line(line: LogEntry) -> str:
     """Return a line of a job's log for people."""
-    at = line.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return f"{at} {line.level.upper():7} {line.shard or '-'} {line.pool}: {line.message}"
 
 
@@ -157,6 +157,10 @@ def job_lines(job: JobStatus) -> Iterator[str]:
             yield f"{name:<12} {at:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _seconds(duration_s: float) -> str:
+    return "under 1 s" if 0 < duration_s < 1 else f"{duration_s:,.0f} s"
+
+
 def estimate_lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield what an estimate says, a line a figure, with what it rests on."""
 
@@ -168,9 +172,9 @@ def estimate_lines(found: dict[str, Any]) -> Iterator[str]:
 
     yield f"samples   {found['num_samples']:,} in {found['num_shards']:,} shards"
     yield (
-        f"time      {found['wall_s']:,.0f} s on {found['workers']} workers, "
-        f"{found['worker_seconds']:,.0f} s of one ({rests_on('seconds_per_sample')})"
+        f"time      {_seconds(found['wall_s'])} on {found['workers']} workers, "
+        f"{_seconds(found['worker_seconds'])} of one ({rests_on('seconds_per_sample')})"
     )
-    yield f"GPU       {found['gpu_seconds']:,.0f} s"
+    yield f"GPU       {_seconds(found['gpu_seconds'])}"
     yield f"bytes     {found['num_bytes']:,} ({rests_on('bytes_per_sample')})"
     yield f"refusals  {found['num_refusals']:,} ({rests_on('refusals_per_sample')})"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,15 +42,42 @@ def _given(error: FieldError) -> str:
     return f" (given: {error.value})"
 
 
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """Turn pydantic's findings into ours: a dotted path without the tags of unions."""
+def field_errors(error: ValidationError, model: type[BaseModel] | None = None) -> list[FieldError]:
+    """Turn pydantic's findings into ours: a dotted path without the tags of unions.
+
+    Args:
+        error: of pydantic.
+        model: that refused; a field that it lacks is then held against those it has.
+    """
     found = []
     for item in error.errors(include_url=False):
         path = _dotted(item["loc"], item.get("ctx", {}).get("field"))
         message = _MESSAGES.get(item["type"], item["msg"]).removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden" and model is not None:
+            message = _meant(item["loc"], model) or message
         shown = _shown(item.get("input"))
         found.append(FieldError(field=path, message=message, value=shown))
     return found
+
+
+def _meant(location: tuple[int | str, ...], model: type[BaseModel]) -> str | None:
+    """Name the field that a mistyped one stands for, if one is near."""
+    models = [model]
+    for part in location[:-1]:
+        fields = [each.model_fields[part] for each in models if part in each.model_fields]
+        inner = [found for field in fields for found in _models_in(field.annotation)]
+        models = inner or models  # else the part is a union's tag or a list's index
+    names = [name for each in models for name in each.model_fields]
+    near = get_close_matches(str(location[-1]), names, 1)
+    return f"no such field: did you mean {near[0]}?" if near else None
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a field's type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def _dotted(location: tuple[int | str, ...], own_field: str | None) -> str:

@@ -337,7 +337,7 @@ def parse_job_spec(document: bytes | str) -> JobSpec:
     try:
         return JobSpec.model_validate_json(document)
     except ValidationError as error:
-        raise SpecError(field_errors(error)) from None
+        raise SpecError(field_errors(error, JobSpec)) from None
 
 
 def _generator_kind(data: Mapping[str, Any]) -> str:

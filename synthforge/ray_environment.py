@@ -8,6 +8,7 @@ packed up for the workers. Each is set here on purpose.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -44,7 +45,8 @@ def _hold_own_token() -> None:
 def signals_kept() -> Iterator[None]:
     """Put the handlers back that `ray.init` replaces; only the main thread has any."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        with _not_told_of_signals():
+            yield
         return
     held = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -52,3 +54,18 @@ def signals_kept() -> Iterator[None]:
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _not_told_of_signals() -> Iterator[None]:
+    """Silence Ray's warning that it takes no signals on this thread: the command's own does."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("SIGTERM handler is not set")
+
+    log = logging.getLogger("ray._private.worker")
+    log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_news)

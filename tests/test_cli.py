@@ -51,7 +51,6 @@ def run(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "Missing command"),
         (["fly"], 2, "No such command"),
         (["verify"], 2, "Missing argument"),
         (["submit", "absent.json"], 2, "absent.json: No such file or directory"),
@@ -215,7 +214,7 @@ def test_the_first_key_is_made_in_the_database_and_makes_the_others(
     with serving(replace(settings, port=0)) as url:
         monkeypatch.setenv("SYNTHFORGE_SERVICE", url)
         code, _, err = run(["keys", "list"], monkeypatch, capsys)
-        assert (code, "no key" in err) == (1, True)
+        assert (code, "no key was sent: set SYNTHFORGE_KEY_FILE" in err) == (1, True)
         monkeypatch.setenv("SYNTHFORGE_KEY_FILE", str(admin))
         code, key, err = run(["keys", "create", "ci", "--max-jobs", "3"], monkeypatch, capsys)
         assert (code, key.startswith("sf_")) == (0, True)
@@ -253,21 +252,22 @@ def test_a_jobs_log_is_shown_for_people_and_for_programs(
     settings = Settings(database_url=url, output_prefixes=(output,), auth="off", port=0)
     with serving(settings) as served, client.Client(served) as http:
         job = http.submit({"count": 1}).id
-        line = {"job_id": job, "at": 0, "shard": "train-000000", "token": "abcdefgh"}
-        told = [
-            LogLine.model_validate(line | {"level": level, "message": f"an {level} line"})
-            for level in LEVELS
+        line = {"job_id": job, "shard": "train-000000", "token": "abcdefgh"}
+        told = [  # the later a line was logged, the sooner it is told
+            LogLine.model_validate(line | {"at": at, "level": level, "message": f"an {level} line"})
+            for at, level in zip((0.25, 0.125, 0.0), LEVELS, strict=True)
         ]
         http.tell_logs(LogBatch(pool="pool-a", lines=tuple(told)))
         code, out, err = run(["logs", job, "--service", served], monkeypatch, capsys)
         assert (code, err, out.count("\n")) == (0, "", 3)
-        assert "1970-01-01T00:00:00Z WARNING train-000000 pool-a: an warning line\n" in out
+        assert "1970-01-01T00:00:00.125Z WARNING train-000000 pool-a: an warning line\n" in out
+        assert [line.split()[1] for line in out.splitlines()] == ["ERROR", "WARNING", "INFO"]
         http.cancel(job)
         command = ["logs", job, "--service", served, "--level", "error", "--follow", "--json"]
         code, out, _ = run(command, monkeypatch, capsys)
         assert (code, json.loads(out)["message"]) == (0, "an error line")
         code, _, err = run(["logs", "job-none", "--service", served], monkeypatch, capsys)
-        assert (code, "no job has the id" in err) == (1, True)
+        assert (code, "`synthforge jobs` (GET /v1/jobs) lists" in err) == (1, True)
 
 
 def test_jobs_are_listed_and_shown_and_their_datasets_deleted(
@@ -298,6 +298,12 @@ def test_jobs_are_listed_and_shown_and_their_datasets_deleted(
         assert "samples      0 of 2, 0 refused\n" in out
         code, out, _ = run(["status", made[0].id, *at, "--json"], monkeypatch, capsys)
         assert (code, json.loads(out)["state"]) == (0, "queued")
+        code, out, err = run(["watch", made[1].id, *at], monkeypatch, capsys)
+        assert (code, err.splitlines()[-1]) == (1, f"synthforge: job {made[1].id} cancelled")
+        elsewhere = tmp_path / "elsewhere.json"
+        elsewhere.write_text('{"count": 1, "output": {"url": "s3://not/allowed"}}')
+        code, out, err = run(["submit", str(elsewhere), *at], monkeypatch, capsys)
+        assert (code, out, "a URL under one of" in err) == (2, "", True)
         code, out, err = run(["delete", made[1].id, *at], monkeypatch, capsys)
         assert (code, out) == (0, f"{made[1].output_url}\n")
         code, out, err = run(["delete", made[0].id, *at], monkeypatch, capsys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from service.objects import warn_of_unlistable
 from service.server import listen
 from service.settings import Settings
 from synthforge.commands import engine, inputs
+from synthforge.console import estimate_lines
+from synthforge.ray_environment import signals_kept
 from tests.test_cli import own_log, run
 
 __all__ = ["own_log"]
@@ -98,3 +101,38 @@ def test_a_demo_that_is_interrupted_says_so_in_one_line(
 
     assert interruptible(interrupted) == 130
     assert capsys.readouterr().out == "stopped\n"
+
+
+def test_a_bare_command_shows_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run([], monkeypatch, capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert "generate" in err
+
+
+def test_less_than_a_second_is_not_said_to_be_none() -> None:
+    figure = {"basis": "built-in", "num_samples": 0}
+    found = {"num_samples": 1, "num_shards": 1, "workers": 2, "num_bytes": 9, "num_refusals": 0}
+    found |= {"wall_s": 0.3, "worker_seconds": 1200.4, "gpu_seconds": 0.0}
+    per_sample = ("seconds_per_sample", "bytes_per_sample", "refusals_per_sample")
+    lines = list(estimate_lines(found | dict.fromkeys(per_sample, figure)))
+    assert lines[1].startswith("time      under 1 s on 2 workers, 1,200 s of one (")
+    assert lines[2] == "GPU       0 s"
+
+
+def test_ray_is_silent_about_signals_of_a_thread_that_has_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = logging.getLogger("ray._private.worker")
+
+    def connect() -> None:
+        with signals_kept():
+            log.warning("SIGTERM handler is not set because current thread is not the main thread.")
+            log.warning("a warning of weight")
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    thread.join()
+    assert caplog.messages == ["a warning of weight"]

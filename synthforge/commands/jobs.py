@@ -69,7 +69,10 @@ def preview(
     service: ServiceOption = DEFAULT_SERVICE,
     samples: Annotated[int, typer.Option(min=1, max=MAX_SAMPLES, help="At most.")] = 16,
 ) -> None:
-    """Render the first samples of a job to be, at once, on a warm worker."""
+    """Render the first samples of a job's first split, at once, on a warm worker.
+
+    Those of other splits lie between them, which is why their numbers have gaps.
+    """
     parsed = read_spec(spec)
     with connect(service) as client:
         tar = client.preview(parsed, samples)
@@ -81,7 +84,7 @@ def preview(
     note(f"{len(members) - 1} files of samples in {out}")
 
 
-@app.command(epilog="Example: synthforge watch 01J9Z6")
+@app.command(epilog="Example: synthforge watch job-121144df684406d1")
 def watch(
     job: str,
     service: ServiceOption = DEFAULT_SERVICE,
@@ -95,7 +98,7 @@ def watch(
         succeeded(status)
 
 
-@app.command(epilog="Example: synthforge logs 01J9Z6 --level warning --follow")
+@app.command(epilog="Example: synthforge logs job-121144df684406d1 --level warning --follow")
 def logs(
     job: str,
     service: ServiceOption = DEFAULT_SERVICE,
@@ -112,11 +115,12 @@ def logs(
             if page.dropped > dropped:
                 note(f"the first {page.dropped} lines were dropped: more were logged than are kept")
                 dropped = page.dropped
-            for line in page.lines:
+            # Lines arrive pool by pool, each pool's together: within a page time puts them right.
+            for line in sorted(page.lines, key=lambda line: (line.at, line.seq)):
                 say(line.model_dump_json() if as_json else log_line(line))
 
 
-@app.command(epilog="Example: synthforge cancel 01J9Z6 --delete")
+@app.command(epilog="Example: synthforge cancel job-121144df684406d1 --delete")
 def cancel(
     job: str,
     service: ServiceOption = DEFAULT_SERVICE,
@@ -129,7 +133,7 @@ def cancel(
         say(client.cancel(job, deletes=deletes).state.value)
 
 
-@app.command(epilog="Example: synthforge extend 01J9Z6 --count 200000 --wait")
+@app.command(epilog="Example: synthforge extend job-121144df684406d1 --count 200000 --wait")
 def extend(
     job: str,
     count: Annotated[int, typer.Option(min=1, help="Samples that the dataset is to have then.")],
@@ -144,21 +148,21 @@ def extend(
             succeeded(followed(client, child.id))
 
 
-@app.command(epilog="Example: synthforge pause 01J9Z6")
+@app.command(epilog="Example: synthforge pause job-121144df684406d1")
 def pause(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
     """Begin with no more shards of a job; those that run go on to their end."""
     with connect(service) as client:
         say(client.pause(job).state.value)
 
 
-@app.command(epilog="Example: synthforge resume 01J9Z6")
+@app.command(epilog="Example: synthforge resume job-121144df684406d1")
 def resume(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
     """Go on with a paused job."""
     with connect(service) as client:
         say(client.resume(job).state.value)
 
 
-@app.command(epilog="Example: synthforge retry 01J9Z6")
+@app.command(epilog="Example: synthforge retry job-121144df684406d1")
 def retry(job: str, service: ServiceOption = DEFAULT_SERVICE) -> None:
     """Take a failed or cancelled job up where it was."""
     with connect(service) as client:
@@ -176,6 +180,7 @@ def followed(client: Client, job_id: str) -> JobStatus:
 def succeeded(status: JobStatus) -> JobStatus:
     """Tell a success; any other end is the command's failure."""
     if status.state is not JobState.SUCCEEDED:
-        raise CommandError(f"job {status.id} {status.state.value}: {status.reason or 'no reason'}")
+        why = f": {status.reason}" if status.reason else ""
+        raise CommandError(f"job {status.id} {status.state.value}{why}")
     note(f"job {status.id} succeeded: {status.output_url} digest {status.digest}")
     return status
