@@ -65,8 +65,8 @@ _BATCH: Final = 50  # pictures predicted at a time; more than one, so that f_s c
 class Scale:
     """How large the experiment is."""
 
-    num_synthetic: int = 1200
-    stage1_steps: int = 600
+    num_synthetic: int = 4000
+    stage1_steps: int = 2000
     num_labelled: tuple[int, ...] = (50, 200, 1000)
     num_asked: int = 200
     num_test: int = 120

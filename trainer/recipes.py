@@ -197,7 +197,7 @@ class Stage2Recipe:
         loop: of the fit.
         use_features: whether the adaptation networks see f_s.
         adapter_width: channels inside them.
-        adapt_inside: whether adaptation goes into the frozen encoder, see `AdapterConfig`.
+        adapt_rank: of what adaptation changes in the frozen backbone, see `AdapterConfig`.
         checkpoint_steps: steps between two checkpoints.
     """
 
@@ -207,7 +207,7 @@ class Stage2Recipe:
     loop: LoopConfig = field(default_factory=LoopConfig)
     use_features: bool = True
     adapter_width: int = 48
-    adapt_inside: bool = True
+    adapt_rank: int = 32
     checkpoint_steps: int = 500
 
 

@@ -216,7 +216,7 @@ def adapted_model(
         depth="depth_relative" in terms,
         use_features=recipe.use_features,
         width=recipe.adapter_width,
-        inside=recipe.adapt_inside,
+        inside_rank=recipe.adapt_rank,
     )
     model = AdaptedModel(base, config)
     if model.segmentation is not None and real.classes is not None:

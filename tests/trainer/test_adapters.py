@@ -125,9 +125,9 @@ def test_what_is_frozen_stays_to_the_bit_also_running_statistics() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-def test_adapters_in_the_encoder_begin_at_the_frozen_model_and_learn() -> None:
+def test_adapters_in_the_backbone_begin_at_the_frozen_model_and_learn() -> None:
     torch.manual_seed(1)
-    model = AdaptedModel(tiny_model(), replace(EVERYTHING, inside=True))
+    model = AdaptedModel(tiny_model(), replace(EVERYTHING, inside_rank=1))
     assert model.inside is not None
     image = pictures()
     (old, levels), (frozen, its_levels) = model.look(image), model.look_frozen(image)
@@ -149,8 +149,8 @@ def test_adapters_in_the_encoder_begin_at_the_frozen_model_and_learn() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-def test_without_f_s_the_encoder_has_no_adapters() -> None:
-    config = replace(EVERYTHING, inside=True, use_features=False)
+def test_without_f_s_the_backbone_has_no_adapters() -> None:
+    config = replace(EVERYTHING, inside_rank=4, use_features=False)
     assert AdaptedModel(tiny_model(), config).inside is None
 
 

@@ -8,7 +8,7 @@ a few labelled pictures suffice.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Self, cast
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,12 @@ from torch.nn import functional
 from synthforge.conventions import LANDMARK_GROUPS
 from trainer.model.backbone import (
     BackboneConfig,
-    CompactBackbone,
     ConvNorm,
     ResidualBlock,
     normalised,
 )
 from trainer.model.heads import LandmarkPrediction, cell_centres, nearness
-from trainer.model.inner import InnerAdapters
+from trainer.model.inner import InnerAdapters, Seen, Sight
 from trainer.model.network import FaceModel, Predictions
 
 _FLOOR: Final = 0.02  # probability that no class falls below before its log is taken
@@ -42,8 +41,8 @@ class AdapterConfig:
         depth: whether depth is adapted.
         use_features: whether they see f_s and the encoder's levels beside the frozen answers.
         width: channels inside.
-        inside: whether small convolutions beside those of the frozen encoder learn to see the
-            set's pictures; with `use_features`, over the compact backbone.
+        inside_rank: of the changes beside the frozen backbone's weights that learn to see the
+            set's pictures, with `use_features`; 0 for none.
     """
 
     num_classes: int = 0
@@ -51,7 +50,7 @@ class AdapterConfig:
     depth: bool = False
     use_features: bool = True
     width: int = 48
-    inside: bool = False
+    inside_rank: int = 0
 
     def __post_init__(self) -> None:
         if not (self.num_classes or self.num_points or self.depth):
@@ -220,8 +219,8 @@ class AdaptedModel(nn.Module):
         seen = _channels_seen(base) if config.use_features else ()
         self.segmentation, self.landmarks, self.depth = None, None, None
         self.inside = None
-        if config.inside and config.use_features and isinstance(base.backbone, CompactBackbone):
-            self.inside = InnerAdapters(base.backbone)
+        if config.inside_rank and config.use_features:
+            self.inside = InnerAdapters(base.backbone, config.inside_rank)
         if config.num_classes:
             _need(base.segmentation, "segmentation")
             self.segmentation = SegmentationAdapter(base.config.num_classes, config, seen)
@@ -244,25 +243,18 @@ class AdaptedModel(nn.Module):
         return self.adapted(old, features if self.config.use_features else None)
 
     def look(self, image: Tensor) -> tuple[Predictions, FrozenFeatures]:
-        """Return the old labels and the features, as far as the encoder has learnt to see them."""
+        """Return the old labels and the features, as far as the backbone has learnt to see them."""
         if self.inside is None:
             return self.look_frozen(image)
-        backbone = cast(CompactBackbone, self.base.backbone)
-        return self._seen_at(self.inside.encode(backbone, normalised(image)))
+        return self._told(self.inside.see(self.base.backbone, normalised(image)))
 
     @torch.no_grad()
     def look_frozen(self, image: Tensor) -> tuple[Predictions, FrozenFeatures]:
         """Return the frozen model's answers and features."""
-        backbone = self.base.backbone
-        if isinstance(backbone, CompactBackbone):
-            return self._seen_at(backbone.encode(normalised(image)))
-        old: Predictions = self.base(image)
-        return old, FrozenFeatures(old.features)
+        return self._told(Sight(self.base.backbone)(normalised(image)))
 
-    def _seen_at(self, levels: list[Tensor]) -> tuple[Predictions, FrozenFeatures]:
-        backbone = cast(CompactBackbone, self.base.backbone)
-        old = self.base.answers(backbone.decode(levels), levels[-1])
-        return old, FrozenFeatures(old.features, tuple(levels))
+    def _told(self, seen: Seen) -> tuple[Predictions, FrozenFeatures]:
+        return self.base.answers(seen.fine, seen.coarse), FrozenFeatures(seen.fine, seen.levels)
 
     def adapted(self, old: Predictions, features: FrozenFeatures | None) -> Predictions:
         """Return the new labels of the frozen model's answers and features."""

@@ -1,61 +1,95 @@
-"""A frozen encoder that sees another kind of pictures: small convolutions beside its own."""
+"""A frozen backbone that sees another kind of pictures: low-rank changes beside its weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from math import prod
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.func import functional_call
 
-from trainer.model.backbone import CompactBackbone, ConvNorm, ResidualBlock
+from trainer.model.backbone import CompactBackbone
+
+
+class Seen(NamedTuple):
+    """What a backbone makes of pictures.
+
+    Attributes:
+        fine: (B, C, h, w), f_s.
+        coarse: (B, D, h', w'), the encoder's last level.
+        levels: of the encoder, finest first; empty if it does not show them.
+    """
+
+    fine: Tensor
+    coarse: Tensor
+    levels: tuple[Tensor, ...] = ()
+
+
+class Sight(nn.Module):
+    """A backbone whose levels are seen too."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> Seen:
+        """Return what the backbone makes of pictures in [-1, 1]."""
+        if not isinstance(self.backbone, CompactBackbone):
+            return Seen(*self.backbone(image))
+        levels = self.backbone.encode(image)
+        return Seen(self.backbone.decode(levels), levels[-1], tuple(levels))
 
 
 class InnerAdapters(nn.Module):
-    """A 1x1 convolution beside each 3x3 one of a frozen encoder; all begin at zero.
+    """A change beside each weight of a frozen backbone, of low rank where it is a matrix or kernel.
 
-    They add a ninth of the encoder's parameters. Its own weights stay as they are.
+    All begin at zero. Kernels are standardised, where the backbone does so, after the change. The
+    backbone's own weights stay as they are.
 
-    Source: the parallel residual adapters of Rebuffi et al., "Efficient parametrization of
-    multi-domain deep neural networks", CVPR 2018.
+    Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
+
+    Args:
+        backbone: that is frozen.
+        rank: of the changes; a weight that is not larger is changed whole.
     """
 
-    def __init__(self, backbone: CompactBackbone) -> None:
+    def __init__(self, backbone: nn.Module, rank: int) -> None:
         super().__init__()
-        encoder = (backbone.stem, *backbone.levels)
-        frozen = (m for part in encoder for m in part.modules() if isinstance(m, ConvNorm))
-        self.beside = nn.ModuleList(_beside(cast(nn.Conv2d, norm[0])) for norm in frozen)
+        self.changes = nn.ModuleList(_change(each.shape, rank) for each in backbone.parameters())
 
-    def encode(self, backbone: CompactBackbone, image: Tensor) -> list[Tensor]:
-        """Return the levels of `backbone.encode`, moved by what was learnt beside it."""
-        turn = iter(self.beside)
-        x = functional.pixel_unshuffle(image, backbone.config.stem_stride)
-        x = functional.relu(_through(backbone.stem, x, turn))
-        found = []
-        for level in backbone.levels:
-            x = _through(level, x, turn)
-            found.append(x)
-        return found
+    def see(self, backbone: nn.Module, image: Tensor) -> Seen:
+        """Return what the changed backbone makes of pictures in [-1, 1]."""
+        sight = Sight(backbone)
+        changed = {
+            name: weight + change()
+            for (name, weight), change in zip(sight.named_parameters(), self.changes, strict=True)
+        }
+        seen: Seen = functional_call(sight, changed, (image,))
+        return seen
 
 
-def _beside(conv: nn.Conv2d) -> nn.Conv2d:
-    small = nn.Conv2d(conv.in_channels, conv.out_channels, 1, conv.stride[0], bias=False)
-    nn.init.zeros_(small.weight)
-    return small
+class _Whole(nn.Module):
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.change = nn.Parameter(torch.zeros(shape))
+
+    def forward(self) -> Tensor:
+        return self.change
 
 
-def _through(part: nn.Module, x: Tensor, turn: Iterator[nn.Module]) -> Tensor:
-    """Return what a part of the encoder makes of x, an adapter beside each of its convolutions."""
-    if isinstance(part, ConvNorm):
-        conv, norm = part
-        moved: Tensor = norm(conv(x) + next(turn)(x))
-        return moved
-    if isinstance(part, ResidualBlock):
-        inner = functional.relu(_through(part.first, x, turn))
-        return functional.relu(x + _through(part.second, inner, turn))
-    if isinstance(part, nn.Sequential):
-        for inner_part in part:
-            x = _through(inner_part, x, turn)
-        return x
-    out: Tensor = part(x)
-    return out
+class _LowRank(nn.Module):
+    def __init__(self, shape: torch.Size, rank: int) -> None:
+        super().__init__()
+        self._shape = shape
+        width = prod(shape[1:])
+        self.down = nn.Parameter(torch.randn(rank, width) * width**-0.5)
+        self.up = nn.Parameter(torch.zeros(shape[0], rank))
+
+    def forward(self) -> Tensor:
+        return (self.up @ self.down).view(self._shape)
+
+
+def _change(shape: torch.Size, rank: int) -> nn.Module:
+    is_thin = len(shape) < 2 or min(shape[0], prod(shape[1:])) <= rank
+    return _Whole(shape) if is_thin else _LowRank(shape, rank)
