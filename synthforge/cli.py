@@ -77,7 +77,7 @@ def main() -> None:
     except (ApiError, StorageError, ValueError, OSError) as error:
         _fail(str(error), FAILED)
     except ModuleNotFoundError as error:
-        extras = "pip install 'synthforge[service,workers,trainer]'"
+        extras = "pip install '.[service,workers,trainer]' in the clone"
         _fail(f"the package {error.name} is not installed: {extras} brings what it lacks", FAILED)
     except Exception as error:
         if TRACEBACK_VARIABLE in os.environ:

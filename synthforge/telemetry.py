@@ -200,7 +200,7 @@ def check(url: str) -> None:
         if not _is_installed(package):
             raise ValueError(
                 f"{TRACES_VARIABLE} is set and {package} is not installed: "
-                "pip install 'synthforge[telemetry]'"
+                "pip install '.[telemetry]' in the clone"
             )
 
 

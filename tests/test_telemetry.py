@@ -164,7 +164,7 @@ def test_a_collector_that_is_none_is_refused_at_the_start(url: str) -> None:
 
 def test_a_missing_extra_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "_is_installed", lambda _package: False)
-    with pytest.raises(ValueError, match=r"pip install 'synthforge\[telemetry\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[telemetry\]'"):
         Settings(traces_url="http://127.0.0.1:4318/v1/traces")
 
 

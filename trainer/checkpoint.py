@@ -66,7 +66,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except FileNotFoundError:
         raise
     except Exception as error:  # torch.load raises many kinds on what it refuses
-        raise CheckpointError(f"{path.name} is no checkpoint: {str(error)[:200]}") from error
+        raise CheckpointError(
+            f"{path.name} is no checkpoint of this trainer, or is torn: a stage1.pt or stage2.pt "
+            "that it has written would do"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path.name} is no checkpoint of this trainer")
     if content.get("version") != VERSION:

@@ -41,7 +41,7 @@ class Stage1Recipe:
     augment: AugmentConfig
     loss: LossConfig = field(default_factory=LossConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    checkpoint_steps: int = 500
+    checkpoint_steps: int = 100
     backbone_weights: Path | None = None
 
     def __post_init__(self) -> None:
@@ -208,7 +208,7 @@ class Stage2Recipe:
     use_features: bool = True
     adapter_width: int = 48
     adapt_rank: int = 32
-    checkpoint_steps: int = 500
+    checkpoint_steps: int = 100
 
 
 def stage2_quick(seed: int = 0) -> Stage2Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from synthforge.conventions import CLASSES
 from synthforge.distributions import Mixture, Uniform
 from synthforge.job_status import JobStatus
 from synthforge.jobs import ANNOTATIONS, JobSpec
+from synthforge.parameters import ACTION_UNITS, PresetName
 from synthforge.samples import MEMBERS, AttributesMeta, EyeMeta, OcclusionMeta, SampleMeta
 from synthforge.shards import Manifest, ShardRecord
 
@@ -51,9 +52,17 @@ def _job_section() -> list[str]:
         "|---|---|---|",
         *_job_rows(),
         "",
-        f"`annotations`: any of {', '.join(f'`{name}`' for name in ANNOTATIONS)}.",
+        f"`expression.presets`: weights of {_names(get_args(PresetName))}.",
+        "",
+        f"`expression.action_units`: any of {_names(ACTION_UNITS)}.",
+        "",
+        f"`annotations`: any of {_names(ANNOTATIONS)}.",
         "",
     ]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _sample_section() -> list[str]:
