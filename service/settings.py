@@ -97,7 +97,7 @@ class Settings:
     traces_url: str = _setting(
         "",
         "OTLP/HTTP endpoint that traces go to, as http://COLLECTOR:4318/v1/traces; of pools too; "
-        "needs synthforge[telemetry]; empty: none are made",
+        "needs the extra telemetry; empty: none are made",
     )
     shutdown_grace_s: float = _setting(10.0, "open requests get so long to end at shutdown")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from service.app import create_app
 from service.settings import Settings, describe_settings
+from service.webhooks import signature
 from synthforge.cli import app
 from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
@@ -72,6 +75,23 @@ def test_every_setting_and_route_is_documented(tmp_path: Path) -> None:
     for path, methods in service.openapi()["paths"].items():
         for method in methods:
             assert f"`{method.upper()} {path}`" in http_page, f"{method} {path}"
+
+
+def test_the_signature_check_of_the_pages_tells_ours_from_others() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", page("docs/api.md"), re.DOTALL)
+    held: dict[str, Any] = {}
+    exec(code, held)
+    secret, other, body, now = "whsec_c2VjcmV0", "whsec_b3RoZXI=", b'{"seq":5}', int(time.time())
+
+    def genuine(key: str, sent: bytes, at: int) -> bool:
+        headers = {"Webhook-Id": "msg-1", "Webhook-Timestamp": str(at)}
+        headers["Webhook-Signature"] = signature(secret, "msg-1", at, body)
+        return bool(held["is_genuine"](key, headers, sent))
+
+    assert genuine(secret, body, now)
+    assert not genuine(other, body, now)
+    assert not genuine(secret, body + b" ", now)
+    assert not genuine(secret, body, now - 3600)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from service.settings import describe_settings
+from service.settings import Settings, describe_settings
 from synthforge.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -261,6 +261,12 @@ def test_no_file_holds_a_secret(compose: dict[str, Any], manifests: list[dict[st
         assert line.startswith("#") or not line or line.endswith("="), line
     for path in deployed_files():
         assert not re.search(r"\b[0-9a-f]{32,}\b|AKIA[0-9A-Z]{16}", path.read_text()), path.name
+
+
+def test_the_hosts_of_webhooks_reach_the_service_of_compose(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["service"]["environment"]
+    assert environment["SYNTHFORGE_WEBHOOK_HOSTS"] == "${SYNTHFORGE_WEBHOOK_HOSTS:-}"
+    assert Settings.from_env({"SYNTHFORGE_WEBHOOK_HOSTS": ""}).webhook_hosts == ()
 
 
 def test_every_secret_of_compose_is_in_the_example(compose: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from synthforge.jobs import ANNOTATIONS, JobSpec
 from synthforge.parameters import ACTION_UNITS, PresetName
 from synthforge.samples import MEMBERS, AttributesMeta, EyeMeta, OcclusionMeta, SampleMeta
 from synthforge.shards import Manifest, ShardRecord
+from workers.generators.builtin.head import load_head
 
 _HEADER: Final = "<!-- Written by `python -m tools.docs`; the code is the source. -->"
 
@@ -58,7 +59,26 @@ def _job_section() -> list[str]:
         "",
         f"`annotations`: any of {_names(ANNOTATIONS)}.",
         "",
+        *_coefficient_names(),
     ]
+
+
+def _coefficient_names() -> Iterator[str]:
+    """Yield what `per_index` numbers of our own head; other heads bring their own."""
+    head = load_head()
+    yield "### What `per_index` numbers"
+    yield ""
+    yield (
+        "Of the embedded head. Of `ict` and `next3d` the numbers are those of their own files; "
+        "`next3d` has principal components, which have no names."
+    )
+    for field, names in (
+        ("identity.shape", head.shape_names),
+        ("expression.coefficients", head.expression_names),
+    ):
+        yield ""
+        yield f"`{field}`: {', '.join(f'{number} {name}' for number, name in enumerate(names))}."
+    yield ""
 
 
 def _names(names: Iterable[str]) -> str:
@@ -142,9 +162,14 @@ def settings_page() -> str:
             *rows,
             "",
             "The object store is found through the usual `AWS_*` variables: `AWS_ENDPOINT_URL`, "
-            "`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`. Commands that talk to a "
-            "service read `SYNTHFORGE_SERVICE`, and its key from the file that "
-            "`SYNTHFORGE_KEY_FILE` names, or from `SYNTHFORGE_KEY`; pools read `RAY_ADDRESS`.",
+            "`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`. Without those two keys "
+            "the rest of boto3's default chain is asked: `AWS_PROFILE`, a web identity (IRSA: "
+            "`AWS_ROLE_ARN`, `AWS_WEB_IDENTITY_TOKEN_FILE`), a container's or an instance's role; "
+            "`AWS_SESSION_TOKEN` goes along. A presigned link ends with the credentials that "
+            "signed it, however long it was asked for.",
+            "",
+            "Commands that talk to a service read `SYNTHFORGE_SERVICE`, and its key from the file "
+            "that `SYNTHFORGE_KEY_FILE` names, or from `SYNTHFORGE_KEY`; pools read `RAY_ADDRESS`.",
             "",
         ]
     )
@@ -154,28 +179,60 @@ def http_page() -> str:
     """Return docs/http.md."""
     with tempfile.TemporaryDirectory() as folder:
         service = create_app(Settings(database_url=f"sqlite:///{folder}/docs.db"))
-        paths = service.openapi()["paths"]
+        document = service.openapi()
     lines = [
         _HEADER,
         "# HTTP",
         "",
         "Bodies are JSON. Errors are problem details (RFC 9457) that name field, value and what "
-        "would do. `/openapi.json` is the full document, `/docs` a page to try it.",
+        "would do. A session with curl, and webhooks: [api.md](api.md). `/openapi.json` is the "
+        "full document. `/docs` is a page to try it, which a browser loads from a CDN: without a "
+        "way out of the network it stays empty.",
         "",
         "Unless `SYNTHFORGE_AUTH` is off, a request carries `Authorization: Bearer KEY`, and the "
         "key has the scope of the route or `admin`. A job is changed by the key that ordered it, "
         "or by an admin's.",
         "",
-        "| route | scope | what it does | answers |",
-        "|---|---|---|---|",
+        "| route | scope | what it does | query | answers |",
+        "|---|---|---|---|---|",
     ]
-    for path, methods in paths.items():
+    for path, methods in document["paths"].items():
         for method, operation in methods.items():
             summary = operation.get("description", "").splitlines()[0]
             answers = ", ".join(operation["responses"])
             scope = operation.get("x-scope", "")
-            lines.append(f"| `{method.upper()} {path}` | {scope} | {summary} | {answers} |")
+            query = "; ".join(_query(operation, document["components"]["schemas"]))
+            lines.append(
+                f"| `{method.upper()} {path}` | {scope} | {summary} | {query} | {answers} |"
+            )
     return "\n".join([*lines, ""])
+
+
+def _query(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
+    """Yield each query parameter of a route, with what it takes."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "query":
+            schema, what = parameter["schema"], parameter.get("description")
+            told = [part for part in (what, *_bounds(schema, schemas)) if part]
+            yield f"`{parameter['name']}`: {', '.join(told)}"
+
+
+def _bounds(schema: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
+    """Yield the values, or the least and the largest, and the default of a JSON schema."""
+    kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
+    for kind in kinds:
+        items = kind.get("items", kind)
+        if "$ref" in items:
+            items = schemas[items["$ref"].rpartition("/")[2]]
+        values = [items["const"]] if "const" in items else items.get("enum", ())
+        if values:
+            yield f"one of {_names(values)}"
+        if "minimum" in kind and "maximum" in kind:
+            yield f"{kind['minimum']} to {kind['maximum']}"
+        if kind.get("type") == "array":
+            yield "may be repeated"
+    if schema.get("default") is not None:
+        yield f"default {schema['default']}"
 
 
 PAGES: Final[dict[str, Callable[[], str]]] = {

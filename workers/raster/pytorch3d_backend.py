@@ -96,8 +96,8 @@ def load_library() -> Library:
         mesh = import_module("pytorch3d.renderer.mesh")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "rasteriser is 'pytorch3d', which is not installed: install 'synthforge[pytorch3d]', "
-            "or choose 'numba' or 'torch'",
+            "rasteriser is 'pytorch3d', which is not installed: install "
+            "'.[pytorch3d]' in the clone, or choose 'numba' or 'torch'",
             name=error.name,
         ) from error
     return Library(make_meshes=structures.Meshes, rasterize_meshes=mesh.rasterize_meshes)
