@@ -21,7 +21,7 @@ from synthforge.commands import (
     training,
     upkeep,
 )
-from synthforge.commands.inputs import FAILED, USAGE, CommandError
+from synthforge.commands.inputs import FAILED, USAGE, CommandError, show_help_alone
 from synthforge.console import note, say
 from synthforge.refusals import ApiError, InvalidRequestError
 from synthforge.storage import StorageError
@@ -35,7 +35,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for group in (engine, jobs, listings, keys, datasets, assets, training, models, upkeep):
     app.add_typer(group.app)
@@ -55,9 +55,7 @@ def _root(
     ] = False,
 ) -> None:
     """Annotated synthetic face datasets on demand."""
-    if context.invoked_subcommand is None:
-        note(context.get_help())
-        sys.exit(USAGE)
+    show_help_alone(context)
 
 
 def main() -> None:

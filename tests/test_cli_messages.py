@@ -85,6 +85,16 @@ def test_a_store_that_never_answers_delays_no_start(
     assert (code, out.count("\n")) == (0, 1)
 
 
+@pytest.mark.parametrize("group", [[], ["keys"], ["assets"], ["train"]])
+def test_a_group_without_a_command_shows_its_help(
+    group: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(group, monkeypatch, capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith(" ".join(["Usage: synthforge", *group, "[OPTIONS] COMMAND"]))
+    assert "Commands:\n" in err
+
+
 @pytest.mark.parametrize("command", ["up", "serve", "work"])
 def test_help_tells_the_default_output(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

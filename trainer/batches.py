@@ -28,7 +28,7 @@ _STACKED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """What one step takes; a label that was not asked for is None.
 
@@ -69,6 +69,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __repr__(self) -> str:
+        """Name the samples, and each tensor's shape and type: its numbers would fill pages."""
+        keys = ", ".join(self.keys if len(self) <= 2 else (self.keys[0], "...", self.keys[-1]))
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        told = [f"{name}={_told(tensor)}" for name, tensor in tensors.items() if tensor is not None]
+        return f"Batch({len(self)} samples: {keys}; {', '.join(told)})"
+
     @property
     def depth_m(self) -> Tensor | None:
         """Depth in metres, (B, H, W) float32; 0 = nothing there."""
@@ -87,6 +94,11 @@ class Batch:
         for name, value in held.items():
             held[name] = change(value) if isinstance(value, Tensor) else value
         return type(self)(**held)
+
+
+def _told(tensor: Tensor) -> str:
+    where = "" if tensor.device.type == "cpu" else f" on {tensor.device}"
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}{where}"
 
 
 def collate(

@@ -19,7 +19,13 @@ from synthforge.assets import (
     AssetEntry,
     AssetKind,
 )
-from synthforge.commands.inputs import USAGE, CommandError, JsonOption, absolute
+from synthforge.commands.inputs import (
+    USAGE,
+    CommandError,
+    JsonOption,
+    absolute,
+    show_help_alone,
+)
 from synthforge.console import note, progress, say
 
 if TYPE_CHECKING:
@@ -31,7 +37,12 @@ _ICT_FACEKIT = "ict-facekit"
 _NO_ICT = "lacks ict_head: synthforge assets import ict-facekit DIR brings it in"
 
 app = typer.Typer()
-assets = typer.Typer(help="Files of yours: those that next3d needs, and another head.")
+assets = typer.Typer(
+    help="Files of yours: those that next3d needs, and another head.",
+    callback=show_help_alone,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 app.add_typer(assets, name="assets")
 
 RegistryOption = Annotated[

@@ -38,6 +38,13 @@ class CommandError(Exception):
         self.code = code
 
 
+def show_help_alone(context: typer.Context) -> None:
+    """Show the help of a group where none of its commands is named; a mistake in usage."""
+    if context.invoked_subcommand is None:
+        note(context.get_help())
+        sys.exit(USAGE)
+
+
 @contextmanager
 def connect(service: str) -> Iterator[Client]:
     """Connect for a person: one who waits for an answer, but not for long, and is told so.

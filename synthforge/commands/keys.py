@@ -18,6 +18,7 @@ from synthforge.commands.inputs import (
     JsonOption,
     ServiceOption,
     connect,
+    show_help_alone,
 )
 from synthforge.console import note, say
 from synthforge.field_errors import field_errors
@@ -25,7 +26,12 @@ from synthforge.keys import SCOPES, KeyInfo, KeyList, KeyRequest, Scope, read_ke
 
 _OWNER_ONLY: Final = 0o600
 
-keys = typer.Typer(help="Make, list and revoke keys.", rich_markup_mode=None)
+keys = typer.Typer(
+    help="Make, list and revoke keys.",
+    callback=show_help_alone,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 app = typer.Typer()
 app.add_typer(keys, name="keys")
 
@@ -37,11 +43,6 @@ OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="New file for the key, readable by you alone; else it is printed."),
 ]
-
-
-@keys.callback()
-def _keys() -> None:
-    """Make, list and revoke keys."""
 
 
 @keys.command(epilog="Example: synthforge keys bootstrap admin --out admin.key")

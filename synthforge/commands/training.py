@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from synthforge.commands.inputs import JsonOption, absolute
+from synthforge.commands.inputs import JsonOption, absolute, show_help_alone
 from synthforge.console import note, progress, say
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from trainer.stages import Stage1Result
 
 _LINKS: Final = ("http://", "https://")
-train = typer.Typer(help="Train on a dataset.", rich_markup_mode=None)
+train = typer.Typer(
+    help="Train on a dataset.",
+    callback=show_help_alone,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 app = typer.Typer()
 app.add_typer(train, name="train")
 
@@ -29,11 +34,6 @@ class RecipeName(StrEnum):
     QUICK = "quick"
     FULL = "full"
     PUBLISHED = "published"
-
-
-@train.callback()
-def _train() -> None:
-    """Train on a dataset."""
 
 
 @train.command("stage1", epilog="Example: synthforge train stage1 --data out/faces --out out/model")

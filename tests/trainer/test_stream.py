@@ -171,6 +171,18 @@ def test_values_arrive_as_they_were_written(made: Any) -> None:
     assert float(batch.pose_deg[0, 0]) == index % 90 - 45
 
 
+def test_a_batch_names_its_samples_shapes_and_types_in_a_line(made: Any) -> None:
+    config = StreamConfig(batch_size=4, fields=("image", "depth"))
+    batch = next(iter(open_stream(str(made.folder), config)))
+    first, *_, last = batch.keys
+    assert repr(batch) == (
+        f"Batch(4 samples: {first}, ..., {last}; weight=(4,) float32, "
+        "image=(4, 3, 16, 16) uint8, depth=(4, 16, 16) uint16)"
+    )
+    meta = batch.to("meta")
+    assert repr(meta).endswith("depth=(4, 16, 16) uint16 on meta)")
+
+
 def test_only_the_fields_asked_for_are_read(made: Any) -> None:
     config = StreamConfig(batch_size=4, fields=("image", "depth"))
     batch = next(iter(open_stream(str(made.folder), config)))
