@@ -34,7 +34,7 @@ from synthforge.previews import (
     PreviewTask,
 )
 from synthforge.shards import IndexRange, ShardPlan
-from synthforge.storage import StorageError
+from synthforge.storage import Storage, StorageError
 from synthforge.urls import join_url
 
 FOLDER: Final = ".previews"  # under the first output prefix
@@ -123,7 +123,8 @@ def sweep(context: Context) -> int:
     """
     left = context.store.previews.left()
     for row in left:
-        context.open_storage(row.output_url).delete(PREVIEW_FILE)
+        storage, key = _place_of(context, row)
+        storage.delete(key)
         context.store.previews.forget(row.token)
     return len(left)
 
@@ -135,10 +136,17 @@ def _fetched(context: Context, row: PreviewRow) -> bytes:
         context.store.previews.forget(row.token)
         raise PreviewFailedError(report.error or "the worker does not say why")
     try:
-        storage = context.open_storage(row.output_url)
-        data = storage.get_bytes(PREVIEW_FILE, max_bytes=_MAX_BYTES)
-        storage.delete(PREVIEW_FILE)
+        storage, key = _place_of(context, row)
+        data = storage.get_bytes(key, max_bytes=_MAX_BYTES)
+        storage.delete(key)
     except StorageError as error:  # what is left of it is swept
         raise StorageUnavailableError(f"the preview: {error}") from None
     context.store.previews.forget(row.token)
     return data
+
+
+def _place_of(context: Context, row: PreviewRow) -> tuple[Storage, str]:
+    """Return the store of the output prefix, and the file's key there: its folders go with it."""
+    folder = f"{FOLDER}/{row.token}"
+    prefix = row.output_url.removesuffix(f"/{folder}")
+    return context.open_storage(prefix), f"{folder}/{PREVIEW_FILE}"

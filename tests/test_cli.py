@@ -20,6 +20,7 @@ from service.settings import Settings
 from synthforge import __version__, cli, client
 from synthforge.commands import engine, inputs
 from synthforge.job_logs import LEVELS, LogBatch, LogLine
+from synthforge.shards import SUMMARY_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -184,6 +185,9 @@ def test_generate_makes_verifies_and_shows_a_dataset_from_standard_input(tmp_pat
     )
     assert made.returncode == 0, made.stderr
     assert "6 samples verified" in made.stdout
+    assert {path.name for path in (tmp_path / "faces").iterdir()} == {
+        "shards", "manifests", "manifest.json", *SUMMARY_NAMES,
+    }  # fmt: skip
     shown = CliRunner().invoke(cli.app, ["inspect", str(tmp_path / "faces")])
     assert "samples      6" in shown.output
     checked = CliRunner().invoke(cli.app, ["verify", str(tmp_path / "faces"), "--json"])

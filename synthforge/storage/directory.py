@@ -1,7 +1,8 @@
 """Plain directories as a store: objects appear by rename, and no symbolic link is followed.
 
 Every folder below the trusted root is opened relative to its parent with O_NOFOLLOW, so that a
-link put in the way, even between check and use, leads nowhere (openat(2)).
+link put in the way, even between check and use, leads nowhere (openat(2)). A folder goes with the
+last object in it, as in an object store, which has none.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe must not wait for its other end.
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PUT_TRIES: Final = 100  # each but the last was lost to a `delete` that took the folder away
 _TRANSIENT: Final = {
     errno.EAGAIN,
     errno.EDQUOT,
@@ -121,19 +123,17 @@ class DirectoryStorage:
         """Walk the files below a folder; links and special files are no objects."""
         names = tuple(check_key(folder).split("/")) if folder else ()
         try:
-            with _typed(folder or self.url), self._folder(names, create=False) as top:
+            with _typed(folder or self.url), self._folder(names) as top:
                 yield from _walk(top, folder)
         except NotFound:
             return
 
     def delete(self, key: str) -> None:
-        """Unlink a file."""
+        """Unlink a file, and remove the folders that hold nothing then."""
         folders, name = _split(key)
-        try:
-            with _typed(key), self._folder(folders, create=False) as folder:
-                os.unlink(name, dir_fd=folder)
-        except NotFound:
-            return
+        with suppress(NotFound), _typed(key), self._folder(folders) as folder:
+            os.unlink(name, dir_fd=folder)
+        self._prune(folders)
 
     def presign(self, key: str, expires_s: int) -> str:  # noqa: ARG002
         """Refuse: a directory has no links."""
@@ -146,9 +146,8 @@ class DirectoryStorage:
 
     def _put(self, key: str, chunks: Iterable[bytes], sha256: str) -> StoredFile:
         folders, name = _split(key)
-        with _typed(key), self._folder(folders, create=True) as folder:
-            temporary = f".{secrets.token_hex(8)}.tmp"
-            file = os.open(temporary, _CREATE_FLAGS, 0o666, dir_fd=folder)
+        temporary = f".{secrets.token_hex(8)}.tmp"
+        with _typed(key), self._created(folders, temporary) as (folder, file):
             try:
                 written = _write_all(file, self._counted(chunks))
                 if written[1] != sha256:
@@ -161,8 +160,6 @@ class DirectoryStorage:
             except BaseException:
                 os.unlink(temporary, dir_fd=folder)
                 raise
-            finally:
-                os.close(file)
             os.fsync(folder)
         return StoredFile(name=key, num_bytes=written[0], sha256=sha256)
 
@@ -180,7 +177,7 @@ class DirectoryStorage:
     @contextmanager
     def _reading(self, key: str) -> Iterator[int]:
         folders, name = _split(key)
-        with _typed(key), self._folder(folders, create=False) as folder:
+        with _typed(key), self._folder(folders) as folder:
             file = os.open(name, _READ_FLAGS, dir_fd=folder)
             try:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -190,19 +187,69 @@ class DirectoryStorage:
                 os.close(file)
 
     @contextmanager
-    def _folder(self, names: tuple[str, ...], *, create: bool) -> Iterator[int]:
-        """Open a folder below the prefix, one name after the other."""
+    def _created(self, folders: tuple[str, ...], name: str) -> Iterator[tuple[int, int]]:
+        """Open a folder, and a new file in it."""
+        folder, file = self._create(folders, name)
+        try:
+            yield folder, file
+        finally:
+            os.close(file)
+            os.close(folder)
+
+    def _create(self, folders: tuple[str, ...], name: str) -> tuple[int, int]:
+        for _ in range(_PUT_TRIES):
+            with suppress(FileNotFoundError):  # taken away since it was opened, or on the way there
+                folder = self._opened((*self._below_root, *folders), create=True)
+                try:
+                    return folder, os.open(name, _CREATE_FLAGS, 0o666, dir_fd=folder)
+                except BaseException:
+                    os.close(folder)
+                    raise
+        raise StorageUnavailable(f"{'/'.join((*folders, name))}: its folder is deleted each time")
+
+    @contextmanager
+    def _folder(self, names: tuple[str, ...]) -> Iterator[int]:
+        """Open a folder below the prefix that is there."""
+        folder = self._opened((*self._below_root, *names), create=False)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+    @property
+    def _below_root(self) -> tuple[str, ...]:
+        """The prefix's folders from the root on."""
+        return self.location.segments[len(self.root.segments) :]
+
+    def _opened(self, names: tuple[str, ...], *, create: bool) -> int:
+        """Open a folder below the root, one name after the other; the caller closes it."""
         if create:
             os.makedirs(self.root.path, exist_ok=True)
         folder = os.open(self.root.path, _FOLDER_FLAGS)
         try:
-            for name in (*self.location.segments[len(self.root.segments) :], *names):
+            for name in names:
                 inner = _open_folder(name, folder, create=create)
                 os.close(folder)
                 folder = inner
-            yield folder
-        finally:
+        except BaseException:
             os.close(folder)
+            raise
+        return folder
+
+    def _prune(self, folders: tuple[str, ...]) -> None:
+        """Remove the folders that hold nothing, from a key's up to the prefix's own.
+
+        Neither the root nor what lies between it and the prefix is ours to remove; and one that
+        stays, for whatever reason, does no harm.
+        """
+        names = (*self._below_root, *folders)
+        with suppress(OSError):  # most of all: it is not empty
+            for depth in range(len(names), max(len(self._below_root) - 1, 0), -1):
+                parent = self._opened(names[: depth - 1], create=False)
+                try:
+                    os.rmdir(names[depth - 1], dir_fd=parent)
+                finally:
+                    os.close(parent)
 
 
 def _open_folder(name: str, parent: int, *, create: bool) -> int:

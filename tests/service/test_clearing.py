@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from service.loops import Clearer
@@ -20,7 +22,10 @@ def status(http: TestClient, job: JobStatus) -> JobStatus:
 
 
 def keys(job: JobStatus) -> list[str]:
-    return [found.key for found in open_storage(job.output_url).list_objects()]
+    """Keys under a job's prefix; where there are none, its folder is gone too."""
+    found = [found.key for found in open_storage(job.output_url).list_objects()]
+    assert Path(job.output_url.removeprefix("file://")).exists() == bool(found)
+    return found
 
 
 def test_a_job_cancelled_with_its_data_leaves_nothing(http: TestClient) -> None:

@@ -69,9 +69,10 @@ def asking(http: TestClient, query: str = "") -> Iterator[list[httpx.Response]]:
     thread.join()
 
 
-def files(settings: Settings) -> list[str]:
-    return [str(path) for path in Path("/" + settings.output_prefixes[0].split("///")[1]).rglob("*")
-            if path.is_file()]  # fmt: skip
+def left(settings: Settings) -> list[str]:
+    """Names of all that lies under the output prefix, folders too."""
+    folder = Path(settings.output_prefixes[0].removeprefix("file://"))
+    return [path.name for path in folder.rglob("*")]
 
 
 def test_a_preview_is_answered_as_the_worker_put_it_and_then_gone(
@@ -89,7 +90,7 @@ def test_a_preview_is_answered_as_the_worker_put_it_and_then_gone(
     (answer,) = answers
     assert (answer.status_code, answer.content) == (200, b"a tar")
     assert answer.headers["content-type"] == "application/x-tar"
-    assert files(settings) == []
+    assert left(settings) == []
     assert report(http, task, PreviewReport(file=file)).status_code == 409
 
 
@@ -128,7 +129,7 @@ def test_who_waits_in_vain_is_told_and_late_files_are_swept(
     with sqlite_store.database.write() as tx:
         tx.connection.execute(update(previews).values(expires_at=previews.c.expires_at - 61))
     assert sweeper.step() == 1
-    assert files(settings) == []
+    assert left(settings) == []
     assert leased(http) == []
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,62 @@ def test_a_missing_root_reads_as_empty(tmp_path: Path) -> None:
 def test_a_directory_gives_no_links(prefix: Path) -> None:
     with pytest.raises(StorageRefused, match="no links"):
         open_storage(str(prefix)).presign("x", 60)
+
+
+def test_a_folder_goes_with_the_last_object_in_it(prefix: Path) -> None:
+    storage = open_storage(f"{prefix}/team/faces", root=str(prefix))
+    for key in ("parts/summary/x", "parts/y", "manifest.json"):
+        storage.put_bytes(key, b"x")
+    storage.delete("parts/summary/x")
+    assert [path.name for path in (prefix / "team" / "faces" / "parts").iterdir()] == ["y"]
+    storage.delete("parts/y")
+    assert [path.name for path in (prefix / "team" / "faces").iterdir()] == ["manifest.json"]
+    (prefix / "team" / "faces" / "shards").mkdir()
+    storage.delete("shards/none")
+    assert [path.name for path in (prefix / "team" / "faces").iterdir()] == ["manifest.json"]
+    storage.delete("manifest.json")
+    assert list((prefix / "team").iterdir()) == []  # what leads there is not ours
+    open_storage(str(prefix)).put_bytes("x", b"x")
+    open_storage(str(prefix)).delete("x")
+    assert [path.name for path in prefix.iterdir()] == ["team"]
+
+
+def test_a_put_makes_a_folder_again_that_a_delete_takes_away(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(str(prefix))
+    mkdir, num_taken = os.mkdir, 3
+    taken: list[str] = []
+
+    def taken_away(name: str, *mode: int, **options: Any) -> None:
+        mkdir(name, *mode, **options)
+        if len(taken) < num_taken:
+            taken.append(name)
+            os.rmdir(name, **options)
+
+    monkeypatch.setattr(os, "mkdir", taken_away)
+    storage.put_bytes("parts/summary/x", b"x")
+    assert storage.get_bytes("parts/summary/x") == b"x"
+    assert taken == ["parts"] * 3
+    num_taken = 10_000
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StorageUnavailable, match="deleted each time"):
+        storage.put_bytes("shards/x", b"x")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_puts_and_deletes_side_by_side_lose_nothing(prefix: Path) -> None:
+    storage = open_storage(str(prefix))
+
+    def come_and_go(number: int) -> None:
+        for _ in range(100):
+            storage.put_bytes(f"a/b/{number}", b"x")
+            assert storage.get_bytes(f"a/b/{number}") == b"x"
+            storage.delete(f"a/b/{number}")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(come_and_go, range(4)))
+    assert list(prefix.iterdir()) == []
 
 
 def test_no_descriptor_stays_open(prefix: Path) -> None:
