@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from service.bases import base_dataset
 from service.execution import planned
 from service.leasing import Terms
 from service.store.changes import progress_counts
 from service.store.rows import Granted, JobRow, KeyRow, LogRow, PoolRow
+from service.times import moment, told_time
 from synthforge.keys import KeyInfo
 
 _PLAIN_KEY_FIELDS = frozenset(KeyInfo.model_fields) - {"created_at", "revoked_at"}
@@ -23,13 +23,13 @@ def job_json(job: JobRow) -> str:
         progress_counts(job)
         | {
             "priority": job.priority,
-            "created_at": _time(job.created_at),
-            "started_at": _time(job.started_at),
-            "finished_at": _time(job.finished_at),
+            "created_at": told_time(job.created_at),
+            "started_at": told_time(job.started_at),
+            "finished_at": told_time(job.finished_at),
             "output_url": job.output_url,
             "digest": job.digest,
             "parent": _parent(job),
-            "deleted_at": _time(job.deleted_at),
+            "deleted_at": told_time(job.deleted_at),
             "request_id": job.request_id,
         }
     )
@@ -66,7 +66,7 @@ def log_page_json(lines: Sequence[LogRow], dropped: int, cursor: int) -> str:
     listed = [
         {
             "seq": line.seq,
-            "at": _time(line.at),
+            "at": told_time(line.at),
             "level": line.level,
             "message": line.message,
             "shard": line.shard,
@@ -87,7 +87,7 @@ def pools_json(pools: Sequence[PoolRow]) -> str:
             "generators": pool.generators,
             "fingerprint": pool.fingerprint or None,
             "num_leased": pool.num_leased,
-            "seen_at": _time(pool.seen_at),
+            "seen_at": told_time(pool.seen_at),
         }
         for pool in pools
     ]
@@ -120,16 +120,6 @@ def _lease_json(granted: Granted, terms: Terms) -> str:
     return f'{before[:-1]}, "spec": {granted.job.spec}, "plan": {plan}, {after[1:]}'
 
 
-def moment(seconds: float | None) -> datetime | None:
-    """Return a time of the database."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
 def _parent(job: JobRow) -> str | None:
     base = base_dataset(job.base)
     return None if base is None else base.digest
-
-
-def _time(seconds: float | None) -> str | None:
-    at = moment(seconds)
-    return None if at is None else at.isoformat()

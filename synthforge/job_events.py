@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from synthforge.distributions import STRICT
 from synthforge.job_status import JobState, SampleCounts, ShardCounts
 
 
 class JobEvent(BaseModel):
-    """Something that happened to a job, and how it stood then; `at` in seconds since 1970."""
+    """Something that happened to a job, and how it stood then.
+
+    Attributes:
+        at: by the database's clock; a service of before told events in seconds since 1970, and may
+            still keep some.
+    """
 
     model_config = STRICT
     id: int
     kind: str
     job_id: str
-    at: float
+    at: Annotated[datetime, Field(strict=False)]
     state: JobState
     reason: str | None = None
     digest: str | None = None

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from service import webhooks
 from service.access import InPrincipal
-from service.answers import moment
 from service.bodies import JsonBody, parsed
 from service.context import InContext
 from service.documents import answers as documented
@@ -25,6 +24,7 @@ from service.messages import (
 )
 from service.routes.jobs import MAX_PAGE, VISIBLE_ASCII, json_response
 from service.store.webhook_verbs import DeliveryState, WebhookRow
+from service.times import moment
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 WebhookId = Annotated[

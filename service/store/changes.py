@@ -16,6 +16,7 @@ from service.statements import Prepared
 from service.store import usage
 from service.store.rows import JobRow, ShardRow, job_row, shard_row
 from service.tables import events, jobs, shards
+from service.times import told_time
 from synthforge.job_status import JobState
 
 # A job that ends otherwise, or has ended, keeps its state when a piece of it cannot be done.
@@ -114,10 +115,10 @@ def record_event(tx: Transaction, job: JobRow, kind: str) -> None:
 
 
 def event_data(job: JobRow, at: float) -> str:
-    """Return an event's JSON: state, reason, counts, and the time in seconds since 1970."""
+    """Return an event's JSON: state, reason, counts, and the time."""
     data: dict[str, object] = {
         "job_id": job.id,
-        "at": round(at, 3),
+        "at": told_time(at),
         "state": job.state.value,
         "reason": job.reason,
         "digest": job.digest,

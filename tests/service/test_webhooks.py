@@ -107,6 +107,8 @@ def test_a_change_of_state_is_posted_once_and_signed(http: TestClient, receiver:
     ((headers, body),) = receiver.got
     event = json.loads(body)
     assert (event["type"], event["seq"], event["data"]["job_id"]) == ("job.queued", 1, job.id)
+    told = http.get(f"/v1/jobs/{job.id}").json()
+    assert event["data"]["at"] == told["created_at"]  # in the same words
     assert headers["host"] == f"hooks.test:{receiver.port}"
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     key = base64.b64decode(hook["secret"].removeprefix("whsec_"))

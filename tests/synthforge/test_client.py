@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from synthforge.client import Client
+from synthforge.job_events import parse_events
 from synthforge.jobs import JobSpec
 from synthforge.keys import take_key
 from synthforge.leases import Heartbeat, LeaseRequest
@@ -165,7 +166,7 @@ def test_a_spec_may_be_given_in_any_form(form: Callable[[JobSpec], Any]) -> None
 def _event(number: int, state: str) -> str:
     data = {
         "job_id": "job-1",
-        "at": 1.5,
+        "at": "2026-11-26T10:53:43.164021Z",
         "state": state,
         "counts": STATUS["counts"],
         "shards": STATUS["shards"],
@@ -189,6 +190,14 @@ def test_a_broken_event_stream_is_taken_up_where_it_broke() -> None:
     ]
     seen = [request.headers.get("Last-Event-ID") for request in wire.requests]
     assert seen == ["0", None, "2", "2", "2"]
+
+
+def test_an_event_that_was_kept_by_an_older_service_tells_the_same_time() -> None:
+    new = _event(1, "succeeded")
+    old = new.replace('"2026-11-26T10:53:43.164021Z"', "1795690423.164021")
+    assert old != new
+    (first,), (second,) = (parse_events(text.splitlines()) for text in (new, old))
+    assert first == second
 
 
 def test_an_event_stream_that_never_comes_back_is_given_up() -> None:
