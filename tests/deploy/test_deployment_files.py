@@ -29,6 +29,19 @@ OTHER_VARIABLES = {
     "SYNTHFORGE_SERVICE",
     "SYNTHFORGE_CACHE",
 }
+# Settings of the service that compose decides: its image, its database, its own pools.
+NOT_CHOSEN = {
+    "SYNTHFORGE_AUTH",
+    "SYNTHFORGE_HOST",
+    "SYNTHFORGE_LAUNCH_INTERVAL_S",
+    "SYNTHFORGE_POOL_ARGUMENTS",
+    "SYNTHFORGE_PORT",
+    "SYNTHFORGE_PUBLIC_URL",
+    "SYNTHFORGE_RAY_JOBS_URL",
+    "SYNTHFORGE_SHUTDOWN_GRACE_S",
+    "SYNTHFORGE_SQLITE_SYNCHRONOUS",
+    "SYNTHFORGE_WEBHOOK_PRIVATE",
+}
 # Their images bring an entry point; the words are its arguments.
 FOREIGN = {"s3", "postgres", "prometheus", "grafana"}
 LIST_RAY = """
@@ -263,10 +276,40 @@ def test_no_file_holds_a_secret(compose: dict[str, Any], manifests: list[dict[st
         assert not re.search(r"\b[0-9a-f]{32,}\b|AKIA[0-9A-Z]{16}", path.read_text()), path.name
 
 
-def test_the_hosts_of_webhooks_reach_the_service_of_compose(compose: dict[str, Any]) -> None:
+def test_every_setting_reaches_the_service_of_compose(compose: dict[str, Any]) -> None:
     environment = compose["services"]["service"]["environment"]
-    assert environment["SYNTHFORGE_WEBHOOK_HOSTS"] == "${SYNTHFORGE_WEBHOOK_HOSTS:-}"
-    assert Settings.from_env({"SYNTHFORGE_WEBHOOK_HOSTS": ""}).webhook_hosts == ()
+    known = {variable for variable, _, _ in describe_settings()}
+    assert known - set(environment) == NOT_CHOSEN
+    chosen = {variable for variable, value in environment.items() if value is None}
+    assert "SYNTHFORGE_WEBHOOK_HOSTS" in chosen
+    assert not chosen & {"SYNTHFORGE_DATABASE_URL", "SYNTHFORGE_OUTPUT_PREFIXES"}
+    for name in ("pool-cpu", "pool-gpu", "ray-node-cpu", "ray-node-gpu"):
+        held = compose["services"][name]["environment"]
+        assert {"SYNTHFORGE_ASSETS", "SYNTHFORGE_TRACES_URL"} <= set(held), name
+
+
+def test_settings_that_the_files_leave_empty_may_be(manifests: list[dict[str, Any]]) -> None:
+    (shared,) = [item["data"] for item in manifests if item["kind"] == "ConfigMap"]
+    example = (ROOT / "deploy/compose.env.example").read_text()
+    empty = set(re.findall(r"^(SYNTHFORGE_\w+)=$", example, re.MULTILINE))
+    assert empty == {name for name, value in shared.items() if value == ""}
+    assert len(empty) == 3
+    assert Settings.from_env(dict.fromkeys(empty, "")) == Settings()
+
+
+def test_the_service_of_kubernetes_reads_every_setting_there_is_in_the_map(
+    manifests: list[dict[str, Any]],
+) -> None:
+    (service,) = [
+        item
+        for item in manifests
+        if (item["kind"], item["metadata"]["name"]) == ("Deployment", "synthforge")
+    ]
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert {"configMapRef": {"name": "synthforge"}} in container["envFrom"]
+    (cluster,) = [item for item in manifests if item["kind"] == "RayCluster"]
+    head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    assert {"configMapRef": {"name": "synthforge"}} in head["envFrom"]
 
 
 def test_every_secret_of_compose_is_in_the_example(compose: dict[str, Any]) -> None:
