@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Final
 
 from pydantic import ValidationError
 
+from service.claims import LostClaimError, claimed
 from service.errors import StorageUnavailableError
 from service.objects import StorageFactory
 from service.store import Store
+from service.store.claim_verbs import awaits_clearance
 from service.store.rows import JobRow
 from synthforge.shards import (
     MANIFEST_FOLDER,
@@ -22,11 +25,12 @@ from synthforge.shards import (
 )
 from synthforge.storage import NotFound, Storage, StorageError, StoredObject
 
+_LOG: Final = logging.getLogger(__name__)
 _FOLDERS: Final = (PARTS_FOLDER, SHARD_FOLDER)
 
 
 def delete_dataset(store: Store, open_storage: StorageFactory, job_id: str) -> JobRow:
-    """Have a job's dataset deleted; its manifest is gone when this returns, the rest follows.
+    """Have a job's dataset deleted; its manifest goes at once, the rest follows.
 
     Raises:
         UnknownJobError, StateConflictError, OutputTakenError: as `ActionVerbs.clear`.
@@ -34,26 +38,43 @@ def delete_dataset(store: Store, open_storage: StorageFactory, job_id: str) -> J
     """
     job = store.actions.clear(job_id)
     if job.clearing == "dataset":
-        try:
-            open_storage(job.output_url).delete(MANIFEST_NAME)
-        except StorageError as error:
-            raise StorageUnavailableError(f"dataset of job {job.id}: {error}") from None
+        with claimed(store, job.num, awaits_clearance) as claim:
+            if claim is not None:  # else a replica clears it already, the manifest first
+                _delete_manifest(open_storage, job)
     return job
 
 
+def _delete_manifest(open_storage: StorageFactory, job: JobRow) -> None:
+    try:
+        open_storage(job.output_url).delete(MANIFEST_NAME)
+    except StorageError as error:
+        raise StorageUnavailableError(f"dataset of job {job.id}: {error}") from None
+
+
 def clear(store: Store, open_storage: StorageFactory, job: JobRow) -> bool:
-    """Delete what a job that is being cleared left in the store; doing it again is harmless.
+    """Delete what a job that is being cleared left in the store.
+
+    One replica does so at a time: once the job is cleared it may be retried, and the next job at
+    its prefix may give its shards the very names of those that are deleted here.
 
     Returns:
-        Whether the job was cleared by this call; another replica may have been first.
+        Whether the job was cleared by this call; another replica may be at it, or have been first.
 
     Raises:
         StorageError: the store does not answer; to be tried again.
     """
-    storage = open_storage(job.output_url)
-    for key in _doomed(storage, is_dataset=job.clearing == "dataset"):
-        storage.delete(key)
-    return store.actions.cleared(job.num)
+    with claimed(store, job.num, awaits_clearance) as claim:
+        if claim is None:
+            return False
+        try:
+            storage = open_storage(claim.job.output_url)
+            for key in _doomed(storage, is_dataset=claim.job.clearing == "dataset"):
+                claim.check_now_and_then()
+                storage.delete(key)
+            return store.actions.cleared(job.num, claim.holder)
+        except LostClaimError as error:
+            _LOG.warning("a deletion is left to others", extra={"reason": str(error)})
+            return False
 
 
 def _doomed(storage: Storage, *, is_dataset: bool) -> Iterator[str]:

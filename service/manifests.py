@@ -26,6 +26,7 @@ from service.execution import spec_of
 from service.named_shards import NamedShards
 from service.objects import StorageFactory
 from service.store import Store
+from service.store.claim_verbs import awaits_manifest
 from service.store.rows import JobRow
 from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
@@ -78,7 +79,7 @@ def commit(store: Store, open_storage: StorageFactory, job: JobRow) -> bool:
     Raises:
         StorageError: the store does not answer; to be tried again.
     """
-    with claimed(store, job.num) as claim:
+    with claimed(store, job.num, awaits_manifest) as claim:
         if claim is None:
             return False
         try:

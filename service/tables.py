@@ -192,7 +192,7 @@ fingerprints = Table(
     Column("generator", Text, nullable=False),
 )
 
-# Which replica writes a job's manifest, and until when nobody else does.
+# Which replica writes a job's manifest, or deletes what it left, and until when no other does.
 commits = Table(
     "commits",
     metadata,

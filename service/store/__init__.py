@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.database import Database
 from service.store.action_verbs import ActionVerbs
+from service.store.claim_verbs import ClaimVerbs
 from service.store.dataset_verbs import DatasetVerbs
 from service.store.job_verbs import JobVerbs
 from service.store.key_verbs import KeyVerbs
@@ -27,6 +28,7 @@ class Store:
         self.leases = LeaseVerbs(database)
         self.logs = LogVerbs(database)
         self.reports = ReportVerbs(database)
+        self.claims = ClaimVerbs(database)
         self.datasets = DatasetVerbs(database)
         self.rates = RateVerbs(database)
         self.previews = PreviewVerbs(database)

@@ -19,6 +19,7 @@ from service.database import Database, Transaction
 from service.errors import BeingClearedError, DatasetDeletedError, OutputTakenError
 from service.store import usage
 from service.store.changes import change_job, lock_job, lock_job_by_id
+from service.store.claim_verbs import awaits_clearance, is_holder
 from service.store.job_verbs import NewJob, insert_job
 from service.store.prefixes import check_prefix_is_free, successor
 from service.store.rows import JobRow, job_row
@@ -198,11 +199,11 @@ class ActionVerbs:
         with self._database.read() as connection:
             return [job_row(row) for row in connection.execute(_AWAITING_CLEARANCE)]
 
-    def cleared(self, job_num: int) -> bool:
-        """Say that a job's objects are deleted; one replica of several is the first."""
+    def cleared(self, job_num: int, holder: str) -> bool:
+        """Say that a job's objects are deleted; `holder`'s claim to do so must still stand."""
         with self._database.write() as tx:
             job = lock_job(tx, job_num)
-            if job.clearing is None:
+            if not awaits_clearance(job) or not is_holder(tx, job_num, holder):
                 return False
             if job.clearing == "dataset":
                 gone = {"url": job.output_url, "now": tx.now}

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import select
 
-from service.database import Database, Transaction
+from service.database import Database
 from service.store.changes import change_job, lock_job
 from service.store.rows import JobRow, job_row
-from service.tables import commits, fingerprints, jobs, shards
+from service.tables import fingerprints, jobs, shards
 from synthforge.job_status import JobState
 
 _ROWS_AT_ONCE = 1000
-
-_HELD: Final = select(commits).where(commits.c.job_num == bindparam("job"))
-_FREE: Final = delete(commits).where(commits.c.job_num == bindparam("job"))
-_RELEASE: Final = _FREE.where(commits.c.holder == bindparam("mine"))
 
 
 class DatasetVerbs:
@@ -71,37 +66,6 @@ class DatasetVerbs:
         with self._database.read() as connection:
             return [(row.id, row.fingerprint, row.generator) for row in connection.execute(query)]
 
-    def claim_commit(
-        self, job_num: int, holder: str, claim_s: float
-    ) -> tuple[JobRow, float] | None:
-        """Claim the commit of a job for one replica.
-
-        Returns:
-            The job as it is now, and the time; None where another has it, or it awaits none.
-        """
-        with self._database.write() as tx:
-            job = lock_job(tx, job_num)
-            held = tx.connection.execute(_HELD, {"job": job_num}).first()
-            if not _awaits_manifest(job) or (held is not None and held.expires_at > tx.now):
-                return None
-            _hold(tx, job_num, holder, claim_s)
-            return job, tx.now
-
-    def keep_commit(self, job_num: int, holder: str, claim_s: float) -> bool:
-        """Renew a claim; tell whether it still is the holder's, and the job still awaits it."""
-        with self._database.write() as tx:
-            job = lock_job(tx, job_num)
-            held = tx.connection.execute(_HELD, {"job": job_num}).first()
-            if held is None or held.holder != holder or not _awaits_manifest(job):
-                return False
-            _hold(tx, job_num, holder, claim_s)
-            return True
-
-    def release_commit(self, job_num: int, holder: str) -> None:
-        """Give a claim back, if it still is the holder's."""
-        with self._database.write() as tx:
-            tx.connection.execute(_RELEASE, {"job": job_num, "mine": holder})
-
     def succeed(self, job_num: int, digest: str) -> bool:
         """Say that the manifest lies in the store; one replica of several is the first."""
         return self._end(job_num, {"state": JobState.SUCCEEDED.value, "digest": digest})
@@ -117,14 +81,3 @@ class DatasetVerbs:
                 return False
             change_job(tx, job, **values)
             return True
-
-
-def _awaits_manifest(job: JobRow) -> bool:
-    return job.state is JobState.FINALIZING and job.files is not None
-
-
-def _hold(tx: Transaction, job_num: int, holder: str, claim_s: float) -> None:
-    """Write a claim; the job's lock keeps others away."""
-    tx.connection.execute(_FREE, {"job": job_num})
-    row = {"job_num": job_num, "holder": holder, "expires_at": tx.now + claim_s}
-    tx.connection.execute(insert(commits), row)

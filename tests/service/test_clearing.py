@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import update
 
+from service import claims
+from service.claims import CLAIM_S
+from service.clearing import clear
 from service.loops import Clearer
 from service.patience import LONGEST_WAIT_S
 from service.settings import Settings
+from service.store.rows import JobRow
+from service.tables import commits
 from synthforge.job_status import JobStatus
 from synthforge.storage import StorageUnavailable, open_storage
 from synthforge.storage.directory import DirectoryStorage
@@ -145,6 +153,76 @@ def test_a_store_that_fails_half_way_is_asked_again(
     now[0] += LONGEST_WAIT_S
     assert clearer.step() == 1
     assert keys(job) == []
+
+
+def cleared(http: TestClient, row: JobRow) -> bool:
+    context = http.app.state.context
+    return clear(context.store, context.open_storage, row)
+
+
+def cancelled_with_data(http: TestClient) -> tuple[JobStatus, JobRow]:
+    """Return a job whose objects are to be deleted, and its row as a replica's loop reads it."""
+    job = posted(http, "/v1/jobs", **SPEC)
+    for lease in driver.lease(http, max_leases=2):
+        driver.report(http, lease)
+    posted(http, f"/v1/jobs/{job.id}/cancel?data=delete", 200)
+    (row,) = http.app.state.context.store.actions.awaiting_clearance()
+    return job, row
+
+
+def test_a_replica_that_comes_late_deletes_nothing_of_a_job_that_was_retried(
+    http: TestClient,
+) -> None:
+    job, row = cancelled_with_data(http)
+    assert cleared(http, row)
+    posted(http, f"/v1/jobs/{job.id}/retry", 200)
+    for lease in driver.lease(http, max_leases=2):
+        driver.report(http, lease)  # the same bytes under the same names
+    made = keys(job)
+    assert not cleared(http, row)
+    assert keys(job) == made != []
+
+
+def test_one_replica_clears_a_job_at_a_time(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, row = cancelled_with_data(http)
+    other: list[bool] = []
+    delete = DirectoryStorage.delete
+
+    def other_tries(storage: DirectoryStorage, key: str) -> None:
+        before = keys(job)
+        other.append(cleared(http, row))
+        assert keys(job) == before
+        delete(storage, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DirectoryStorage, "delete", other_tries)
+        assert cleared(http, row)
+    assert len(other) > 2
+    assert not any(other)
+
+
+def test_a_replica_whose_claim_another_has_by_now_deletes_no_more(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = http.app.state.context.store
+    job, row = cancelled_with_data(http)
+    before = keys(job)
+    delete = DirectoryStorage.delete
+
+    def other_claims(storage: DirectoryStorage, key: str) -> None:
+        with store.database.write() as tx:
+            tx.connection.execute(update(commits).values(holder="another"))
+        delete(storage, key)
+
+    monkeypatch.setattr(DirectoryStorage, "delete", other_claims)
+    # At each step, long since the claim was renewed.
+    slow = SimpleNamespace(monotonic=count(0.0, CLAIM_S).__next__)
+    monkeypatch.setattr(claims, "time", slow)
+    assert not cleared(http, row)
+    assert len(keys(job)) == len(before) - 1
+    assert status(http, job).state == "cancelling"
 
 
 def test_a_dataset_in_a_folder_has_no_links(http: TestClient) -> None:

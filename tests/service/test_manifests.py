@@ -22,6 +22,7 @@ from service.manifests import ManifestError
 from service.named_shards import NamedShards
 from service.settings import Settings
 from service.store import Store
+from service.store.claim_verbs import awaits_manifest
 from service.store.rows import JobRow
 from service.tables import commits
 from synthforge.jobs import JobSpec
@@ -208,7 +209,7 @@ def test_a_replica_goes_on_where_another_died_and_writes_the_same_bytes(
             manifests.commit(sqlite_store, open_storage, finalizing)
     first = storage.get_bytes("manifest.json")
     storage.delete("manifest.json")
-    assert sqlite_store.datasets.claim_commit(finalizing.num, "dead", 0)  # it lapsed at once
+    assert sqlite_store.claims.take(finalizing.num, awaits_manifest, "dead", 0)  # it lapsed at once
     assert manifests.commit(sqlite_store, open_storage, finalizing)
     assert storage.get_bytes("manifest.json") == first
 
@@ -271,17 +272,17 @@ def test_a_replica_whose_claim_another_has_by_now_writes_no_manifest(
 def test_a_claim_is_one_replicas_until_it_lapses_or_is_given_back(
     finalizing: JobRow, sqlite_store: Store
 ) -> None:
-    held = sqlite_store.datasets
-    assert held.claim_commit(finalizing.num, "a", 60)
-    assert held.claim_commit(finalizing.num, "b", 60) is None
-    assert held.keep_commit(finalizing.num, "a", 60)
-    assert not held.keep_commit(finalizing.num, "b", 60)
-    held.release_commit(finalizing.num, "b")
-    assert held.claim_commit(finalizing.num, "b", 60) is None
-    held.release_commit(finalizing.num, "a")
-    assert held.claim_commit(finalizing.num, "b", 60)
-    assert held.fail(finalizing.num, "no")
-    assert not held.keep_commit(finalizing.num, "b", 60)  # nothing to commit any more
+    num, held = finalizing.num, sqlite_store.claims
+    assert held.take(num, awaits_manifest, "a", 60)
+    assert held.take(num, awaits_manifest, "b", 60) is None
+    assert held.keep(num, awaits_manifest, "a", 60)
+    assert not held.keep(num, awaits_manifest, "b", 60)
+    held.release(num, "b")
+    assert held.take(num, awaits_manifest, "b", 60) is None
+    held.release(num, "a")
+    assert held.take(num, awaits_manifest, "b", 60)
+    assert sqlite_store.datasets.fail(num, "no")
+    assert not held.keep(num, awaits_manifest, "b", 60)  # nothing to commit any more
 
 
 def test_a_sweep_spares_what_is_new_and_what_an_extension_made(

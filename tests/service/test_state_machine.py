@@ -34,6 +34,7 @@ from service.database import Database
 from service.errors import StaleLeaseError, StateConflictError
 from service.leasing import DEATHS_TO_SET_ASIDE, Terms
 from service.store import Store
+from service.store.claim_verbs import awaits_clearance
 from service.store.rows import Granted
 from service.tables import metadata, shards
 from synthforge.job_status import JobState
@@ -282,8 +283,12 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         assert list(due) == expected
         for job_id, num in due.items():
-            assert self.store.actions.cleared(num)
-            assert not self.store.actions.cleared(num)
+            assert self.store.claims.take(num, awaits_clearance, "one", 60)
+            assert self.store.claims.take(num, awaits_clearance, "two", 60) is None
+            assert not self.store.actions.cleared(num, "two")
+            assert self.store.actions.cleared(num, "one")
+            assert not self.store.actions.cleared(num, "one")
+            self.store.claims.release(num, "one")
             self.model[job_id] = ModelJob(state=JobState.CANCELLED)
 
     @rule(number=st.integers(0, 2), action=st.sampled_from(["pause", "resume", "retry"]))
