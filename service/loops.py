@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from service import clearing, manifests, previews
@@ -164,21 +165,6 @@ class Clearer:
         return False
 
 
-class PreviewSweeper:
-    """Deletes the previews that nobody fetched."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def step(self) -> int:
-        """Return how many there were; a store that does not answer is asked again."""
-        try:
-            return previews.sweep(self._context)
-        except StorageError as error:
-            _LOG.warning("previews wait to be swept", extra={"reason": str(error)})
-            return 0
-
-
 class RateKeeper:
     """Writes down what shards cost."""
 
@@ -205,7 +191,7 @@ def make_loops(context: Context) -> tuple[Loop, ...]:
         Loop("committer", Committer(context).step, interval_s, failed, context.manifest_due),
         Loop("clearer", Clearer(context).step, interval_s, failed, context.clearing_due),
         Loop("webhooks", Deliverer(context).step, interval_s, failed),
-        Loop("previews", PreviewSweeper(context).step, PREVIEWS_SWEPT_EVERY_S, failed),
+        Loop("previews", partial(previews.sweep, context), PREVIEWS_SWEPT_EVERY_S, failed),
         Loop("rates", RateKeeper(context).step, RATES_KEPT_EVERY_S, failed),
     )
     if not settings.ray_jobs_url:

@@ -7,6 +7,7 @@ service answers it and deletes it. A preview that nobody fetches is swept.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -34,9 +35,10 @@ from synthforge.previews import (
     PreviewTask,
 )
 from synthforge.shards import IndexRange, ShardPlan
-from synthforge.storage import Storage, StorageError
+from synthforge.storage import Storage, StorageError, StorageRefused
 from synthforge.urls import join_url
 
+_LOG: Final = logging.getLogger(__name__)
 FOLDER: Final = ".previews"  # under the first output prefix
 _TOKEN_BYTES: Final = 18
 _LOOK_EVERY_S: Final = 0.05
@@ -116,17 +118,24 @@ def lease(context: Context, request: PreviewRequest) -> PreviewGrant:
 
 
 def sweep(context: Context) -> int:
-    """Delete the files of previews that nobody fetched; return how many previews there were.
+    """Delete the files of previews that nobody fetched; return how many were swept.
 
-    Raises:
-        StorageError: the store does not answer; sweeping again is harmless.
+    One whose store does not answer waits, and holds up no other; one whose store refuses for good
+    is forgotten: its prefix may be none of the service's any more.
     """
-    left = context.store.previews.left()
-    for row in left:
-        storage, key = _place_of(context, row)
-        storage.delete(key)
+    num_swept = 0
+    for row in context.store.previews.left():
+        try:
+            storage, key = _place_of(context, row)
+            storage.delete(key)
+        except StorageError as error:
+            told = {"url": row.output_url, "reason": str(error)}
+            _LOG.warning("a preview's file is not swept", extra=told)
+            if not isinstance(error, StorageRefused):
+                continue
         context.store.previews.forget(row.token)
-    return len(left)
+        num_swept += 1
+    return num_swept
 
 
 def _fetched(context: Context, row: PreviewRow) -> bytes:

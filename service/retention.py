@@ -19,12 +19,12 @@ from functools import partial
 from typing import Final
 
 from service import clearing
-from service.errors import OutputTakenError
+from service.errors import OutputTakenError, StateConflictError, UnknownJobError
 from service.objects import StorageFactory
 from service.settings import Settings
 from service.store import Store
 from service.store.rows import JobRow
-from synthforge.storage import Storage
+from synthforge.storage import Storage, StorageError
 
 SETTLED_S: Final = 86_400.0  # no upload of a lost worker is under way for so long
 
@@ -37,11 +37,16 @@ class Refuse:
     let_go: Callable[[], object]
 
 
-def refuse(store: Store, open_storage: StorageFactory, settings: Settings) -> Iterator[Refuse]:
+def refuse(
+    store: Store, open_storage: StorageFactory, settings: Settings, told: Callable[[str], None]
+) -> Iterator[Refuse]:
     """Yield what is to go, in the order of the rules; nothing goes by itself.
 
-    Raises:
-        StorageError: the store does not answer; what was yielded before stands.
+    Args:
+        store: of jobs.
+        open_storage: opens the object store at a URL.
+        settings: of the service.
+        told: is told of each dataset that cannot be looked at, and why; the others go on.
     """
     held = store.retention
     for job in held.with_old_events(settings.events_kept_s):
@@ -54,7 +59,12 @@ def refuse(store: Store, open_storage: StorageFactory, settings: Settings) -> It
         what = f"what job {job.id} ({job.state.value}) left under {job.output_url}"
         yield Refuse(what, partial(_clear, store, open_storage, job))
     for job in held.settled_datasets(SETTLED_S):
-        yield from _unnamed(open_storage(job.output_url))
+        try:
+            unnamed = _unnamed(open_storage(job.output_url))
+        except StorageError as error:
+            told(f"dataset of job {job.id}: {error}")
+        else:
+            yield from unnamed
     for job in held.with_old_shards(settings.jobs_kept_s):
         yield Refuse(f"shard rows of job {job.id}", partial(held.drop_shards, job.num))
     for job in held.forgettable(settings.jobs_kept_s):
@@ -62,18 +72,22 @@ def refuse(store: Store, open_storage: StorageFactory, settings: Settings) -> It
 
 
 def _clear(store: Store, open_storage: StorageFactory, job: JobRow) -> None:
-    """Clear a job; one whose prefix is another's by now has nothing of its own there any more."""
+    """Clear a job, unless it was retried or forgotten since, or its prefix is another's by now."""
     try:
         marked = store.actions.clear(job.id)
-    except OutputTakenError:
+    except (OutputTakenError, StateConflictError, UnknownJobError):
         return
     if marked.clearing and not marked.num_leased:
         clearing.clear(store, open_storage, marked)
 
 
-def _unnamed(storage: Storage) -> Iterator[Refuse]:
+def _unnamed(storage: Storage) -> list[Refuse]:
     oldest = time.time() - SETTLED_S
-    for found in clearing.unnamed_objects(storage):
-        if found.modified_s < oldest:
-            what = f"{storage.url}/{found.key} ({found.num_bytes} bytes)"
-            yield Refuse(what, partial(storage.delete, found.key))
+    return [
+        Refuse(
+            f"{storage.url}/{found.key} ({found.num_bytes} bytes)",
+            partial(storage.delete, found.key),
+        )
+        for found in clearing.unnamed_objects(storage)
+        if found.modified_s < oldest
+    ]

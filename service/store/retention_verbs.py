@@ -12,11 +12,19 @@ from service.tables import deliveries, events, job_logs, jobs, shards
 from synthforge.job_status import JobState
 
 _FINAL: Final = [state.value for state in JobState if state.is_final]
+_HAS_ENDED: Final = jobs.c.state.in_(_FINAL)
 _HAS_DATASET: Final = (jobs.c.state == JobState.SUCCEEDED.value) & jobs.c.deleted_at.is_(None)
+_HAS_NOTHING: Final = jobs.c.clearing.is_(None) & or_(
+    (jobs.c.state != JobState.SUCCEEDED.value) & (jobs.c.next_position == 0),
+    jobs.c.deleted_at.is_not(None),
+)
 
 
 class RetentionVerbs:
-    """What `synthforge gc` asks of the database; all ages in seconds since a job's end."""
+    """What `synthforge gc` asks of the database; all ages in seconds since a job's end.
+
+    A job may be retried since it was read: what runs again keeps all that it has.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,9 +37,11 @@ class RetentionVerbs:
 
     def drop_events(self, job_num: int) -> None:
         """Forget what happened to a job, and its log; its latest sequence number stays."""
+        ended = select(jobs.c.num).where(jobs.c.num == job_num, _HAS_ENDED).with_for_update()
         with self._database.write() as tx:
-            tx.connection.execute(delete(events).where(events.c.job_num == job_num))
-            tx.connection.execute(delete(job_logs).where(job_logs.c.job_num == job_num))
+            for num in tx.connection.scalars(ended).all():
+                tx.connection.execute(delete(events).where(events.c.job_num == num))
+                tx.connection.execute(delete(job_logs).where(job_logs.c.job_num == num))
 
     def num_old_deliveries(self, kept_s: float) -> int:
         """Count the webhook deliveries that were taken or given up so long ago."""
@@ -75,21 +85,18 @@ class RetentionVerbs:
 
     def forgettable(self, kept_s: float) -> list[JobRow]:
         """Read the jobs that ended so long ago and have nothing in the store."""
-        left_nothing = (jobs.c.state != JobState.SUCCEEDED.value) & (jobs.c.next_position == 0)
-        return self._ended(
-            kept_s,
-            jobs.c.clearing.is_(None) & or_(left_nothing, jobs.c.deleted_at.is_not(None)),
-        )
+        return self._ended(kept_s, _HAS_NOTHING)
 
     def forget(self, job_num: int) -> None:
         """Forget a job, and all that is known of it."""
         with self._database.write() as tx:
-            tx.connection.execute(delete(jobs).where(jobs.c.num == job_num))
+            mine = (jobs.c.num == job_num, _HAS_ENDED, _HAS_NOTHING)
+            tx.connection.execute(delete(jobs).where(*mine))
 
     def _ended(self, age_s: float, *conditions: ColumnElement[bool]) -> list[JobRow]:
         query = (
             select(jobs)
-            .where(jobs.c.state.in_(_FINAL), jobs.c.finished_at < database_now() - age_s)
+            .where(_HAS_ENDED, jobs.c.finished_at < database_now() - age_s)
             .where(*conditions)
             .order_by(jobs.c.num)
         )

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import update
 
 from service.app import create_app
-from service.loops import PreviewSweeper
-from service.previews import plan_of
+from service.objects import storage_under
+from service.previews import plan_of, sweep
 from service.settings import Settings
 from service.store import Store
+from service.store.preview_verbs import NewPreview
 from service.tables import previews
 from synthforge.jobs import JobSpec
 from synthforge.previews import (
@@ -26,7 +27,7 @@ from synthforge.previews import (
     PreviewRequest,
     PreviewTask,
 )
-from synthforge.storage import open_storage
+from synthforge.storage import Storage, StorageUnavailable, open_storage
 from tests.service import driver
 from tests.service.driver import TestClient
 
@@ -124,13 +125,30 @@ def test_who_waits_in_vain_is_told_and_late_files_are_swept(
     assert answers[0].status_code == 503
     assert "no worker made the preview within 0.3 s" in answers[0].json()["detail"]
     open_storage(task.output_url).put_bytes(PREVIEW_FILE, b"late")
-    sweeper = PreviewSweeper(app.state.context)
-    assert sweeper.step() == 0
+    assert sweep(app.state.context) == 0
     with sqlite_store.database.write() as tx:
         tx.connection.execute(update(previews).values(expires_at=previews.c.expires_at - 61))
-    assert sweeper.step() == 1
+    assert sweep(app.state.context) == 1
     assert left(settings) == []
     assert leased(http) == []
+
+
+def test_a_preview_whose_store_is_away_holds_up_no_other_and_a_refused_one_is_forgotten(
+    settings: Settings, sqlite_store: Store
+) -> None:
+    kept = settings.output_prefixes[0]
+    for name, prefix in (("a", f"{kept}-away"), ("b", "file:///given/up"), ("c", kept)):
+        new = NewPreview(name, "builtin", "{}", 1, f"{prefix}/.previews/{name}")
+        sqlite_store.previews.ask(new, patience_s=-61, most=9)
+
+    def opened(url: str) -> Storage:
+        if url.endswith("-away"):
+            raise StorageUnavailable("the store is away")
+        return storage_under(settings.output_prefixes)(url)
+
+    context = create_app(settings, sqlite_store, opened).state.context
+    assert sweep(context) == 2
+    assert [row.token for row in sqlite_store.previews.left()] == ["a"]
 
 
 def test_more_previews_than_may_be_are_refused(http: TestClient) -> None:

@@ -13,6 +13,7 @@ from service.retention import refuse
 from service.settings import Settings
 from service.store import Store
 from synthforge.cli import app
+from synthforge.commands.inputs import CommandError
 from synthforge.job_status import JobState
 from synthforge.storage import open_storage
 from tests.service import driver
@@ -26,7 +27,7 @@ def collect(http: TestClient) -> list[str]:
     """Let everything go that the rules name; return what it was."""
     context = http.app.state.context
     gone = []
-    for found in refuse(context.store, context.open_storage, context.settings):
+    for found in refuse(context.store, context.open_storage, context.settings, pytest.fail):
         gone.append(found.what)
         found.let_go()
     return gone
@@ -116,6 +117,42 @@ def test_jobs_without_data_are_forgotten_and_datasets_stay(http: TestClient) -> 
     assert http.get(f"/v1/jobs/{job.id}/manifest").content == manifest.to_json()
     assert finished(http, extended(http, job, 40)).parent == manifest.digest
     assert collect(http) == []
+
+
+def test_a_job_that_was_retried_since_it_was_found_keeps_all_it_has(http: TestClient) -> None:
+    context = http.app.state.context
+    empty, begun = (posted(http, "/v1/jobs", **SPEC) for _ in range(2))
+    posted(http, f"/v1/jobs/{empty.id}/cancel", 200)
+    for lease in driver.lease(http):
+        driver.report(http, lease)
+    posted(http, f"/v1/jobs/{begun.id}/cancel", 200)
+    age(http, 200)
+    found = list(refuse(context.store, context.open_storage, context.settings, pytest.fail))
+    assert [each.what.split()[0] for each in found] == ["events", "events", "what", "job"]
+    for job in (empty, begun):
+        posted(http, f"/v1/jobs/{job.id}/retry", 200)
+    before = [http.get(f"/v1/jobs/{job.id}").json() for job in (empty, begun)]
+    left = [found.key for found in open_storage(begun.output_url).list_objects()]
+    for each in found:
+        each.let_go()
+    assert [http.get(f"/v1/jobs/{job.id}").json() for job in (empty, begun)] == before
+    assert [found.key for found in open_storage(begun.output_url).list_objects()] == left != []
+    assert len(context.store.jobs.events(1, 0, 9)) == 3  # queued, cancelled, queued
+
+
+def test_what_the_store_refuses_is_told_and_holds_up_nothing_else(
+    http: TestClient, settings: Settings, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, gone = (posted(http, "/v1/jobs", **SPEC) for _ in range(2))
+    posted(http, f"/v1/jobs/{gone.id}/cancel", 200)
+    finished(http, job)
+    age(http, 200)
+    monkeypatch.setenv("SYNTHFORGE_DATABASE_URL", str(sqlite_store.database.engine.url))
+    monkeypatch.setenv("SYNTHFORGE_OUTPUT_PREFIXES", f"{settings.output_prefixes[0]}-of-now")
+    told = CliRunner().invoke(app, ["gc"])
+    assert isinstance(told.exception, CommandError)
+    assert f"dataset of job {job.id}: {job.output_url} does not lie under" in told.stderr
+    assert http.get(f"/v1/jobs/{gone.id}").status_code == 404
 
 
 def test_a_dry_run_lets_nothing_go(
