@@ -7,6 +7,9 @@ its pictures, three seeds each: the frozen model under adaptation networks with 
 with f_s of another picture; the same model fine-tuned whole; and from random weights. Every fit
 takes the same number of steps. What is done is kept under --out: a run that was stopped goes on.
 
+Settings are chosen with `--split val`; the figures to report are those of `--split test`, whose
+faces are in no other split. Both share the stage I that lies under --out.
+
 FILE is the compact export of ICT-FaceKit's Light model (MIT), `ict_facekit_small.npz`.
 """
 
@@ -15,8 +18,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -27,15 +30,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.labels.make import make_dataset
-from benchmarks.standin.forms import BOXES_NAME, StandIn, make_stand_in
+from benchmarks.standin.forms import BOXES_NAME, HeldOut, StandIn, make_stand_in
+from benchmarks.standin.synthetic import train_stage1
 from benchmarks.standin.table import METHODS, Table
 from synthforge.conventions import CLASS_IDS
-from synthforge.jobs import parse_job_spec
 from trainer import metrics
 from trainer.augment import Augment
-from trainer.batches import Batch
-from trainer.checkpoint import save_checkpoint
 from trainer.datasets.classes import LAPA_11, OURS
 from trainer.datasets.frames import Framing, measured_framing, train_framing
 from trainer.datasets.lapa import open_lapa
@@ -49,15 +49,13 @@ from trainer.model.adapters import AdaptedModel, FrozenFeatures
 from trainer.model.network import FaceModel, Predictions
 from trainer.predicting import FacePrediction, predict_pictures
 from trainer.real_batches import RealBatches
-from trainer.recipes import Stage2Recipe, stage1_quick, stage2_quick
-from trainer.saved import describe_model, load_model
+from trainer.recipes import Stage2Recipe, stage2_quick
+from trainer.saved import load_model
 from trainer.stage2 import adapted_model, chosen_keys, open_stage2, relabelled_model
-from trainer.stages import open_training
-from trainer.stream import open_stream
 from trainer.trivial import PointMix, best_relabelling, constant_offsets, linear_mix
 
-_SYNTHETIC_PX: Final = 96
 _PUPILS: Final = [104, 105]
+_WIDTH: Final = 32  # of the adaptation networks; the default's speed is another
 _BATCH: Final = 50  # pictures predicted at a time; more than one, so that f_s can be shuffled
 
 
@@ -69,7 +67,7 @@ class Scale:
     stage1_steps: int = 2000
     num_labelled: tuple[int, ...] = (50, 200, 1000)
     num_asked: int = 200
-    num_test: int = 120
+    num_held_out: int = 240
     picture_px: int = 128
     input_px: int = 96
     stage2_steps: int = 120
@@ -113,6 +111,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ict", type=Path, required=True, help="ict_facekit_small.npz")
     parser.add_argument("--out", type=Path, default=Path("out/stage2"), help="folder to keep")
+    parser.add_argument(
+        "--split", choices=("val", "test"), default="test", help="faces that fits are measured on"
+    )
     parser.add_argument("--part", default="0/1", help="I/N: every Nth fit from I on, no table")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="a smoke test: figures mean nothing")
@@ -120,15 +121,16 @@ def main() -> int:
     scale = SMALL if options.small else Scale()
     torch.set_num_threads(options.threads)
     begun = time.process_time()
-    experiment = Experiment(options.out, options.ict, scale)
+    experiment = Experiment(options.out, options.ict, scale, options.split)
     part, parts = map(int, options.part.split("/"))
     results = experiment.run(part, parts)
     if parts > 1:
         return 0
     table = Table(results, scale.num_labelled, scale.num_asked, scale.seeds)
-    report = "\n".join(table.lines())
-    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (options.out / "results.txt").write_text(report + "\n")
+    told = f"measured on {scale.num_held_out} faces of the stand-in's {options.split} split"
+    report = "\n".join([told, *table.lines()])
+    (experiment.folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (experiment.folder / "results.txt").write_text(report + "\n")
     print(report)
     fits = sum(result["cpu_s"] for result in results.values())
     print(f"CPU time of all fits {fits:.0f} s, of this run {time.process_time() - begun:.0f} s")
@@ -136,23 +138,39 @@ def main() -> int:
 
 
 class Experiment:
-    """The runs, one after another; each result is kept as soon as it is there."""
+    """The runs, one after another; each result is kept as soon as it is there.
 
-    def __init__(self, folder: Path, head_file: Path, scale: Scale) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._scale = folder, scale
-        most = max(scale.num_labelled)
+    Args:
+        out: keeps the stage I that all splits share, and a folder a split.
+        head_file: of the stand-in.
+        scale: how large it is.
+        held_out: the split that fits are measured on.
+    """
+
+    def __init__(self, out: Path, head_file: Path, scale: Scale, held_out: HeldOut) -> None:
+        self.folder, self._scale = out / held_out, scale
+        self.folder.mkdir(parents=True, exist_ok=True)
+        of_stage1 = (scale.num_synthetic, scale.stage1_steps, scale.input_px)
+        keep_settings(out, {"stage1 faces, steps, pixels": of_stage1})
+        keep_settings(
+            self.folder, {"scale": asdict(scale), "stage2": asdict(stage2_of(scale, seed=0))}
+        )
         stand_in = make_stand_in(
-            head_file, folder / "standin", most, scale.num_test, scale.picture_px
+            head_file,
+            self.folder / "standin",
+            held_out,
+            max(scale.num_labelled),
+            scale.num_held_out,
+            scale.picture_px,
         )
         self._truth = stand_in.truth
         self._forms = forms_of(stand_in)
-        self._checkpoint = folder / "stage1.pt"
+        self._checkpoint = out / "stage1.pt"
         if not self._checkpoint.exists():
-            train_stage1(folder, self._checkpoint, scale)
+            train_stage1(out, self._checkpoint, *of_stage1)
         self._saved = load_model(self._checkpoint)
         self._kept = {
-            path.stem: json.loads(path.read_text()) for path in folder.glob("runs/*.json")
+            path.stem: json.loads(path.read_text()) for path in self.folder.glob("runs/*.json")
         }
         self._answers: dict[tuple[str, str], Answer] = {}
 
@@ -178,13 +196,13 @@ class Experiment:
         if name not in self._kept:
             begun = time.process_time()
             self._kept[name] = make() | {"cpu_s": round(time.process_time() - begun, 1)}
-            path = self._folder / "runs" / f"{name}.json"
+            path = self.folder / "runs" / f"{name}.json"
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(self._kept[name]) + "\n")
             print(name, json.dumps(self._kept[name]), flush=True)
 
     def _frozen(self) -> dict[str, float]:
-        """Measure the frozen model on the test pictures under the old convention."""
+        """Measure the frozen model on the held-out pictures under the old convention."""
         errors, counts = [], np.zeros((OURS.num_classes,) * 2, np.int64)
         form = self._forms["300w"]
         table = np.arange(256, dtype=np.uint8)
@@ -202,14 +220,9 @@ class Experiment:
         return {"nme_old": float(np.mean(errors)), "f1_old": mean_f1(counts, parts)}
 
     def _recipe(self, seed: int, method: str) -> Stage2Recipe:
-        recipe = stage2_quick(seed)
-        return replace(
-            recipe,
-            loop=replace(recipe.loop, steps=self._scale.stage2_steps),
-            augment=replace(recipe.augment, size_px=self._saved.size_px),
-            use_features=method != "without f_s",
-            adapter_width=32,
-        )
+        recipe = stage2_of(self._scale, seed)
+        augment = replace(recipe.augment, size_px=self._saved.size_px)
+        return replace(recipe, augment=augment, use_features=method != "without f_s")
 
     def _fit(self, form: Form, count: int, seed: int, method: str) -> dict[str, float]:
         real, recipe = form.real, self._recipe(seed, method)
@@ -304,6 +317,25 @@ class Experiment:
         return records
 
 
+def stage2_of(scale: Scale, seed: int) -> Stage2Recipe:
+    """Return the recipe of every fit: the default of a small model, of so many steps."""
+    recipe = stage2_quick(seed)
+    return replace(
+        recipe, loop=replace(recipe.loop, steps=scale.stage2_steps), adapter_width=_WIDTH
+    )
+
+
+def keep_settings(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Write what a folder's results are made with; refuse a folder of others."""
+    path, text = folder / "settings.json", json.dumps(asked, indent=1) + "\n"
+    if not path.exists():
+        path.write_text(text)
+    elif path.read_text() != text:
+        raise SystemExit(
+            f"{folder} holds results of other settings ({path.name}): an empty one would do"
+        )
+
+
 def _counted(answer: FacePrediction, sample: Sample) -> NDArray[np.int64]:
     """Return (old, new) pixels of one picture by the frozen model's class and the label's."""
     if answer.segmentation is None or sample.segmentation is None:
@@ -337,55 +369,10 @@ def forms_of(stand_in: StandIn) -> dict[str, Form]:
         "300w": Form(
             w300, train_framing(w300, boxes), measured_framing(w300, boxes), w300.keys("full")
         ),
-        "lapa": Form(lapa, train_framing(lapa), measured_framing(lapa), lapa.keys("test")),
+        "lapa": Form(
+            lapa, train_framing(lapa), measured_framing(lapa), lapa.keys(stand_in.held_out)
+        ),
     }
-
-
-def train_stage1(folder: Path, checkpoint: Path, scale: Scale) -> None:
-    """Make built-in shards and fit stage I to them; hair is background in its labels."""
-    recipe = stage1_quick()
-    recipe = replace(
-        recipe,
-        size_px=scale.input_px,
-        augment=replace(recipe.augment, size_px=scale.input_px),
-        loop=replace(recipe.loop, steps=scale.stage1_steps),
-    )
-    made = folder / "builtin"
-    if not (made / "dataset" / "manifest.json").exists():
-        document = {
-            "count": scale.num_synthetic,
-            "seed": 11,
-            "image": {"size": _SYNTHETIC_PX},
-            "pose": {"yaw": [-40, 40], "pitch": [-20, 20], "roll": [-15, 15]},
-            "annotations": ["landmarks68", "segmentation", "depth", "camera", "head"],
-        }
-        make_dataset(parse_job_spec(json.dumps(document)), made)
-    stream = open_stream(
-        str(made / "dataset"), recipe.stream, transform=WithoutHair(Augment(recipe.augment))
-    )
-    training = open_training(recipe, torch.device("cpu"))
-    training.run(_endless(stream), lambda _: None)
-    content = {**describe_model(1, recipe.size_px, recipe.model), "training": training.state_dict()}
-    save_checkpoint(checkpoint, content)
-
-
-@dataclass(frozen=True)
-class WithoutHair:
-    """Varies a sample, then calls its hair background: a class that stage I is not to know."""
-
-    augment: Augment
-
-    def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
-        """Return the sample without that class."""
-        moved = self.augment(sample, random)
-        assert moved.segmentation is not None
-        classes = np.where(moved.segmentation == CLASS_IDS["hair"], 0, moved.segmentation)
-        return replace(moved, segmentation=classes.astype(np.uint8))
-
-
-def _endless(stream: Any) -> Iterator[Batch]:
-    while True:
-        yield from stream
 
 
 if __name__ == "__main__":

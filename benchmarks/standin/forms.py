@@ -1,11 +1,15 @@
-"""Writes the stand-in in the forms of 300-W and of LaPa, and its labels in the old convention."""
+"""Writes the stand-in in the forms of 300-W and of LaPa, and its labels in the old convention.
+
+Its faces are drawn by (split, number): no face, and so no identity, is in two splits. Settings are
+chosen on `val`; figures that are reported come from `test`, which no choice has seen.
+"""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -13,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.standin.ict import load_head
 from benchmarks.standin.scene import Face, Studio
-from trainer.datasets.classes import LAPA_11, OURS
+from trainer.datasets.classes import LAPA_11
 from trainer.datasets.frames import points_box
 from trainer.datasets.lapa import TXT_OFFSET_PX
 from trainer.datasets.w300 import PTS_OFFSET_PX
@@ -22,7 +26,9 @@ BOXES_NAME: Final = "boxes.csv"
 TRUTH_NAME: Final = "old_truth.npz"
 _QUALITY: Final = 95
 _BOX_NOISE: Final = 0.04  # of a box's side: what a detector is off by
-_SEED_OF: Final = {"train": 1, "test": 2}  # no face is in both
+_SEED_OF: Final = {"train": 1, "val": 2, "test": 3}
+
+HeldOut = Literal["val", "test"]
 
 
 @dataclass(frozen=True)
@@ -32,42 +38,61 @@ class StandIn:
     Attributes:
         w300: folder in 300-W's form, with `boxes.csv` of a detector that is a little off.
         lapa: folder in LaPa's form.
-        truth: labels of the test pictures in the old convention, by name.
+        truth: labels of the held-out pictures in the old convention, by name.
+        held_out: the split that both forms hold beside `train`.
     """
 
     w300: Path
     lapa: Path
     truth: Path
+    held_out: HeldOut
 
 
 def make_stand_in(
-    head_file: Path, folder: Path, num_train: int, num_test: int, size_px: int
+    head_file: Path,
+    folder: Path,
+    held_out: HeldOut,
+    num_train: int,
+    num_held_out: int,
+    size_px: int,
 ) -> StandIn:
-    """Draw and write the stand-in, or take what a run before has written."""
-    made = StandIn(folder / "300w", folder / "lapa", folder / TRUTH_NAME)
+    """Draw and write the stand-in, or take what a run before has written.
+
+    300-W's form has no validation split: the held-out faces are its test set, whichever they are.
+    """
+    made = StandIn(folder / "300w", folder / "lapa", folder / TRUTH_NAME, held_out)
     if made.truth.exists():
         return made
     studio = Studio(load_head(head_file), size_px)
     boxes: list[tuple[str, ...]] = []
     old: dict[str, NDArray[np.generic]] = {}
-    for split, count in (("train", num_train), ("test", num_test)):
+    for split, count in (("train", num_train), (held_out, num_held_out)):
         for number in range(count):
-            random = np.random.default_rng((_SEED_OF[split], number))
+            random = face_random(split, number)
             face = studio.draw(random)
             stem = f"{split}{number:05d}"
-            part = (
-                "helen/trainset" if split == "train" else ("helen/testset", "ibug")[number % 4 == 3]
-            )
+            part = _part_of_300w(split, number)
             _write_300w(made.w300 / part, stem, face)
             _write_lapa(made.lapa / split, stem, face)
             box = _detected(face, random)
             boxes.append((f"{part}/{stem}.jpg", *(f"{value:.2f}" for value in box)))
-            if split == "test":
+            if split == held_out:
                 old[f"{stem}_points"], old[f"{stem}_classes"] = face.old_points, face.old_classes
     with (made.w300 / BOXES_NAME).open("w", newline="") as file:
         csv.writer(file).writerows([("name", "x0", "y0", "x1", "y1"), *boxes])
     np.savez_compressed(made.truth, **old)  # type: ignore[arg-type]
     return made
+
+
+def face_random(split: str, number: int) -> np.random.Generator:
+    """Return the source of all that a face of a split is made of."""
+    return np.random.default_rng((_SEED_OF[split], number))
+
+
+def _part_of_300w(split: str, number: int) -> str:
+    if split == "train":
+        return "helen/trainset"
+    return "ibug" if number % 4 == 3 else "helen/testset"
 
 
 def _write_300w(folder: Path, stem: str, face: Face) -> None:
@@ -95,9 +120,3 @@ def _detected(face: Face, random: np.random.Generator) -> NDArray[np.float64]:
     box = np.array(points_box(face.old_points))
     side = max(box[2] - box[0], box[3] - box[1])
     return np.asarray(box + side * _BOX_NOISE * random.standard_normal(4))
-
-
-def old_labels_as_lapa(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return old labels under LaPa's names: borders stay where the old convention draws them."""
-    assert OURS.num_classes <= len(LAPA_11.relabelling())
-    return np.asarray(LAPA_11.relabelling()[classes])

@@ -15,6 +15,7 @@ _RIVALS: Final = ("trivial", "scratch", "finetune")
 _LIMIT_RATIO: Final = 1.15
 _LEAST_GAIN: Final = 0.10
 _MOST_BY_SHUFFLED: Final = 0.01
+_NAME: Final = 16
 _COLUMN: Final = 22
 
 Results = Mapping[str, Mapping[str, float]]
@@ -67,7 +68,7 @@ class Table:
         for form, figures in FIGURES.items():
             for figure in figures:
                 found += ["", *self._curves(form, figure)]
-        found += ["", *self._worth_of_features(), ""]
+        found += ["", *self._less_finetune(), "", *self._worth_of_features(), ""]
         statements = self.statements()
         width = max(len(s.text) for s in statements)
         found.append(f"{'':<{width}}  {'target':>12}  {'measured':>18}")
@@ -118,27 +119,46 @@ class Table:
 
     def _curves(self, form: str, figure: str) -> list[str]:
         found = [f"{form}: {figure}, %: mean of {len(self._seeds)} seeds, 95 % interval"]
-        found.append(f"{'labelled':>14}" + "".join(f"{n:>{_COLUMN}}" for n in self._num_labelled))
+        found.append(
+            f"{'labelled':>{_NAME}}" + "".join(f"{n:>{_COLUMN}}" for n in self._num_labelled)
+        )
         for method in ("trivial", *METHODS):
             rows = [self._values(form, n, method, figure) for n in self._num_labelled]
             if any(rows):
                 cells = "".join(f"{_interval(row):>{_COLUMN}}" for row in rows)
-                found.append(f"{method:>14}{cells}")
+                found.append(f"{method:>{_NAME}}{cells}")
+        return found
+
+    def _less_finetune(self) -> list[str]:
+        """Return what adaptation has over full fine-tuning: differences of fits of equal seed."""
+        found = ["adapt less finetune of the same seed, points, 95 % interval"]
+        found.append(
+            f"{'labelled':>{_NAME}}" + "".join(f"{n:>{_COLUMN}}" for n in self._num_labelled)
+        )
+        for form, figures in FIGURES.items():
+            for figure in figures:
+                apart = [
+                    self._apart(form, n, ("adapt", "finetune"), figure) for n in self._num_labelled
+                ]
+                cells = "".join(f"{_interval(row):>{_COLUMN}}" for row in apart)
+                found.append(f"{form + ' ' + figure:>{_NAME}}{cells}")
         return found
 
     def _worth_of_features(self) -> list[str]:
         """Return what f_s adds to every figure: differences of fits with the same seed."""
         found = [f"lapa, {self._num_asked} labelled: less the same without f_s, points, 95 %"]
-        found.append(f"{'':>14}{'adapt':>{_COLUMN}}{'shuffled f_s':>{_COLUMN}}")
+        found.append(f"{'':>{_NAME}}{'adapt':>{_COLUMN}}{'shuffled f_s':>{_COLUMN}}")
         for figure in FIGURES["lapa"]:
             cells = ""
             for method in ("adapt", "shuffled f_s"):
-                own = self._values("lapa", self._num_asked, method, figure)
-                bare = self._values("lapa", self._num_asked, "without f_s", figure)
-                apart = [a - b for a, b in zip(own, bare, strict=True)]
+                apart = self._apart("lapa", self._num_asked, (method, "without f_s"), figure)
                 cells += f"{_interval(apart):>{_COLUMN}}"
-            found.append(f"{figure:>14}{cells}")
+            found.append(f"{figure:>{_NAME}}{cells}")
         return found
+
+    def _apart(self, form: str, count: int, pair: tuple[str, str], figure: str) -> list[float]:
+        own, its = (self._values(form, count, method, figure) for method in pair)
+        return [a - b for a, b in zip(own, its, strict=True)]
 
     def _values(self, form: str, count: int, method: str, figure: str) -> list[float]:
         runs = [self._results.get(f"{form} {count} {seed} {method}") for seed in self._seeds]

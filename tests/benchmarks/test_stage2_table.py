@@ -34,3 +34,13 @@ def test_intervals_are_student_s_over_seeds() -> None:
     own = next(line for line in lines if line.strip().startswith("adapt"))
     assert own.split()[1:] == ["5.00", "+-", "2.48"]  # 4.303 * 1 / sqrt(3)
     assert sum(line.endswith("  ok") for line in lines) == len(table.statements())
+
+
+def test_a_rival_is_compared_by_fits_of_the_same_seed() -> None:
+    found = results(hair_without=0.65)
+    for seed in SEEDS:
+        found[f"300w 200 {seed} adapt"]["nme"] = 0.04 + 0.02 * seed
+        found[f"300w 200 {seed} finetune"]["nme"] = 0.05 + 0.02 * seed
+    lines = Table(found, (200,), 200, SEEDS).lines()
+    start = lines.index("adapt less finetune of the same seed, points, 95 % interval")
+    assert lines[start + 2].split() == ["300w", "nme", "-1.00", "+-", "0.00"]
