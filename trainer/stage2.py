@@ -224,7 +224,7 @@ def adapted_model(
         names = np.eye(config.num_classes, dtype=np.float32)[table].T
         model.segmentation.names.copy_(torch.from_numpy(names.copy()))
     if model.landmarks is not None and mix is not None:
-        model.landmarks.mix.data.copy_(torch.from_numpy(mix.mix))
+        model.landmarks.mix.copy_(torch.from_numpy(mix.mix))
         model.landmarks.shift.data.copy_(torch.from_numpy(mix.shift))
     return model
 

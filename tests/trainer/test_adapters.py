@@ -33,7 +33,7 @@ def adapted(config: AdapterConfig = EVERYTHING) -> AdaptedModel:
     table = LAPA_11.relabelling()[: OURS.num_classes]
     model.segmentation.names.copy_(torch.eye(11)[torch.from_numpy(table).long()].T)
     mix = constant_offsets(np.random.rand(3, 68, 2), np.random.rand(3, 106, 2), LAPA_106)
-    model.landmarks.mix.data.copy_(torch.from_numpy(mix.mix))
+    model.landmarks.mix.copy_(torch.from_numpy(mix.mix))
     return model
 
 
@@ -123,6 +123,23 @@ def test_what_is_frozen_stays_to_the_bit_also_running_statistics() -> None:
     assert not base.training
     for name, tensor in base.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_points_leave_their_start_by_no_more_than_the_rate_however_many_they_are_mixed_of() -> None:
+    model = adapted(replace(EVERYTHING, num_classes=11, depth=False))
+    assert model.landmarks is not None
+    mix, xy = model.landmarks.mix.clone(), torch.rand(3, 68, 2)
+    start = model.landmarks.guess(xy)
+    rate = 1e-2
+    recipe = replace(
+        stage2_quick(),
+        loss=LossConfig({"coarse_landmarks": 1.0}),
+        loop=LoopConfig(steps=1, learning_rate=rate, warmup_steps=1, channels_last=False),
+    )
+    open_stage2(model, recipe).run(iter([some_batch()]), lambda _: None)
+    assert torch.equal(model.landmarks.mix, mix)
+    moved = (model.landmarks.guess(xy) - start).norm(dim=-1)
+    assert 0 < moved.max() <= 2.01 * rate * eye_axes(xy)[:, 0].norm(dim=-1).max()
 
 
 def test_adapters_in_the_backbone_begin_at_the_frozen_model_and_learn() -> None:

@@ -146,12 +146,16 @@ class LandmarkAdapter(nn.Module):
     """68 points to N others.
 
     A point begins at its mix of the 68, moved by a constant in the frame of the eyes; a heatmap
-    around there, from the old heatmaps and f_s, then says how far off that is.
+    around there, from the old heatmaps and f_s, then says how far off that is. The mix stays as it
+    was fitted: an optimiser's step on the 68 weights of a point, each as long as the rate, would
+    throw the point across the picture.
     """
+
+    mix: Tensor
 
     def __init__(self, config: AdapterConfig, seen: tuple[int, ...]) -> None:
         super().__init__()
-        self.mix = nn.Parameter(torch.zeros(config.num_points, 68))
+        self.register_buffer("mix", torch.zeros(config.num_points, 68))
         self.shift = nn.Parameter(torch.zeros(config.num_points, 2))
         self.log_reach = nn.Parameter(torch.full((config.num_points,), _START_SPREAD).log())
         self.trunk = AdapterTrunk(68, seen, config.width)
