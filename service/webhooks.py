@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import itertools
 import logging
 import random
 import secrets
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -33,6 +35,7 @@ _SECRET_BYTES: Final = 32
 BACK_OFF_S: Final = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)
 _JITTER: Final = 0.2
 _NUM_THREADS: Final = 4
+_LOOK_AGAIN_S: Final = 0.25
 _RESOLVING_S: Final = 60.0  # a name's look-up has limits of its own, those of the machine
 
 
@@ -64,27 +67,62 @@ def signature(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str
 
 
 class Deliverer:
-    """Sends the deliveries that are due, a few at a time: a slow receiver holds up few others."""
+    """Sends the deliveries that are due, one of a webhook at a time, in turn.
+
+    So a receiver that takes its time, or is gone with a thousand deliveries waiting, holds one
+    thread, and the others' wait for as long as the slow ones take once.
+    """
 
     def __init__(self, context: Context, resolve: Resolve = outbound.resolve) -> None:
         self._context = context
         self._policy = policy_of(context.settings)
         self._resolve = resolve
+        self._turn = threading.Condition()
+        self._in_flight: set[int] = set()
+        self._turns = itertools.count()
+        self._last_turn: dict[int, int] = {}  # of webhooks that something was due for
 
     def step(self) -> int:
         """Return how many were sent, taken or not."""
-        store, timeout_s = self._context.store, self._context.settings.webhook_timeout_s
-        num_sent = 0
+        if not self._context.store.webhooks.due():
+            return 0
         with ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="webhook") as threads:
-            while not self._context.stopping.is_set():
-                # As many as are begun at once, claimed for longer than any of them takes: no other
-                # replica sends them meanwhile.
-                due = store.webhooks.claim(_NUM_THREADS, claim_s=timeout_s + _RESOLVING_S)
-                if not due:
+            return sum(threads.map(lambda _: self._send_all(), range(_NUM_THREADS)))
+
+    def _send_all(self) -> int:
+        """Send one after another until nothing is due and no thread is at work any more."""
+        num_sent, stopping = 0, self._context.stopping
+        while not stopping.is_set():
+            with self._turn:
+                claimed = self._claim_next()
+                if claimed is None and not self._in_flight:
                     break
-                list(threads.map(self._deliver, due))
-                num_sent += len(due)
+                if claimed is None:  # a slow host has one thread: what comes meanwhile, the others
+                    self._turn.wait(_LOOK_AGAIN_S)
+                    continue
+            try:
+                self._deliver(claimed)
+            finally:
+                with self._turn:
+                    self._in_flight.discard(claimed[1].num)
+                    self._turn.notify_all()
+            num_sent += 1
         return num_sent
+
+    def _claim_next(self) -> tuple[DeliveryRow, WebhookRow] | None:
+        """Take the oldest delivery of the webhook whose turn was longest ago."""
+        webhooks = self._context.store.webhooks
+        claim_s = self._context.settings.webhook_timeout_s + _RESOLVING_S  # longer than it takes
+        due = webhooks.due()
+        self._last_turn = {num: self._last_turn.get(num, -1) for num in due}
+        free = [num for num in due if num not in self._in_flight]
+        for webhook in sorted(free, key=self._last_turn.__getitem__):
+            claimed = webhooks.claim(due[webhook], claim_s)
+            if claimed is not None:  # else another replica has it
+                self._in_flight.add(webhook)
+                self._last_turn[webhook] = next(self._turns)
+                return claimed
+        return None
 
     def _deliver(self, due: tuple[DeliveryRow, WebhookRow]) -> None:
         delivery, webhook = due

@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from service.database import Database
+from service.database import Database, database_now
 from service.errors import UnknownWebhookError
 from service.tables import IS_DELIVERY_PENDING, deliveries, webhooks
 
 DeliveryState = Literal["pending", "taken", "dead"]
 
 _MINE: Final = (webhooks.c.id == bindparam("wanted")) & (webhooks.c.owner == bindparam("mine"))
-_DUE: Final = (
-    select(deliveries.c.num)
-    .where(IS_DELIVERY_PENDING, deliveries.c.next_at <= bindparam("now"))
-    .order_by(deliveries.c.next_at)
-    .limit(bindparam("limit"))
+_OLDEST_DUE: Final = (
+    select(deliveries.c.webhook_num, func.min(deliveries.c.num))
+    .where(IS_DELIVERY_PENDING, deliveries.c.next_at <= database_now())
+    .group_by(deliveries.c.webhook_num)
 )
 _CLAIM: Final = (
     update(deliveries)
-    .where(deliveries.c.num.in_(_DUE), deliveries.c.next_at <= bindparam("now"))
+    .where(deliveries.c.num == bindparam("wanted"), IS_DELIVERY_PENDING)
+    .where(deliveries.c.next_at <= bindparam("now"))
     .values(next_at=bindparam("until"), attempts=deliveries.c.attempts + 1)
     .returning(deliveries)
 )
@@ -123,19 +123,24 @@ class WebhookVerbs:
             query = query.order_by(deliveries.c.num.desc()).limit(limit)
             return [DeliveryRow(*row) for row in connection.execute(query)]
 
-    def claim(self, limit: int, claim_s: float) -> list[tuple[DeliveryRow, WebhookRow]]:
-        """Take the deliveries that are due, each with its webhook; nobody else has them for now."""
+    def due(self) -> dict[int, int]:
+        """Read the webhooks that something is due for, each with its oldest delivery, by number."""
         with self._database.read() as connection:
-            pending = select(deliveries.c.num).where(IS_DELIVERY_PENDING).limit(1)
-            if connection.scalar(pending) is None:
-                return []
+            return {int(webhook): int(num) for webhook, num in connection.execute(_OLDEST_DUE)}
+
+    def claim(self, num: int, claim_s: float) -> tuple[DeliveryRow, WebhookRow] | None:
+        """Take a delivery that is due, with its webhook; nobody else has it for now.
+
+        Returns None where somebody was faster.
+        """
         with self._database.write() as tx:
-            now = {"now": tx.now, "until": tx.now + claim_s, "limit": limit}
-            taken = [DeliveryRow(*row) for row in tx.connection.execute(_CLAIM, now)]
-            nums = {delivery.webhook_num for delivery in taken}
-            rows = tx.connection.execute(select(webhooks).where(webhooks.c.num.in_(nums)))
-            held = {row.num: WebhookRow(*row) for row in rows}
-        return [(delivery, held[delivery.webhook_num]) for delivery in taken]
+            now = {"now": tx.now, "until": tx.now + claim_s, "wanted": num}
+            row = tx.connection.execute(_CLAIM, now).first()
+            if row is None:
+                return None
+            delivery = DeliveryRow(*row)
+            of_it = select(webhooks).where(webhooks.c.num == delivery.webhook_num)
+            return delivery, WebhookRow(*tx.connection.execute(of_it).one())
 
     def note_taken(self, delivery: DeliveryRow) -> None:
         """Say that a delivery was taken; whoever says so, it is."""

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -22,7 +21,7 @@ from service.app import create_app
 from service.outbound import OutboundPolicy, RefusedTargetError, is_public, post
 from service.settings import Settings
 from service.store import Store
-from service.store.webhook_verbs import WebhookVerbs
+from service.store.webhook_verbs import DeliveryRow, WebhookRow, WebhookVerbs
 from service.tables import deliveries
 from service.webhooks import BACK_OFF_S, Deliverer
 from tests.service.driver import TestClient
@@ -152,24 +151,57 @@ def test_a_host_that_does_not_answer_is_tried_again(http: TestClient, receiver: 
     assert "ConnectError" in str(row["error"])
 
 
-def test_no_more_is_claimed_than_is_sent_at_once_until_nothing_is_due(
+def test_everything_that_is_due_is_sent_in_order_and_no_more_is_claimed_than_is_at_work(
     http: TestClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered(http, receiver)
-    for _ in range(9):
-        posted(http, "/v1/jobs", **SPEC)
-    claimed: list[int] = []
-    claim = WebhookVerbs.claim
+    jobs = [posted(http, "/v1/jobs", **SPEC).id for _ in range(9)]
+    at_work: list[int] = []
+    deliver = Deliverer._deliver
 
-    def noted(verbs: WebhookVerbs, limit: int, claim_s: float) -> Any:
-        found = claim(verbs, limit, claim_s)
-        claimed.append(len(found))
-        return found
+    def noted(sender: Deliverer, due: tuple[DeliveryRow, WebhookRow]) -> None:
+        rows = http.app.state.context.store.webhooks.deliveries("", due[1].id, ["pending"], 99)
+        at_work.append(sum(row.attempts > 0 for row in rows))
+        deliver(sender, due)
 
-    monkeypatch.setattr(WebhookVerbs, "claim", noted)
+    monkeypatch.setattr(Deliverer, "_deliver", noted)
     assert deliverer(http).step() == 9
-    assert claimed == [4, 4, 1, 0]
-    assert len(receiver.got) == 9
+    assert at_work == [1] * 9
+    assert [json.loads(body)["data"]["job_id"] for _, body in receiver.got] == jobs
+
+
+def test_webhooks_that_hang_with_much_to_tell_hold_up_no_others(
+    http: TestClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there are threads hang; the one that does not has its turn after each."""
+    hanging = {registered(http, receiver)["id"] for _ in range(4)}
+    for _ in range(3):
+        posted(http, "/v1/jobs", **SPEC)
+    well = registered(http, receiver)
+    jobs = [posted(http, "/v1/jobs", **SPEC).id for _ in range(2)]
+    order: list[str] = []
+    done = threading.Event()
+
+    def sent(sender: Deliverer, due: tuple[DeliveryRow, WebhookRow]) -> None:
+        delivery, webhook = due
+        order.append(webhook.id)
+        if order.count(well["id"]) == len(jobs):
+            done.set()
+        if webhook.id in hanging:
+            done.wait(0.05)
+        sender._context.store.webhooks.note_taken(delivery)
+
+    monkeypatch.setattr(Deliverer, "_deliver", sent)
+    assert deliverer(http).step() == 4 * 5 + 2
+    places = [place for place, hook in enumerate(order) if hook == well["id"]]
+    assert places[0] <= 4, "its turn comes after one of each"
+    assert places[1] <= 9, "it waited for all that the others had"
+
+
+def claimed_of(verbs: WebhookVerbs, num: int, claim_s: float) -> tuple[DeliveryRow, WebhookRow]:
+    claimed = verbs.claim(num, claim_s)
+    assert claimed is not None
+    return claimed
 
 
 def test_what_was_taken_stays_so_whatever_a_slower_replica_says(
@@ -178,8 +210,9 @@ def test_what_was_taken_stays_so_whatever_a_slower_replica_says(
     hook = registered(http, receiver)
     posted(http, "/v1/jobs", **SPEC)
     verbs = http.app.state.context.store.webhooks
-    ((slow, _),) = verbs.claim(4, claim_s=0)
-    ((quick, _),) = verbs.claim(4, claim_s=60)
+    (num,) = verbs.due().values()
+    ((slow, _), (quick, _)) = (claimed_of(verbs, num, claim_s) for claim_s in (0, 60))
+    assert verbs.claim(num, claim_s=60) is None
     verbs.note_dead(slow, "it came late")  # of an attempt before this one
     assert [row["state"] for row in listed(http, hook)] == ["pending"]
     verbs.note_taken(quick)
