@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from sqlalchemy.exc import OperationalError
 
 from service import documents, problems
 from service.access import Gate, authorize
 from service.context import Context
-from service.database import Database
+from service.database import Database, place_of
 from service.direct import direct_routes
-from service.loops import make_loops
+from service.loops import make_loops, stop_all
 from service.metrics import Metrics
 from service.objects import StorageFactory, storage_under
 from service.requests import RequestLog
@@ -36,9 +37,18 @@ from synthforge.telemetry import tracing
 
 
 def open_store(settings: Settings) -> Store:
-    """Open the database and bring its schema to this release's."""
+    """Open the database and bring its schema to this release's.
+
+    Raises:
+        ValueError: the setting names no database.
+        OSError: the database cannot be opened; in the words of its driver.
+    """
     database = Database(settings.database_url, sqlite_synchronous=settings.sqlite_synchronous)
-    database.migrate()
+    try:
+        database.migrate()
+    except OperationalError as error:
+        where = place_of(settings.database_url)
+        raise OSError(f"the database {where} cannot be opened: {error.orig}") from error
     return Store(database)
 
 
@@ -71,8 +81,7 @@ def create_app(
                 yield
         finally:
             context.stopping.set()
-            for loop in loops:
-                loop.stop()
+            stop_all(loops)
             held.database.close()
 
     app = FastAPI(

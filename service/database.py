@@ -28,13 +28,14 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.functions import FunctionElement
 
 from service.statements import Session
 
+_WOULD_DO: Final = "sqlite:///FILE or postgresql://HOST/NAME would do"
 SQLITE_BUSY_S: Final = 30.0  # how long one process waits for another's writer
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Keys of PostgreSQL's advisory locks: any two numbers that only we use.
@@ -99,9 +100,12 @@ class Database:
         """Open nothing yet; `url` is SQLAlchemy's.
 
         Raises:
-            ValueError: the URL is of another database than SQLite (a file) and PostgreSQL.
+            ValueError: the URL is none, or of another database than SQLite (a file) and PostgreSQL.
         """
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except ArgumentError:  # not shown: a password may be in it
+            raise ValueError(f"database_url is no URL: {_WOULD_DO}") from None
         self.url: Final = url
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         if self._is_sqlite:
@@ -111,10 +115,7 @@ class Database:
         elif parsed.get_backend_name() == "postgresql":
             self.engine = _postgres_engine(parsed)
         else:
-            raise ValueError(
-                f"database_url {parsed.render_as_string()!r}: sqlite:///FILE or "
-                "postgresql://HOST/NAME would do"
-            )
+            raise ValueError(f"database_url {parsed.render_as_string()!r}: {_WOULD_DO}")
         self._now: Final = str(select(database_now()).compile(dialect=self.engine.dialect))
         # Open, idle, last used: each is used by one thread at a time. While a thread waits for the
         # pool, what becomes idle goes back there, or the pool would wait for what lies here.

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -22,7 +22,7 @@ _LOG: Final = logging.getLogger(__name__)
 PREVIEWS_SWEPT_EVERY_S: Final = 30.0
 RATES_KEPT_EVERY_S: Final = 5.0
 MOST_REFUSALS: Final = 8  # in a row, about two minutes: no passing trouble
-_STOP_S: Final = 5.0  # a step on its way gets so long at shutdown
+_STOP_S: Final = 5.0  # steps on their way get so long at shutdown, all together
 
 
 class Loop:
@@ -53,10 +53,13 @@ class Loop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no further step."""
+        """Take no further step; one that is on its way goes on."""
         self._stopped = True
         self._woken.set()
-        self._thread.join(_STOP_S)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the step that is on its way, for so long at most."""
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while not self._stopped:
@@ -67,6 +70,15 @@ class Loop:
                 self._failed(self._name)
             self._woken.wait(self._interval_s)
             self._woken.clear()
+
+
+def stop_all(loops: Sequence[Loop], clock: Callable[[], float] = time.monotonic) -> None:
+    """Stop loops; the steps on their way share one time to end, for a container has one."""
+    for loop in loops:
+        loop.stop()
+    end = clock() + _STOP_S
+    for loop in loops:
+        loop.join(max(0.0, end - clock()))
 
 
 class Reaper:

@@ -66,11 +66,12 @@ def listen(settings: Settings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
         listener.listen(_BACKLOG)
-    except BaseException as error:
+    except OSError as error:
         listener.close()
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        if error.errno == errno.EADDRINUSE:
             raise OSError(f"port {settings.port} is taken: --port 0 takes a free one") from None
-        raise
+        where = f"SYNTHFORGE_HOST {settings.host}, port {settings.port}"
+        raise OSError(f"{where} cannot be listened on: {error.strerror}") from None
     listener.setblocking(False)
     return listener
 

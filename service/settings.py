@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,6 +115,12 @@ class Settings:
         object.__setattr__(self, "output_prefixes", _canonical_prefixes(self.output_prefixes))
         object.__setattr__(self, "assets", _canonical_assets(self.assets))
         telemetry.check(self.traces_url)
+        for host in self.webhook_hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"webhook_hosts: {host!r} is no host: hooks.example.com, or *.example.com for "
+                    "all below one, would do"
+                )
         for name in _NUMBERS:
             value = getattr(self, name)
             if not value > 0 and name != "port":
@@ -143,6 +150,9 @@ class Settings:
         return cls(**values)
 
 
+_HOST: Final = re.compile(
+    r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*"
+)
 _NUMBERS: Final = tuple(
     item.name for item in dataclasses.fields(Settings) if isinstance(item.default, int | float)
 )

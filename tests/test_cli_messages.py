@@ -44,6 +44,12 @@ def test_a_port_that_is_taken_is_said_to_be_with_what_would_do() -> None:
             listen(replace(settings, port=port))
 
 
+def test_an_address_that_is_not_this_machines_is_named() -> None:
+    wanted = r"^SYNTHFORGE_HOST 192\.0\.2\.1, port 0 cannot be listened on: Cannot assign"
+    with pytest.raises(OSError, match=wanted):
+        listen(Settings(host="192.0.2.1", port=0))
+
+
 def test_up_says_where_jobs_are_kept_and_warns_of_an_output_that_will_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

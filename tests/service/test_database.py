@@ -13,8 +13,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import delete, event, inspect, make_url, select, text
 
 from service import execution
+from service.app import open_store
 from service.database import Database, database_now
 from service.leasing import Terms
+from service.settings import Settings
 from service.store import Store
 from service.tables import jobs, metadata
 from synthforge.leases import Heartbeat, LeaseReturn, SummaryReport
@@ -95,7 +97,9 @@ def test_two_processes_share_one_database(store: Store) -> None:
     other.database.close()
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name", "jobs.db", ""]
+)
 def test_a_database_that_would_not_do_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="database_url"):
         Database(url)
@@ -104,6 +108,23 @@ def test_a_database_that_would_not_do_is_refused(url: str) -> None:
 def test_no_secret_of_a_url_is_in_its_refusal() -> None:
     with pytest.raises(ValueError, match="mysql") as refused:
         Database("mysql://user:secret@host/name")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "why"),
+    [
+        ("sqlite:////no/such/folder/x.db", "/no/such/folder/x.db", "unable to open database file"),
+        ("postgresql://me:secret@127.0.0.1:9/x", "postgresql://me:***@127.0.0.1:9/x", "refused"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_says_where_and_why(
+    url: str, place: str, why: str
+) -> None:
+    with pytest.raises(OSError, match="cannot be opened") as refused:
+        open_store(Settings(database_url=url))
+    assert f"the database {place} cannot be opened: " in str(refused.value)
+    assert why in str(refused.value)
     assert "secret" not in str(refused.value)
 
 

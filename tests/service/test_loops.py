@@ -9,7 +9,7 @@ import pytest
 
 from service.app import create_app
 from service.leasing import Terms
-from service.loops import MOST_REFUSALS, Clearer, Committer, Loop, Reaper
+from service.loops import MOST_REFUSALS, Clearer, Committer, Loop, Reaper, stop_all
 from service.patience import LONGEST_WAIT_S
 from service.settings import Settings
 from service.store import Store
@@ -35,7 +35,7 @@ def test_a_step_that_fails_is_counted_and_the_next_comes(caplog: pytest.LogCaptu
     with caplog.at_level(logging.CRITICAL):
         loop.start()
         assert enough.wait(10)
-        loop.stop()
+        stop_all([loop])
     assert failed == ["reaper", "reaper"]
 
 
@@ -47,7 +47,22 @@ def test_a_loop_is_woken_before_its_time() -> None:
     assert stepped.acquire(timeout=10)
     woken.set()
     assert stepped.acquire(timeout=10)
-    loop.stop()
+    stop_all([loop])
+
+
+def test_steps_on_their_way_share_one_time_to_end() -> None:
+    waited: list[float] = []
+
+    class Stuck(Loop):
+        def join(self, timeout_s: float) -> None:
+            assert all(loop._stopped for loop in loops), "one was waited for before all were told"
+            waited.append(timeout_s)
+            now[0] += timeout_s
+
+    loops = [Stuck(name, lambda: None, 3600, lambda _name: None) for name in ("a", "b", "c")]
+    now = [100.0]
+    stop_all(loops, lambda: now[0])
+    assert waited == [5.0, 0.0, 0.0]
 
 
 def test_the_reaper_takes_lapsed_leases_back(settings: Settings, sqlite_store: Store) -> None:

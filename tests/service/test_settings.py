@@ -49,6 +49,8 @@ def test_without_an_environment_the_defaults_stand(
         ("OUTPUT_PREFIXES", "", "output_prefixes is empty"),
         ("OUTPUT_PREFIXES", "ftp://x/y", "output_prefixes: URL 'ftp://x/y'"),
         ("SQLITE_SYNCHRONOUS", "off", "one of normal, full would do"),
+        ("WEBHOOK_HOSTS", "hooks.example.com,https://x.example", "'https://x.example' is no host"),
+        ("WEBHOOK_HOSTS", "hooks.example.com:8443", "is no host"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(variable: str, text: str, message: str) -> None:
