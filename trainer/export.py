@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.checkpoint import load_checkpoint
-from trainer.model.network import CANONICAL_FOCAL
+from trainer.model.adapters import AdaptedModel
+from trainer.model.network import CANONICAL_FOCAL, FaceModel
 from trainer.saved import SavedModel, load_model
 
 WEIGHTS_NAME: Final = "model.safetensors"
@@ -87,7 +87,7 @@ def export_model(checkpoint: Path, out_dir: Path, *, onnx: bool = True) -> Expor
     out_dir.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in saved.model.state_dict().items()}
     (out_dir / WEIGHTS_NAME).write_bytes(save(weights, metadata={"format": "pt"}))
-    (out_dir / CONFIG_NAME).write_text(json.dumps(_config(checkpoint, saved), indent=1) + "\n")
+    (out_dir / CONFIG_NAME).write_text(json.dumps(_config(saved), indent=1) + "\n")
     files = [out_dir / WEIGHTS_NAME, out_dir / CONFIG_NAME]
     parity: dict[str, float] = {}
     if onnx:
@@ -96,10 +96,12 @@ def export_model(checkpoint: Path, out_dir: Path, *, onnx: bool = True) -> Expor
     return Exported(tuple(files), parity)
 
 
-def _config(checkpoint: Path, saved: SavedModel) -> dict[str, Any]:
+def _config(saved: SavedModel) -> dict[str, Any]:
     """Return all that a program needs to feed the model and to read its answers."""
-    content = load_checkpoint(checkpoint)
-    adapter = content.get("adapter_config")
+    adapted = saved.model if isinstance(saved.model, AdaptedModel) else None
+    model = saved.model if adapted is None else adapted.base
+    if not isinstance(model, FaceModel):
+        raise TypeError(f"there is no form for a {type(model).__name__}")
     return {
         "input": {
             "name": "image",
@@ -113,8 +115,8 @@ def _config(checkpoint: Path, saved: SavedModel) -> dict[str, Any]:
         "points": None if saved.points is None else saved.points.name,
         "classes": None if saved.classes is None else list(saved.classes.names),
         "canonical_focal": CANONICAL_FOCAL,
-        "model": json.loads(content["model_config"]),
-        "adapter": json.loads(adapter) if adapter else None,
+        "model": json.loads(model.config.to_json()),
+        "adapter": None if adapted is None else asdict(adapted.config),
     }
 
 

@@ -43,7 +43,7 @@ class SavedModel:
 
 
 def load_model(path: Path) -> SavedModel:
-    """Open the averaged weights of a checkpoint of stage I or II.
+    """Open the averaged weights of a checkpoint of stage I or II; adapted backbones are folded.
 
     Raises:
         CheckpointError: it is no checkpoint of ours, or not of a model.
@@ -83,9 +83,13 @@ def _model_of(content: dict[str, Any]) -> SavedModel:
     config = ModelConfig.from_json(content["model_config"])
     base = FaceModel(config)
     model: nn.Module = base
+    state = content["training"]["average"]
     if content.get("adapter_config"):
-        model = AdaptedModel(base, AdapterConfig(**json.loads(content["adapter_config"])))
-    model.load_state_dict(content["training"]["average"])
+        adapted = AdaptedModel(base, AdapterConfig(**json.loads(content["adapter_config"])))
+        adapted.load_state_dict(state)
+        model = adapted.fold()
+    else:
+        model.load_state_dict(state)
     return SavedModel(
         model=model.eval().requires_grad_(False),
         size_px=int(content["size_px"]),

@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 def mean_of_each(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted mean of each sample over all its other axes, (B,); 0 if none counts.
+    """Return each sample's mean over what counts of its other axes, (B,); 0 if nothing does.
 
     Args:
         values: (B, ...).
-        weight: of the same shape, 0 for what does not count.
+        weight: of the same shape, 1 for what counts and 0 for what does not.
     """
     total = (values * weight).flatten(1).sum(1)
     return total / weight.flatten(1).sum(1).clamp_min(1.0)

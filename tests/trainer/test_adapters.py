@@ -18,7 +18,7 @@ from trainer.loop import LoopConfig
 from trainer.losses import LossConfig
 from trainer.model.adapters import AdaptedModel, AdapterConfig, FrozenFeatures, eye_axes
 from trainer.model.network import FaceModel
-from trainer.recipes import stage2_quick
+from trainer.recipes import stage1_quick, stage1_synthetic, stage2_quick, stage2_real
 from trainer.stage2 import open_stage2
 from trainer.trivial import best_relabelling, constant_offsets, linear_mix
 
@@ -142,28 +142,70 @@ def test_points_leave_their_start_by_no_more_than_the_rate_however_many_they_are
     assert 0 < moved.max() <= 2.01 * rate * eye_axes(xy)[:, 0].norm(dim=-1).max()
 
 
-def test_adapters_in_the_backbone_begin_at_the_frozen_model_and_learn() -> None:
+@pytest.mark.parametrize("rank", [1, stage2_quick().adapt_rank])
+def test_adapters_in_the_backbone_begin_at_the_frozen_model_and_learn(rank: int) -> None:
     torch.manual_seed(1)
-    model = AdaptedModel(tiny_model(), replace(EVERYTHING, inside_rank=1))
-    assert model.inside is not None
+    model = AdaptedModel(tiny_model(), replace(EVERYTHING, inside_rank=rank))
     image = pictures()
     (old, levels), (frozen, its_levels) = model.look(image), model.look_frozen(image)
     torch.testing.assert_close(levels.levels, its_levels.levels)
     torch.testing.assert_close(old.landmarks.xy, frozen.landmarks.xy)  # type: ignore[union-attr]
-    small = sum(parameter.numel() for parameter in model.inside.parameters())
-    whole = sum(parameter.numel() for parameter in model.base.backbone.parameters())
-    assert small < whole / 5
     before = {name: tensor.clone() for name, tensor in model.base.state_dict().items()}
+    fit_points(model)
+    moved, still = model.look(image)[1], model.look_frozen(image)[1]
+    assert not torch.allclose(moved.fine, still.fine)
+    for name, tensor in model.base.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def fit_points(model: AdaptedModel) -> None:
     recipe = replace(
         stage2_quick(),
         loss=LossConfig({"landmarks": 1.0}),
         loop=LoopConfig(steps=4, warmup_steps=1, channels_last=False),
     )
     open_stage2(model, recipe).run(iter([some_batch()] * 4), lambda _: None)
-    moved, still = model.look(image)[1], model.look_frozen(image)[1]
-    assert not torch.allclose(moved.fine, still.fine)
-    for name, tensor in model.base.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
+
+
+def test_a_folded_model_answers_as_before_and_has_nothing_beside_its_backbone() -> None:
+    model = AdaptedModel(tiny_model(), replace(EVERYTHING, inside_rank=2))
+    fit_points(model)
+    image = pictures()
+    before = model.eval()(image)
+    unfolded = len(model.state_dict())
+    after = model.fold()(image)
+    assert torch.equal(after.landmarks.xy, before.landmarks.xy)
+    assert torch.equal(after.segmentation, before.segmentation)
+    assert not torch.equal(after.features, tiny_model()(image).features)
+    assert len(model.state_dict()) < unfolded
+    AdaptedModel(tiny_model(), model.config).load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("recipes", "of_backbone", "of_model"),
+    [((stage1_quick, stage2_quick), 0.25, 0.38), ((stage1_synthetic, stage2_real), 0.11, 0.17)],
+)
+def test_default_adaptation_learns_a_part_of_what_full_fine_tuning_does(
+    recipes: tuple[Any, Any], of_backbone: float, of_model: float
+) -> None:
+    stage1, stage2 = (recipe() for recipe in recipes)
+    with torch.device("meta"):
+        base = FaceModel(stage1.model)
+        config = AdapterConfig(
+            num_classes=LAPA_11.num_classes,
+            num_points=LAPA_106.num_points,
+            width=stage2.adapter_width,
+            inside_rank=stage2.adapt_rank,
+        )
+        whole, backbone = (learnt(part) for part in (base, base.backbone))
+        model = AdaptedModel(base, config)
+    assert model.inside is not None
+    assert learnt(model.inside) / backbone == pytest.approx(of_backbone, abs=0.005)
+    assert learnt(model) / whole == pytest.approx(of_model, abs=0.005)
+
+
+def learnt(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def test_without_f_s_the_backbone_has_no_adapters() -> None:

@@ -18,7 +18,7 @@ from synthforge.cli import app
 from tests.trainer import real_forms
 from tests.trainer.small_models import tiny_checkpoint, tiny_model
 from trainer.augment import Augment
-from trainer.checkpoint import CheckpointError
+from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.datasets.frames import Framing, train_framing
 from trainer.datasets.lapa import open_lapa
 from trainer.datasets.points import LAPA_106
@@ -74,8 +74,9 @@ def test_a_stopped_fit_goes_on_to_the_bit(checkpoint: Path, tmp_path: Path) -> N
     assert one.classes is not None
     assert one.classes.name == "lapa11"
     assert isinstance(one.model, AdaptedModel)
+    kept = load_checkpoint(whole.checkpoint)["training"]["average"]
     for name, value in tiny_model().state_dict().items():
-        assert torch.equal(one.model.base.state_dict()[name], value), name
+        assert torch.equal(kept[f"base.{name}"], value), name
     history = (tmp_path / "cut/history.jsonl").read_text()
     steps = [json.loads(row)["step"] for row in history.splitlines()]
     assert steps == [1, 2, 3, 4]
@@ -257,6 +258,8 @@ def test_an_exported_model_answers_alike_everywhere(checkpoint: Path, tmp_path: 
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert config["points"] == "lapa106"
+    assert config["adapter"]["inside_rank"] == 0, "the backbone's changes are in its weights"
+    assert not [name for name in weights if name.startswith("inside.")]
     assert config["classes"][10] == "hair"
     assert config["outputs"] == ["landmarks_px", "spread_px", "segmentation", "log_depth"]
 

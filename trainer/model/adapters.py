@@ -260,6 +260,17 @@ class AdaptedModel(nn.Module):
     def _told(self, seen: Seen) -> tuple[Predictions, FrozenFeatures]:
         return self.base.answers(seen.fine, seen.coarse), FrozenFeatures(seen.fine, seen.levels)
 
+    def fold(self) -> Self:
+        """Put the backbone's changes into its weights: the same answers in less time.
+
+        What was frozen is then gone, and the changes learn no more.
+        """
+        if self.inside is not None:
+            self.inside.fold_into(self.base.backbone)
+            self.inside = None
+            self.config = replace(self.config, inside_rank=0)
+        return self
+
     def adapted(self, old: Predictions, features: FrozenFeatures | None) -> Predictions:
         """Return the new labels of the frozen model's answers and features."""
         new = old

@@ -68,6 +68,12 @@ class InnerAdapters(nn.Module):
         seen: Seen = functional_call(sight, changed, (image,))
         return seen
 
+    @torch.no_grad()
+    def fold_into(self, backbone: nn.Module) -> None:
+        """Add the changes to the backbone's own weights: it then sees by itself as `see` does."""
+        for weight, change in zip(backbone.parameters(), self.changes, strict=True):
+            weight.add_(change())
+
 
 class _Whole(nn.Module):
     def __init__(self, shape: torch.Size) -> None:
