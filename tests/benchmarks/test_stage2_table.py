@@ -28,6 +28,14 @@ def test_every_statement_is_judged_by_the_means_of_its_fits() -> None:
     assert [(s.target, s.measured) for s in short if not s.holds] == [(">= 10", "5.0")]
 
 
+def test_what_f_s_adds_is_told_without_what_the_changed_backbone_adds() -> None:
+    found = results(hair_without=0.65)
+    for seed in SEEDS:
+        found[f"lapa 200 {seed} frozen f_s"]["f1_hair"] = 0.7
+    short = [s for s in Table(found, (200,), 200, SEEDS).statements() if not s.holds]
+    assert [(s.target, s.measured) for s in short] == [(">= 10", "5.0")]
+
+
 def test_intervals_are_student_s_over_seeds() -> None:
     table = Table(results(hair_without=0.65), (200,), 200, SEEDS)
     lines = table.lines()
