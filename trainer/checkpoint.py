@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -59,11 +59,11 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
     Raises:
         CheckpointError: it is no checkpoint of a version that this release reads.
-        FileNotFoundError: there is no such file.
+        OSError: there is no such file, or it cannot be read.
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
+    except OSError:  # its message names the file and what is wrong with it
         raise
     except Exception as error:  # torch.load raises many kinds on what it refuses
         raise CheckpointError(
@@ -76,6 +76,35 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise CheckpointError(
             f"{path.name} has version {content.get('version')}; this release reads {VERSION}"
         )
+    return content
+
+
+class Resumable(Protocol):
+    """What stops and goes on."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        ...
+
+
+def go_on(training: Resumable, path: Path, device: torch.device | str) -> dict[str, Any]:
+    """Put a fresh training, and the random generators, where a checkpoint's stopped.
+
+    Returns:
+        All that the checkpoint holds.
+
+    Raises:
+        CheckpointError: it is no checkpoint of ours, or of a model that differs from this one.
+    """
+    content = load_checkpoint(path, device)
+    try:
+        training.load_state_dict(content["training"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} holds another model than this training's: --resume goes on with the recipe, "
+            "method and set that it began with; another --out starts anew"
+        ) from error
+    restore_random_states(content)
     return content
 
 

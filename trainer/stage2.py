@@ -14,12 +14,7 @@ from torch import Tensor, nn
 
 from trainer.augment import Augment
 from trainer.batches import Batch
-from trainer.checkpoint import (
-    load_checkpoint,
-    refuse_to_replace,
-    restore_random_states,
-    save_checkpoint,
-)
+from trainer.checkpoint import go_on, refuse_to_replace, save_checkpoint
 from trainer.datasets.frames import Framing, train_framing
 from trainer.datasets.points import PointScheme
 from trainer.datasets.real_set import DatasetError, RealSet
@@ -131,9 +126,7 @@ def run_stage2(
     batches = RealBatches(real, keys, framing, Augment(recipe.augment), recipe.load)
     training = _start(saved, real, batches, keys, framing, recipe, options, device)
     if options.resume and path.exists():
-        content = load_checkpoint(path, device)
-        training.load_state_dict(content["training"])
-        restore_random_states(content)
+        go_on(training, path, device)
     described = _description(training.model, real, saved)
     _fit(training, batches, described, out_dir, recipe, device, on_progress)
     protocol = f"{real.name} {options.subset}, {len(keys)} pictures, {framing.told}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Final, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,7 @@ from trainer import tensorboard_log
 from trainer.augment import Augment
 from trainer.baseline import mean_shape
 from trainer.batches import Batch
-from trainer.checkpoint import (
-    load_checkpoint,
-    refuse_to_replace,
-    restore_random_states,
-    save_checkpoint,
-)
+from trainer.checkpoint import go_on, refuse_to_replace, save_checkpoint
 from trainer.consistency import draw_moves, move_picture
 from trainer.devices import pick_device
 from trainer.evaluate import Figures, evaluate
@@ -162,7 +157,8 @@ def fit_stage1(
     )
     training = open_training(recipe, device, ranks)
     if options.resume and (out_dir / CHECKPOINT_NAME).exists():
-        _resume(training, stream, load_checkpoint(out_dir / CHECKPOINT_NAME, device))
+        content = go_on(training, out_dir / CHECKPOINT_NAME, device)
+        stream.load_state_dict(content["stream"])
 
     with _Records(data_url, out_dir, options, training, stream, ranks) as records:
 
@@ -274,13 +270,6 @@ def _held_out(data_url: str, options: Stage1Options) -> Stream:
         rank=0,
         num_ranks=1,
     )
-
-
-def _resume(training: Training[Batch], stream: Stream, content: dict[str, Any]) -> None:
-    """Put a fresh training where a saved one stopped."""
-    training.load_state_dict(content["training"])
-    stream.load_state_dict(content["stream"])
-    restore_random_states(content)
 
 
 def open_training(

@@ -110,6 +110,20 @@ def test_a_set_with_points_alone_keeps_our_classes(checkpoint: Path, tmp_path: P
     (tmp_path / "junk.pt").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match=r"junk\.pt is no checkpoint"):
         load_model(tmp_path / "junk.pt")
+    with pytest.raises(IsADirectoryError, match=r"300w"):
+        load_model(tmp_path / "300w")
+
+
+@pytest.mark.parametrize(
+    "other", [Stage2Options(replace(QUICK, adapt_rank=2)), Stage2Options(QUICK, "finetune")]
+)
+def test_a_fit_goes_on_as_what_it_began(
+    checkpoint: Path, tmp_path: Path, other: Stage2Options
+) -> None:
+    real = open_300w(real_forms.write_300w(tmp_path / "300w"))
+    run_stage2(checkpoint, real, tmp_path / "out", Stage2Options(QUICK))
+    with pytest.raises(CheckpointError, match=r"^\S+stage2\.pt holds another model .* anew$"):
+        run_stage2(checkpoint, real, tmp_path / "out", replace(other, resume=True))
 
 
 def test_batches_depend_on_seed_and_step_alone(tmp_path: Path) -> None:
