@@ -36,6 +36,11 @@ def note(line: str) -> None:
     sys.stderr.flush()
 
 
+def workers_told(count: int) -> str:
+    """Return how many workers there are, for people."""
+    return "1 worker" if count == 1 else f"{count:,} workers"
+
+
 def log_line(line: LogEntry) -> str:
     """Return a line of a job's log for people."""
     at = line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -172,7 +177,7 @@ def estimate_lines(found: dict[str, Any]) -> Iterator[str]:
 
     yield f"samples   {found['num_samples']:,} in {found['num_shards']:,} shards"
     yield (
-        f"time      {_seconds(found['wall_s'])} on {found['workers']} workers, "
+        f"time      {_seconds(found['wall_s'])} on {workers_told(found['workers'])}, "
         f"{_seconds(found['worker_seconds'])} of one ({rests_on('seconds_per_sample')})"
     )
     yield f"GPU       {_seconds(found['gpu_seconds'])}"

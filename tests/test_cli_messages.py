@@ -91,13 +91,13 @@ def test_a_store_that_never_answers_delays_no_start(
     assert (code, out.count("\n")) == (0, 1)
 
 
-@pytest.mark.parametrize("group", [[], ["keys"], ["assets"], ["train"]])
+@pytest.mark.parametrize("group", ["keys", "assets", "train"])
 def test_a_group_without_a_command_shows_its_help(
-    group: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = run(group, monkeypatch, capsys)
+    code, out, err = run([group], monkeypatch, capsys)
     assert (code, out) == (2, "")
-    assert " ".join(["synthforge", *group, "[OPTIONS] COMMAND"]) in err.splitlines()[0]
+    assert f"synthforge {group} [OPTIONS] COMMAND" in err.splitlines()[0]
     assert "Commands:\n" in err
 
 
@@ -136,6 +136,8 @@ def test_less_than_a_second_is_not_said_to_be_none() -> None:
     lines = list(estimate_lines(found | dict.fromkeys(per_sample, figure)))
     assert lines[1].startswith("time      under 1 s on 2 workers, 1,200 s of one (")
     assert lines[2] == "GPU       0 s"
+    alone = list(estimate_lines(found | dict.fromkeys(per_sample, figure) | {"workers": 1}))
+    assert " on 1 worker, " in alone[1]
 
 
 def test_ray_is_silent_about_signals_of_a_thread_that_has_none(

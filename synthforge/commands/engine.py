@@ -25,7 +25,7 @@ from synthforge.commands.inputs import (
 )
 from synthforge.commands.jobs import succeeded
 from synthforge.commands.resuming import end_leases, forget_state, kept_state, submit_or_take_up
-from synthforge.console import note, progress, say
+from synthforge.console import note, progress, say, workers_told
 from synthforge.job_status import JobStatus
 from synthforge.jobs import JobSpec
 from synthforge.json_logs import log_as_json, log_for_people
@@ -95,7 +95,7 @@ def up(
     with _service(settings) as (url, key), stop_on_signals() as stop:
         looking.join(STORE_ANSWERS_S)
         say(
-            f"service {url}, {workers} workers, output {settings.output_prefixes[0]}, "
+            f"service {url}, {workers_told(workers)}, output {settings.output_prefixes[0]}, "
             f"database {place_of(settings.database_url)}"
         )
         options = PoolOptions(
