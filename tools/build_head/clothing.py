@@ -9,9 +9,10 @@ import numpy as np
 from tools.build_head.half_mesh import CLOTHING, HalfMesh, fan, strip
 from tools.build_head.loft import Loft
 from tools.build_head.sculpt import sculpt
-from tools.build_head.spline import Floats
+from tools.build_head.spline import CubicSpline, Floats
 
-NUM_COLUMNS = 16
+NUM_COLUMNS = 18
+NUM_DRAPED = 12  # rows from the collar down to the bust's cut
 UV_LEFT, UV_WIDTH = 0.94, 0.055
 # Shoulders below the collar, mm: half width, front z, back z, y in front, at the side, behind.
 SHOULDERS = (
@@ -42,7 +43,9 @@ def add_clothing(half: HalfMesh, loft: Loft) -> None:
         p = p + outward * flat / np.linalg.norm(flat, axis=1, keepdims=True)
         p[:, 1] -= 7.0 * np.maximum(np.cos(theta), 0.0) ** 4
         rows.append(p)
-    rows += [_ellipse(theta, size) for size in SHOULDERS]
+    draped = np.stack([rows.pop(), *(_ellipse(theta, size) for size in SHOULDERS)])
+    fall = CubicSpline(np.arange(len(draped), dtype=float), draped.reshape(len(draped), -1))
+    rows += list(fall(np.linspace(0.0, len(draped) - 1.0, NUM_DRAPED)).reshape(NUM_DRAPED, -1, 3))
     rings = []
     for k, p in enumerate(rows):
         p[[0, -1], 0] = 0.0

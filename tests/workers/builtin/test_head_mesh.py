@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 REPOSITORY = Path(__file__).resolve().parents[3]
 HEAD = REPOSITORY / "workers/generators/builtin/head.npz"
 LARGEST_FILE_BYTES = 4_000_000
-LARGEST_NUM_FACES = 15_000
+LARGEST_NUM_FACES = 17_000
 MIRRORED_CLASS = {2: 3, 3: 2, 4: 5, 5: 4, 11: 12, 12: 11}
 
 Arrays = dict[str, NDArray[np.generic]]

@@ -100,7 +100,7 @@ def test_what_is_not_worn_has_no_area_and_is_seen_nowhere(generator: BuiltinGene
         ({"glasses": 1, "lens_tint": 1}, "glasses", 0.02),
         ({"headwear": 0.5}, "headwear", 0.05),
         ({"headwear": 1}, "headwear", 0.05),
-        ({"beard": 0.8}, "facial_hair", 0.015),
+        ({"beard": 0.8}, "facial_hair", 0.02),
         ({"moustache": 0.8}, "facial_hair", 0.001),
     ],
 )

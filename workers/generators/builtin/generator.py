@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthforge.conventions import CLASS_IDS
 from synthforge.parameters import HEAD_DIRECTIONS
 from synthforge.shards import GeneratorInfo
 from workers.flame.model import Flame
@@ -62,11 +61,7 @@ class BuiltinGenerator:
         self._surface = measure_surface(self._flame, self._topology, self._rasteriser)
         self._faces = torch.from_numpy(self._surface.faces)
         self._shell = hair_shell(
-            self._surface.rest,
-            self._surface.faces,
-            (self._topology.face_region == CLASS_IDS["hair"]).astype(np.uint8),
-            self._surface.fields.skin,
-            self._surface.worn,
+            self._topology, self._surface.rest, self._surface.fields.skin, self._surface.worn
         )
         self._describer = Describer(
             self._head.shape_names, self._head.expression_names, self._surface
@@ -136,15 +131,14 @@ class BuiltinGenerator:
         }
         mesh = self._flame(stacked("betas"), stacked("expression"), **poses)
         vertices = mesh.vertices.contiguous()
-        hair = torch.from_numpy(self._shell.vertices).long()
         for row, face in enumerate(faces):
-            up = mesh.joint_transforms[row, NECK_JOINT, :3, 1].double().numpy()
-            cut = cut_hair(face, self._shell, vertices[row].numpy(), up)
-            vertices[row, hair] = torch.from_numpy(cut)
-            lift_lids(self._surface.lids, vertices[row].numpy())
+            turn = mesh.joint_transforms[row, NECK_JOINT, :3, :3].double().numpy()
+            posed = vertices[row].numpy()
+            if self._shell is not None:
+                posed[self._shell.vertices] = cut_hair(face, self._shell, posed, turn[:, 1])
+            lift_lids(self._surface.lids, posed)
             if self._surface.worn is not None:
-                turn = mesh.joint_transforms[row, NECK_JOINT, :3, :3].double().numpy()
-                dress(face, self._surface.worn, self._topology, vertices[row].numpy(), turn)
+                dress(face, self._surface.worn, self._topology, posed, turn)
         return PosedHeads(vertices, mesh.joint_transforms)
 
     def observe(

@@ -9,14 +9,28 @@ import numpy as np
 from synthforge.truths import BALD_BELOW
 from workers.closest import Surface
 from workers.generators.builtin.fields import smoothstep
-from workers.generators.builtin.worn import COVERED_HAIR, WornParts, covered_hair, wears_hat
-from workers.types import FaceParams, Float32Array, Float64Array, Int32Array, UInt8Array
+from workers.generators.builtin.worn import (
+    COVERED_HAIR,
+    WornParts,
+    check_size,
+    covered_hair,
+    halves,
+    wears_hat,
+)
+from workers.generators.builtin.worn_layout import HAIR_COLUMNS, HAIR_RINGS
+from workers.types import FaceParams, Float32Array, Float64Array, Int32Array, Topology
 
 LONG_FROM = 0.55  # above this hair falls below the hairline
 LONGEST_FALL_M = 0.15
+LEVEL_FROM = 0.75  # above this long hair ends at one height all around, not along the hairline
+UNEVEN_SHARE = 0.04  # of the fall, by which locks end higher or lower
+SPREAD_M = 0.016  # by which long hair stands off further than a cap of it
+THICKNESS_M = 0.012  # of long hair at its ends
+INSIDE_SHARE = 0.5  # of the fall, that closes it from below
 # Off the skin, at the crown and below: the shell's faces cut short where the skull is round, and
 # those at the crown are long.
 LEAST_STAND_M = (0.0065, 0.0025)
+_SMOOTHED = 4  # columns on either side of one, over which long hair hangs in one curve
 
 
 @dataclass(frozen=True)
@@ -24,53 +38,76 @@ class HairShell:
     """The hair part of a head at rest.
 
     Attributes:
-        vertices: (H,) indices of the hair's vertices in the mesh.
+        vertices: (H,) indices of the hair's vertices in the mesh: rings of `num_around` from the
+            crown to the hairline, then the crown and the point inside the skull that closes it.
+        num_around: columns, once around the head.
         root_corners: (H, 3) corners of the skin's face that each is nearest to.
         root_bary: (H, 3) their shares of the nearest point.
-        around: (H,) 0 at the front of the head to 1 behind, measured about the crown.
-        along: (H,) 0 at the crown to 1 at the hair's border.
+        around: (H,) 0 at the front of the head to 1 behind.
+        along: (H,) height, 0 at the crown to 1 at the hair's lowest point.
+        descent: (H,) ring, 0 at the crown to 1 at the hairline.
+        above_nape: (H,) metres from the hairline of its column down to the hair's lowest point.
         covered: (H,) 1 where a hat would cover it.
     """
 
     vertices: Int32Array
+    num_around: int
     root_corners: Int32Array
     root_bary: Float64Array
     around: Float64Array
     along: Float64Array
+    descent: Float64Array
+    above_nape: Float64Array
     covered: Float64Array
 
 
 def hair_shell(
-    rest: Float64Array,
-    faces: Int32Array,
-    is_hair_face: UInt8Array,
-    is_skin: Float32Array,
-    worn: WornParts | None,
-) -> HairShell:
-    """Measure the hair part of a head at rest.
+    topology: Topology, rest: Float64Array, is_skin: Float32Array, worn: WornParts | None
+) -> HairShell | None:
+    """Measure the hair part of a head at rest; None where it has none.
 
     Args:
+        topology: with a part named `hair`.
         rest: (V, 3) metres.
-        faces: (F, 3).
-        is_hair_face: (F,) of the hair's class.
         is_skin: (V,) 1 on skin.
         worn: the parts that the head may wear.
+
+    Raises:
+        ValueError: the part is not laid out as `worn_layout` says.
     """
-    vertices = np.unique(faces[is_hair_face > 0]).astype(np.int32)
+    if "hair" not in topology.part_names:
+        return None
+    left, right = halves(topology, "hair")
+    num_ringed = HAIR_COLUMNS * len(HAIR_RINGS)
+    check_size("hair", len(left), num_ringed + 2)
+    to_back, to_front = (
+        half[:num_ringed].reshape(len(HAIR_RINGS), HAIR_COLUMNS) for half in (left, right)
+    )
+    rings = np.concatenate([to_back, to_front[:, -2:0:-1]], axis=1)
+    vertices = np.append(rings, left[num_ringed:]).astype(np.int32)
     points = rest[vertices]
-    if not len(vertices):
-        nothing = np.zeros(0)
-        return HairShell(
-            vertices, np.zeros((0, 3), np.int32), np.zeros((0, 3)), nothing, nothing, nothing
-        )
-    skin = faces[(is_skin[faces] > 0).all(1)]
+    skin = topology.faces[(is_skin[topology.faces] > 0).all(1)]
     root = Surface(rest, skin).closest(points)
-    top = points[:, 1].max()
-    middle_z = 0.5 * (points[:, 2].max() + points[:, 2].min())
-    around = np.abs(np.arctan2(points[:, 0], points[:, 2] - middle_z)) / np.pi
-    along = (top - points[:, 1]) / max(float(top - points[:, 1].min()), 1e-6)
-    covered = covered_hair(worn, rest, vertices)
-    return HairShell(vertices, skin[root.face], root.bary, around, along, covered)
+    height, num_around = points[:, 1], rings.shape[1]
+    lowest, top = float(height.min()), float(height.max())
+    turn = np.abs(np.linspace(0.0, 2.0, num_around, endpoint=False) - 1.0)
+    above_nape = rest[rings[-1], 1] - lowest
+    return HairShell(
+        vertices=vertices,
+        num_around=num_around,
+        root_corners=skin[root.face],
+        root_bary=root.bary,
+        around=_of_each(1.0 - turn),
+        along=(top - height) / (top - lowest),
+        descent=np.append(np.repeat(HAIR_RINGS, num_around), [0.0, 0.0]),
+        above_nape=_of_each(above_nape),
+        covered=covered_hair(worn, rest, vertices),
+    )
+
+
+def _of_each(of_column: Float64Array) -> Float64Array:
+    """Return (H,) what columns have, and 0 for the crown and the point inside."""
+    return np.append(np.tile(of_column, len(HAIR_RINGS)), [0.0, 0.0])
 
 
 def cut_hair(
@@ -102,10 +139,50 @@ def cut_hair(
     away = np.maximum(np.linalg.norm(posed - roots, axis=1), 1e-9)
     gain = np.maximum(gain, np.minimum(least / away, 1.0))
     cut = roots + (posed - roots) * gain[:, None]
-    fall = smoothstep(LONG_FROM, 1.0, np.full(1, length))[0] * LONGEST_FALL_M * (0.5 + 0.5 * u[2])
-    hang = fall * smoothstep(0.22, 0.36, shell.around) * smoothstep(0.35, 1.0, shell.along)
-    outward = posed - posed.mean(0)
-    outward -= (outward @ up)[:, None] * up
-    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
-    spread = 0.016 * np.minimum(hang / 0.05, 1.0)
-    return np.asarray(cut - hang[:, None] * up + spread[:, None] * outward, dtype=np.float32)
+    if length > LONG_FROM:
+        _let_fall(length, u, shell, cut, up)
+    return np.asarray(cut, np.float32)
+
+
+def _let_fall(
+    length: float, u: Float64Array, shell: HairShell, hair: Float64Array, up: Float64Array
+) -> None:
+    """Hang long hair from where it leaves the skull, in place.
+
+    It parts at the temples at once: where it grew longer over a few columns, its edge stood beside
+    the face as a pointed slab. Around the head it hangs in one smooth curve, not in the hairline's.
+
+    Args:
+        length: of `LONG_FROM` to 1.
+        u: (5,) numbers of the identity's cut, 0 to 1.
+        shell: of the head at rest.
+        hair: (H, 3) a cap of it, world metres; changed.
+        up: (3,) the posed head's upward direction.
+    """
+    parting = 0.24 + 0.08 * u[4]
+    leaves = smoothstep(0.3, 1.0, shell.descent) * smoothstep(parting, parting + 0.03, shell.around)
+    grown, level = (
+        float(smoothstep(LONG_FROM, full, np.full(1, length))[0]) for full in (1.0, LEVEL_FROM)
+    )
+    fall = grown * LONGEST_FALL_M * (0.5 + 0.5 * u[2])
+    locks = np.sin(20.0 * shell.around + 6.3 * u[3]) + np.sin(31.0 * shell.around + 6.3 * u[4])
+    hang = leaves * (level * shell.above_nape + fall * (1.0 + UNEVEN_SHARE * locks))
+    hang[-1] = INSIDE_SHARE * fall
+    away = hair - hair.mean(0)
+    away -= (away @ up)[:, None] * up
+    reach = np.linalg.norm(away, axis=1)
+    rings = reach[:-2].reshape(-1, shell.num_around)
+    smooth = _smoothed(rings.max(0))
+    smooth = _of_each(smooth) + SPREAD_M * np.minimum(hang / 0.05, 1.0)
+    ends = smooth - THICKNESS_M * smoothstep(0.9, 1.0, shell.descent)
+    share = leaves * min(fall / 0.03, 1.0)
+    further = share * (ends - reach)
+    hair += (further / np.maximum(reach, 1e-6))[:, None] * away - hang[:, None] * up
+
+
+def _smoothed(of_column: Float64Array) -> Float64Array:
+    """Return (C,) means over neighbours once around, weighed as a triangle."""
+    steps = range(-_SMOOTHED, _SMOOTHED + 1)
+    weights = [_SMOOTHED + 1 - abs(step) for step in steps]
+    rolled = (w * np.roll(of_column, k) for w, k in zip(weights, steps, strict=True))
+    return np.asarray(sum(rolled) / sum(weights))

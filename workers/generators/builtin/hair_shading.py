@@ -122,7 +122,7 @@ def _light_hair(axes: Float64Array, lights: Lights, hair: HairLook, room: Float3
     key_rgb = (F(lights.key_rgb[0]), F(lights.key_rgb[1]), F(lights.key_rgb[2]))
     grey_rgb = (F(hair.grey_rgb[0]), F(hair.grey_rgb[1]), F(hair.grey_rgb[2]))
     share, contrast, gloss = F(hair.grey_share), F(hair.contrast / 32.0), F(hair.gloss)
-    spread = F(1.6 * hair.grey_share * (1.0 - hair.grey_share) / 32.0)
+    spread = F(0.8 * hair.grey_share * (1.0 - hair.grey_share) / 32.0)
     for j in range(CHUNK):
         n = unit(room[j], room[CHUNK + j], room[2 * CHUNK + j])
         fx, fy, fz = room[17 * CHUNK + j], room[18 * CHUNK + j], room[19 * CHUNK + j]

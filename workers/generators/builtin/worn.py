@@ -37,7 +37,7 @@ _HIDDEN_M: Final = -0.0005  # of the outer layer where nothing grows, before it 
 _BARE_SINKS: Final = 0.6  # share of that where nothing grows at the lips: further, into the mouth
 _SINKS_BELOW_M: Final = 0.0024  # of height
 _HAT_REACH_M: Final = 0.03  # hair nearer than this to the skull below the hat is covered by it
-_TUFTS: Final = 0.06  # of a beard's height: more, and its triangles lie 10 degrees off its normals
+_TUFTS: Final = 0.05  # of a beard's height: more, and its triangles lie 10 degrees off its normals
 _FIRST_INNER: Final = 17
 _EYE_CORNERS: Final = (36, 39, 42, 45)
 
@@ -81,11 +81,11 @@ def worn_parts(topology: Topology, rest: Float64Array) -> WornParts | None:
     """
     if not {"beard", "headwear", "glasses"} <= set(topology.part_names):
         return None
-    beard, hat, glasses = (_halves(topology, name) for name in ("beard", "headwear", "glasses"))
+    beard, hat, glasses = (halves(topology, name) for name in ("beard", "headwear", "glasses"))
     num_beard = BEARD_COLUMNS * len(BEARD_RINGS)
     num_hat = HAT_COLUMNS * len(HAT_RINGS) + 1
-    _check_size("beard", beard, 2 * num_beard)
-    _check_size("headwear", hat, 2 * num_hat + 2 * BRIM_COLUMNS * BRIM_ROWS)
+    check_size("beard", beard.shape[1], 2 * num_beard)
+    check_size("headwear", hat.shape[1], 2 * num_hat + 2 * BRIM_COLUMNS * BRIM_ROWS)
     return WornParts(
         beard_outer=beard[:, :num_beard],
         beard_inner=beard[:, num_beard:],
@@ -97,15 +97,21 @@ def worn_parts(topology: Topology, rest: Float64Array) -> WornParts | None:
     )
 
 
-def _check_size(name: str, halves: Int32Array, expected: int) -> None:
-    if halves.shape[1] != expected:
+def check_size(name: str, num_vertices: int, expected: int) -> None:
+    """Refuse a part whose half has another number of vertices than `worn_layout` gives it.
+
+    Raises:
+        ValueError: it has.
+    """
+    if num_vertices != expected:
         raise ValueError(
-            f"head.npz: part {name!r} has {halves.shape[1]} vertices a half, not {expected}: "
+            f"head.npz: part {name!r} has {num_vertices} vertices a half, not {expected}: "
             "`python -m tools.build_head` writes it anew"
         )
 
 
-def _halves(topology: Topology, name: str) -> Int32Array:
+def halves(topology: Topology, name: str) -> Int32Array:
+    """Return (2, N) vertices of a part as `worn_layout` lists them, left half and right half."""
     part = topology.face_part == topology.part_names.index(name)
     vertices = np.unique(topology.faces[part])
     left = vertices[topology.mirror[vertices] >= vertices]
@@ -269,7 +275,7 @@ def _beard_reach(column: Float64Array, full: float, *, is_goatee: bool) -> Float
     """
     if is_goatee:
         columns = [0.0, 0.13, 0.3, 0.55, 0.6]
-        return np.interp(column, columns, [1.2, 1.1, 0.3, 0.3, 0.35 + 0.25 * full])
+        return np.interp(column, columns, [1.2, 1.1, 0.3, 0.3, 0.5 + 0.3 * full])
     cheek = 0.35 + 0.25 * full
     columns = [0.0, 0.13, 0.3, 0.4, 0.5, 0.56, 0.63, 0.7, 0.78]
     reaches = [1.2, 1.1, 0.4, cheek, cheek, cheek + 0.05, 0.62, 0.85, 1.0]
