@@ -180,3 +180,23 @@ def test_styles_belong_to_the_identity(generator: BuiltinGenerator) -> None:
     one, same, other = (sample_face(spec, generator.rig, i, 0, "train") for i in (0, 1, 2))
     np.testing.assert_array_equal(beard_shape(one)[0], beard_shape(same)[0])
     assert not np.array_equal(beard_shape(one)[0], beard_shape(other)[0])
+
+
+def test_no_skull_shows_through_hair_however_long(generator: BuiltinGenerator) -> None:
+    around = {"pose": {"yaw": [-80, 80], "pitch": [-20, 20], "roll": 0}}
+    short = seen(generator, draw(generator, hair_length=0.5, **around))
+    for length in (0.7, 1.0):
+        long = seen(generator, draw(generator, hair_length=length, **around))
+        assert not ((short == CLASS_IDS["hair"]) & (long == CLASS_IDS["skin"])).any()
+
+
+def test_long_hair_ends_at_one_height_beside_the_face_and_behind(
+    generator: BuiltinGenerator,
+) -> None:
+    faces = draw(generator, hair_length=1.0, pose={"yaw": 0, "pitch": 0, "roll": 0})
+    part = generator.topology.face_part == generator.topology.part_names.index("hair")
+    hair = posed(generator, faces)[:, np.unique(generator.topology.faces[part])]
+    for points in hair:
+        behind = points[:, 2] < np.median(points[:, 2])
+        front, back = points[~behind, 1].min(), points[behind, 1].min()
+        assert abs(front - back) < 0.035

@@ -20,7 +20,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pytorch3d", None)  # as if it were not installed
-    with pytest.raises(ModuleNotFoundError, match=r"install 'synthforge\[pytorch3d\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"install '\.\[pytorch3d\]' in the clone"):
         make_rasteriser("pytorch3d")
 
 

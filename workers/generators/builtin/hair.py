@@ -26,10 +26,13 @@ LEVEL_FROM = 0.75  # above this long hair ends at one height all around, not alo
 UNEVEN_SHARE = 0.04  # of the fall, by which locks end higher or lower
 SPREAD_M = 0.016  # by which long hair stands off further than a cap of it
 THICKNESS_M = 0.012  # of long hair at its ends
+ROUNDED_M = 0.012  # by which its front edge turns in
+CLEAR_AFTER_M = 0.01  # of fall
 INSIDE_SHARE = 0.5  # of the fall, that closes it from below
 # Off the skin, at the crown and below: the shell's faces cut short where the skull is round, and
 # those at the crown are long.
 LEAST_STAND_M = (0.0065, 0.0025)
+_NUM_LEVELS = 32  # heights at which its width is taken
 _SMOOTHED = 4  # columns on either side of one, over which long hair hangs in one curve
 
 
@@ -160,7 +163,8 @@ def _let_fall(
         up: (3,) the posed head's upward direction.
     """
     parting = 0.24 + 0.08 * u[4]
-    leaves = smoothstep(0.3, 1.0, shell.descent) * smoothstep(parting, parting + 0.03, shell.around)
+    beside = smoothstep(parting, parting + 0.03, shell.around)
+    leaves = beside * np.clip((shell.descent - 0.4) / 0.6, 0.0, 1.0) ** 2
     grown, level = (
         float(smoothstep(LONG_FROM, full, np.full(1, length))[0]) for full in (1.0, LEVEL_FROM)
     )
@@ -169,20 +173,47 @@ def _let_fall(
     hang = leaves * (level * shell.above_nape + fall * (1.0 + UNEVEN_SHARE * locks))
     hang[-1] = INSIDE_SHARE * fall
     away = hair - hair.mean(0)
-    away -= (away @ up)[:, None] * up
+    height = away @ up
+    away -= height[:, None] * up
     reach = np.linalg.norm(away, axis=1)
-    rings = reach[:-2].reshape(-1, shell.num_around)
-    smooth = _smoothed(rings.max(0))
-    smooth = _of_each(smooth) + SPREAD_M * np.minimum(hang / 0.05, 1.0)
-    ends = smooth - THICKNESS_M * smoothstep(0.9, 1.0, shell.descent)
-    share = leaves * min(fall / 0.03, 1.0)
-    further = share * (ends - reach)
+    width = _width(reach, height, height - hang, shell.num_around)
+    width += SPREAD_M * np.minimum(hang / 0.05, 1.0)
+    behind = smoothstep(parting, parting + 0.2, shell.around)  # in front it ends thin
+    width -= THICKNESS_M * ((0.1 + 0.9 * behind) * smoothstep(0.9, 1.0, shell.descent))
+    width -= ROUNDED_M * (1.0 - behind)
+    further = np.minimum(hang / CLEAR_AFTER_M, 1.0) * np.maximum(width - reach, 0.0)
     hair += (further / np.maximum(reach, 1e-6))[:, None] * away - hang[:, None] * up
 
 
+def _width(
+    reach: Float64Array, height: Float64Array, hung: Float64Array, num_around: int
+) -> Float64Array:
+    """Return (H,) metres off the head's axis at which hair that hangs down to `hung` is clear of
+    the cap: as wide as the widest of its column above.
+
+    Args:
+        reach: (H,) metres off the axis of the cap's vertices.
+        height: (H,) of these along the axis.
+        hung: (H,) heights asked for.
+        num_around: columns.
+    """
+    rings = reach[:-2].reshape(-1, num_around)
+    widest = np.maximum.accumulate(rings, axis=0)
+    below = -height[:-2].reshape(-1, num_around)
+    levels = np.linspace(below.min(), below.max(), _NUM_LEVELS)
+    columns = zip(below.T, widest.T, strict=True)
+    profile = _smoothed(np.stack([np.interp(levels, *column) for column in columns]))
+    at = (-hung[:-2] - levels[0]) / (levels[1] - levels[0])
+    at = np.clip(at.reshape(-1, num_around), 0.0, _NUM_LEVELS - 1.001)
+    level, share = at.astype(np.int64), at % 1.0
+    column = np.arange(num_around)
+    lower, upper = profile[column, level], profile[column, level + 1]
+    return np.append(lower + share * (upper - lower), [0.0, 0.0])
+
+
 def _smoothed(of_column: Float64Array) -> Float64Array:
-    """Return (C,) means over neighbours once around, weighed as a triangle."""
+    """Return (C, ...) means over neighbours once around, weighed as a triangle."""
     steps = range(-_SMOOTHED, _SMOOTHED + 1)
     weights = [_SMOOTHED + 1 - abs(step) for step in steps]
-    rolled = (w * np.roll(of_column, k) for w, k in zip(weights, steps, strict=True))
+    rolled = (w * np.roll(of_column, k, axis=0) for w, k in zip(weights, steps, strict=True))
     return np.asarray(sum(rolled) / sum(weights))

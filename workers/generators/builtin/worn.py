@@ -37,7 +37,7 @@ _HIDDEN_M: Final = -0.0005  # of the outer layer where nothing grows, before it 
 _BARE_SINKS: Final = 0.6  # share of that where nothing grows at the lips: further, into the mouth
 _SINKS_BELOW_M: Final = 0.0024  # of height
 _HAT_REACH_M: Final = 0.03  # hair nearer than this to the skull below the hat is covered by it
-_TUFTS: Final = 0.05  # of a beard's height: more, and its triangles lie 10 degrees off its normals
+_TUFTS: Final = 0.04  # of a beard's height: more, and its triangles lie 10 degrees off its normals
 _FIRST_INNER: Final = 17
 _EYE_CORNERS: Final = (36, 39, 42, 45)
 
