@@ -14,7 +14,7 @@ from workers.generators.builtin.movements import places_of, stem_and_side
 from workers.generators.builtin.presets import full_movements
 from workers.types import Float32Array, Float64Array
 
-WIDEST: Final = 1.5  # opening of an eye, of that at rest: beyond, lids would leave the eyeball
+WIDEST: Final = 1.35  # opening of an eye, of that at rest: beyond, lids would leave the eyeball
 LID_OVERLAP_M: Final = 0.0003  # that closes the last gap of lids that meet slantwise
 # Opposite points whose distance along y is an opening, and the movement that closes it.
 _EYES: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
