@@ -6,21 +6,20 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from pydantic import ValidationError
-
 from service.claims import LostClaimError, claimed
 from service.errors import StorageUnavailableError
+from service.named_shards import NamedShards
 from service.objects import StorageFactory
 from service.store import Store
 from service.store.claim_verbs import awaits_clearance
 from service.store.rows import JobRow
+from synthforge.manifest_reader import ManifestReader
 from synthforge.shards import (
     MANIFEST_FOLDER,
     MANIFEST_NAME,
     PARTS_FOLDER,
     SHARD_FOLDER,
     SUMMARY_NAMES,
-    Manifest,
     is_own_key,
 )
 from synthforge.storage import NotFound, Storage, StorageError, StoredObject
@@ -82,48 +81,51 @@ def _doomed(storage: Storage, *, is_dataset: bool) -> Iterator[str]:
 
     A manifest that stays is that of the dataset which a cancelled job was adding to.
     """
-    manifest = None if is_dataset else _manifest_at(storage)
+    named = None if is_dataset else _named_at(storage)
     if is_dataset:
         yield MANIFEST_NAME
-    yield from [found.key for found in _not_in(storage, manifest)]
-    if manifest is None:
+    for found in _not_in(storage, named or NamedShards()):
+        yield found.key
+    if named is None:
         yield from SUMMARY_NAMES
-        copies = [found.key for found in storage.list_objects(MANIFEST_FOLDER)]
-        yield from filter(is_own_key, copies)
+        for found in storage.list_objects(MANIFEST_FOLDER):
+            if is_own_key(found.key):
+                yield found.key
 
 
-def unnamed_objects(storage: Storage) -> list[StoredObject]:
-    """Return the shards and parts under a dataset's prefix that its manifest does not name.
+def unnamed_objects(storage: Storage) -> Iterator[StoredObject]:
+    """Yield the shards and parts under a dataset's prefix that its manifest does not name.
 
-    What has a name that no job gives is not ours, and is left out.
+    What has a name that no job gives is not ours, and is left out. Neither the manifest nor the
+    listing is held whole.
 
     Raises:
         StorageError: also where the manifest cannot be read.
     """
-    manifest = _manifest_at(storage)
-    return [] if manifest is None else _not_in(storage, manifest)
+    named = _named_at(storage)
+    if named is not None:
+        yield from _not_in(storage, named)
 
 
-def _not_in(storage: Storage, manifest: Manifest | None) -> list[StoredObject]:
-    named = set() if manifest is None else {shard.name for shard in manifest.shards}
-    return [
-        found
-        for folder in _FOLDERS
-        for found in storage.list_objects(folder)
-        if is_own_key(found.key) and found.key not in named
-    ]
+def _not_in(storage: Storage, named: NamedShards) -> Iterator[StoredObject]:
+    for folder in _FOLDERS:
+        for found in storage.list_objects(folder):
+            if is_own_key(found.key) and found.key not in named:
+                yield found
 
 
-def _manifest_at(storage: Storage) -> Manifest | None:
-    """Return the manifest at a prefix, where there is one.
+def _named_at(storage: Storage) -> NamedShards | None:
+    """Return what the manifest at a prefix names; None where there is no manifest.
 
     Raises:
-        StorageError: also where it cannot be read: then nothing may be deleted.
+        StorageError: also where it cannot be read to its end: then nothing may be deleted.
     """
+    named = NamedShards()
     try:
-        return Manifest.model_validate_json(storage.get_bytes(MANIFEST_NAME))
+        for shard in ManifestReader(storage.stream(MANIFEST_NAME)).shards():
+            named.add(shard)
     except NotFound:
         return None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]["msg"]
-        raise StorageError(f"{storage.url}/{MANIFEST_NAME} is none: {first}") from None
+    except ValueError as error:
+        raise StorageError(f"{storage.url}/{MANIFEST_NAME} is none: {error}") from None
+    return named

@@ -10,16 +10,16 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from service import bases, planning
+from service.bases import BaseDataset
 from service.claims import CLAIM_S, Claim, LostClaimError, claimed
 from service.errors import DatasetDeletedError, NotYetError, StorageUnavailableError
 from service.execution import spec_of
@@ -31,6 +31,7 @@ from service.store.rows import JobRow
 from synthforge.conventions import CLASSES
 from synthforge.jobs import JobSpec
 from synthforge.leases import SummaryReport
+from synthforge.manifest_reader import ManifestReader
 from synthforge.shards import (
     MANIFEST_NAME,
     PARTS_FOLDER,
@@ -39,10 +40,9 @@ from synthforge.shards import (
     SUMMARY_NAMES,
     Fingerprint,
     GeneratorInfo,
-    Manifest,
     ShardRecord,
+    ShardSums,
     StoredFile,
-    digest_line,
     is_own_key,
     join_shards,
     manifest_copy_key,
@@ -144,7 +144,7 @@ def write_manifest(
     records: Iterable[str],
     fingerprints: Iterable[tuple[str, str, str]],
     files: str,
-    parent: Manifest | None = None,
+    parent: Parent | None = None,
 ) -> Written:
     """Write the manifest from committed rows.
 
@@ -154,13 +154,13 @@ def write_manifest(
         records: JSON of each ShardRecord, in order of the plan.
         fingerprints: id, JSON of the Fingerprint, JSON of the GeneratorInfo, in order of id.
         files: JSON of the summary's files.
-        parent: manifest of the dataset that the job adds to; its shards come into this one.
+        parent: the dataset that the job adds to; its shards come into this one.
 
     Raises:
-        ManifestError: a plan has no record, or a record no plan.
+        ManifestError: a plan has no record, or a record no plan; or the parent's manifest is none.
     """
     ordered_files = _ordered_files(files)
-    older = None if parent is None else parent.generator
+    older = None if parent is None else parent.manifest.head.generator
     fields = {
         "schema_version": SCHEMA_VERSION,
         "job": json.loads(spec.canonical_json()),
@@ -170,22 +170,21 @@ def write_manifest(
         "num_samples": spec.count,
         "splits": {split: planning.num_split_samples(spec, split) for split in spec.output.splits},
         "files": [file.model_dump(mode="json") for file in ordered_files],
-        "parent": None if parent is None else parent.digest,
+        "parent": None if parent is None else parent.base.digest,
     }
-    passing = _PassingShards(spec.output.splits)
-    own = _checked_records(spec, records, _base_of(parent))
-    joined = join_shards(spec.output.splits, () if parent is None else parent.shards, own)
+    passing = _PassingShards()
+    own = _checked_records(spec, records, planning.NOTHING if parent is None else parent.base.plan)
+    joined = join_shards(spec.output.splits, () if parent is None else parent.shards(), own)
     file_hash = hashlib.sha256()
-    for piece in manifest_pieces(fields, passing.noted(joined), passing.digest):
+    for piece in manifest_pieces(fields, passing.noted(joined), passing.sums.digest):
         data = piece.encode()
         file_hash.update(data)
         file.write(data)
-    if passing.num_samples != fields["splits"]:
-        raise ManifestError(
-            f"splits {fields['splits']} differ from what the shards hold: {passing.num_samples}"
-        )
+    held = dict.fromkeys(spec.output.splits, 0) | passing.sums.num_samples
+    if held != fields["splits"]:
+        raise ManifestError(f"splits {fields['splits']} differ from what the shards hold: {held}")
     return Written(
-        digest=passing.digest(),
+        digest=passing.sums.digest(),
         sha256=file_hash.hexdigest(),
         files=ordered_files,
         shards=passing.names,
@@ -196,22 +195,16 @@ def write_manifest(
 class _PassingShards:
     """What is noted of shards on their way into the manifest."""
 
-    def __init__(self, splits: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self.names = NamedShards()
-        self.num_samples = dict.fromkeys(splits, 0)
-        self._digest = hashlib.sha256()
+        self.sums = ShardSums()
 
     def noted(self, shards: Iterable[ShardRecord]) -> Iterator[str]:
         """Yield the JSON of each shard."""
         for shard in shards:
             self.names.add(shard)
-            self.num_samples[shard.split] += shard.num_samples
-            self._digest.update(digest_line(shard))
+            self.sums.add(shard)
             yield shard.model_dump_json()
-
-    def digest(self) -> str:
-        """Return the dataset's digest, of the shards that have passed."""
-        return self._digest.hexdigest()
 
 
 def merge_generators(
@@ -251,21 +244,13 @@ def merge_generators(
     )
 
 
-def read(open_storage: StorageFactory, job: JobRow) -> bytes:
-    """Return a finished job's manifest as it lies in the store.
-
-    Raises:
-        NotYetError: the job has not succeeded.
-        DatasetDeletedError: the dataset is gone.
-        StorageUnavailableError: the store does not give it.
-    """
-    return b"".join(stream(open_storage, job))
-
-
 def stream(open_storage: StorageFactory, job: JobRow) -> Iterator[bytes]:
     """Open a finished job's manifest, and return its bytes in pieces.
 
-    Raises: as `read`, at the call; later only what breaks on the way.
+    Raises: at the call; later only what breaks on the way.
+        NotYetError: the job has not succeeded.
+        DatasetDeletedError: the dataset is gone.
+        StorageUnavailableError: the store does not give it.
     """
     if job.deleted_at is not None or job.clearing == "dataset":
         raise DatasetDeletedError(job.id)
@@ -347,28 +332,50 @@ def sweep(storage: Storage, shards: NamedShards, before_s: float) -> None:
                 storage.delete(found.key)
 
 
-def _parent_of(storage: Storage, job: JobRow) -> Manifest | None:
-    """Read the manifest of the dataset that a job adds to; its copy never changes."""
+@dataclass(frozen=True)
+class Parent:
+    """The dataset that a job adds to.
+
+    Attributes:
+        base: what the database holds of it.
+        manifest: its own, begun to be read: the copy that never changes.
+    """
+
+    base: BaseDataset
+    manifest: ManifestReader
+
+    def shards(self) -> Iterator[ShardRecord]:
+        """Yield its shards, in order.
+
+        Raises:
+            ManifestError: its manifest breaks off, or is of another dataset.
+        """
+        try:
+            yield from self.manifest.shards()
+        except ValueError as error:
+            raise _no_manifest(self.base.digest, error) from None
+        if (self.manifest.digest, self.manifest.head.num_samples) != (
+            self.base.digest,
+            self.base.count,
+        ):
+            raise ManifestError(f"{manifest_copy_key(self.base.digest)} is of another dataset")
+
+
+def _parent_of(storage: Storage, job: JobRow) -> Parent | None:
     base = bases.base_dataset(job.base)
     if base is None:
         return None
     try:
-        found = Manifest.model_validate_json(storage.get_bytes(manifest_copy_key(base.digest)))
+        pieces = storage.stream(manifest_copy_key(base.digest))
+        return Parent(base, ManifestReader(pieces))
     except NotFound as error:
         raise ManifestError(f"the dataset that is added to: {error}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]["msg"]
-        raise ManifestError(f"{manifest_copy_key(base.digest)} is no manifest: {first}") from None
-    if (found.digest, found.num_samples) != (base.digest, base.count):
-        raise ManifestError(f"{manifest_copy_key(base.digest)} is of another dataset")
-    return found
+    except ValueError as error:
+        raise _no_manifest(base.digest, error) from None
 
 
-def _base_of(parent: Manifest | None) -> planning.Base:
-    if parent is None:
-        return planning.NOTHING
-    counts = Counter(shard.split for shard in parent.shards)
-    return planning.Base(parent.num_samples, counts)
+def _no_manifest(digest: str, error: ValueError) -> ManifestError:
+    return ManifestError(f"{manifest_copy_key(digest)} is no manifest: {error}")
 
 
 def _checked_records(

@@ -33,12 +33,23 @@ class NamedShards:
         self._splits: dict[str, _Split] = {}
 
     def add(self, shard: ShardRecord) -> None:
-        """Take in the next shard of its split."""
+        """Take in the next shard of its split.
+
+        Raises:
+            ValueError: it is not the next.
+        """
         split = self._splits.setdefault(shard.split, _Split())
-        assert shard.number == len(split.hashes)  # noqa: S101 - the manifest is in order
+        if shard.number != len(split.hashes):
+            raise ValueError(f"{shard.name} stands where number {len(split.hashes)} belongs")
         split.hashes.append(int(shard.sha256[:_DIGITS], 16))
         split.sizes.append(shard.num_bytes)
         split.seen.append(0)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names, split by split in order of the number."""
+        for name, split in self._splits.items():
+            for number, digits in enumerate(split.hashes):
+                yield shard_key(name, number, f"{digits:0{_DIGITS}x}")
 
     def __contains__(self, key: str) -> bool:
         """Tell whether an object's key is that of a shard."""

@@ -60,11 +60,9 @@ def refuse(
         yield Refuse(what, partial(_clear, store, open_storage, job))
     for job in held.settled_datasets(SETTLED_S):
         try:
-            unnamed = _unnamed(open_storage(job.output_url))
+            yield from _unnamed(open_storage(job.output_url))
         except StorageError as error:
             told(f"dataset of job {job.id}: {error}")
-        else:
-            yield from unnamed
     for job in held.with_old_shards(settings.jobs_kept_s):
         yield Refuse(f"shard rows of job {job.id}", partial(held.drop_shards, job.num))
     for job in held.forgettable(settings.jobs_kept_s):
@@ -81,13 +79,9 @@ def _clear(store: Store, open_storage: StorageFactory, job: JobRow) -> None:
         clearing.clear(store, open_storage, marked)
 
 
-def _unnamed(storage: Storage) -> list[Refuse]:
+def _unnamed(storage: Storage) -> Iterator[Refuse]:
     oldest = time.time() - SETTLED_S
-    return [
-        Refuse(
-            f"{storage.url}/{found.key} ({found.num_bytes} bytes)",
-            partial(storage.delete, found.key),
-        )
-        for found in clearing.unnamed_objects(storage)
-        if found.modified_s < oldest
-    ]
+    for found in clearing.unnamed_objects(storage):
+        if found.modified_s < oldest:
+            what = f"{storage.url}/{found.key} ({found.num_bytes} bytes)"
+            yield Refuse(what, partial(storage.delete, found.key))

@@ -154,8 +154,8 @@ class GeneratorInfo(BaseModel):
     fingerprints: dict[str, Fingerprint] = Field(default_factory=dict)
 
 
-class Manifest(BaseModel):
-    """The dataset exists when this does. A pure function of committed rows."""
+class ManifestHead(BaseModel):
+    """What a manifest says before its shards."""
 
     model_config = STRICT
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -166,20 +166,21 @@ class Manifest(BaseModel):
     num_samples: Annotated[int, Field(ge=1)]
     splits: dict[SplitName, Count]
     files: Annotated[tuple[StoredFile, ...], Field(strict=False)]
+
+
+class Manifest(ManifestHead):
+    """The dataset exists when this does. A pure function of committed rows."""
+
     shards: Annotated[tuple[ShardRecord, ...], Field(strict=False, min_length=1)]
     parent: Sha256 | None = None
     digest: Sha256
 
     @model_validator(mode="after")
     def _check_sums(self) -> Self:
-        held: dict[str, int] = dict.fromkeys(self.splits, 0)
+        sums = ShardSums()
         for shard in self.shards:
-            held[shard.split] = held.get(shard.split, 0) + shard.num_samples
-        if held != self.splits or sum(held.values()) != self.num_samples:
-            raise ValueError(f"splits {self.splits} differ from what the shards hold: {held}")
-        expected = dataset_digest(self.shards)
-        if self.digest != expected:
-            raise ValueError(f"digest {self.digest} is not that of the shards: {expected}")
+            sums.add(shard)
+        sums.check(self, self.digest)
         return self
 
     def to_json(self) -> bytes:
@@ -216,12 +217,42 @@ def manifest_pieces(
     yield "\n}\n"
 
 
+class ShardSums:
+    """What the shards of a dataset add up to, as they pass in order."""
+
+    def __init__(self) -> None:
+        self.num_samples: dict[str, int] = {}
+        self._digest = hashlib.sha256()
+
+    def add(self, shard: ShardRecord) -> None:
+        """Take in the next shard."""
+        held = self.num_samples.get(shard.split, 0)
+        self.num_samples[shard.split] = held + shard.num_samples
+        self._digest.update(digest_line(shard))
+
+    def digest(self) -> str:
+        """Return the sha256 of the shards' `digest_line`s."""
+        return self._digest.hexdigest()
+
+    def check(self, head: ManifestHead, digest: str) -> None:
+        """Compare with what a manifest says.
+
+        Raises:
+            ValueError: it says otherwise.
+        """
+        held = dict.fromkeys(head.splits, 0) | self.num_samples
+        if held != head.splits or sum(held.values()) != head.num_samples:
+            raise ValueError(f"splits {head.splits} differ from what the shards hold: {held}")
+        if digest != self.digest():
+            raise ValueError(f"digest {digest} is not that of the shards: {self.digest()}")
+
+
 def dataset_digest(shards: Iterable[ShardRecord]) -> str:
     """Return the sha256 of the shards' `digest_line`s, in order."""
-    digest = hashlib.sha256()
+    sums = ShardSums()
     for shard in shards:
-        digest.update(digest_line(shard))
-    return digest.hexdigest()
+        sums.add(shard)
+    return sums.digest()
 
 
 def digest_line(shard: ShardRecord) -> bytes:

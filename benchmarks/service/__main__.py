@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.service.load import Connection, Measured, run_load
-from benchmarks.service.million import NUM_SHARDS, finalize
+from benchmarks.service.million import NUM_SHARDS, finish_and_read
 from benchmarks.service.served import Served, served
 from synthforge.jobs import JobSpec
 from synthforge.leases import LeaseGrant, LeaseRequest, ShardReport
@@ -236,9 +236,10 @@ def main() -> int:
         with served(folder, url) as service:
             asyncio.run(measure(service, arguments.seconds, table))
         if not arguments.skip_million:
-            took_s, grown_mib = finalize(folder)
-            table.row(f"a manifest of {NUM_SHARDS:,} shards is written", took_s, "s")
-            table.row("  memory that it took", grown_mib, "MiB", most=FINALIZE_MIB)
+            print(f"of {NUM_SHARDS:,} shards:")
+            for step in finish_and_read(folder):
+                table.row(step.what, step.took_s, "s")
+                table.row("    memory that it took", step.grown_mib, "MiB", most=FINALIZE_MIB)
     print(f"missed: {', '.join(table.missed) or 'none'}")
     return 1 if table.missed else 0
 

@@ -41,8 +41,8 @@ def get_manifest(
     if with_links is None:
         pieces = manifests.stream(context.open_storage, job)
         return StreamingResponse(pieces, media_type="application/json")
-    content = links.manifest_with_links(context.open_storage, job, expires)
-    return Response(content, headers=_SECRET, media_type="application/json")
+    linked = links.manifest_with_links(context.open_storage, job, expires)
+    return StreamingResponse(linked, headers=_SECRET, media_type="application/json")
 
 
 @router.delete(
