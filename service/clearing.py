@@ -8,7 +8,7 @@ from typing import Final
 
 from service.claims import LostClaimError, claimed
 from service.errors import StorageUnavailableError
-from service.named_shards import NamedShards
+from service.named_shards import NamedShards, unnamed
 from service.objects import StorageFactory
 from service.store import Store
 from service.store.claim_verbs import awaits_clearance
@@ -17,15 +17,12 @@ from synthforge.manifest_reader import ManifestReader
 from synthforge.shards import (
     MANIFEST_FOLDER,
     MANIFEST_NAME,
-    PARTS_FOLDER,
-    SHARD_FOLDER,
     SUMMARY_NAMES,
-    is_own_key,
+    is_manifest_copy,
 )
 from synthforge.storage import NotFound, Storage, StorageError, StoredObject
 
 _LOG: Final = logging.getLogger(__name__)
-_FOLDERS: Final = (PARTS_FOLDER, SHARD_FOLDER)
 
 
 def delete_dataset(store: Store, open_storage: StorageFactory, job_id: str) -> JobRow:
@@ -84,34 +81,26 @@ def _doomed(storage: Storage, *, is_dataset: bool) -> Iterator[str]:
     named = None if is_dataset else _named_at(storage)
     if is_dataset:
         yield MANIFEST_NAME
-    for found in _not_in(storage, named or NamedShards()):
+    for found in unnamed(storage, named or NamedShards()):
         yield found.key
     if named is None:
         yield from SUMMARY_NAMES
         for found in storage.list_objects(MANIFEST_FOLDER):
-            if is_own_key(found.key):
+            if is_manifest_copy(found.key):
                 yield found.key
 
 
 def unnamed_objects(storage: Storage) -> Iterator[StoredObject]:
-    """Yield the shards and parts under a dataset's prefix that its manifest does not name.
+    """Yield what jobs left under a dataset's prefix that its manifest does not name.
 
-    What has a name that no job gives is not ours, and is left out. Neither the manifest nor the
-    listing is held whole.
+    Neither the manifest nor the listing is held whole.
 
     Raises:
         StorageError: also where the manifest cannot be read.
     """
     named = _named_at(storage)
     if named is not None:
-        yield from _not_in(storage, named)
-
-
-def _not_in(storage: Storage, named: NamedShards) -> Iterator[StoredObject]:
-    for folder in _FOLDERS:
-        for found in storage.list_objects(folder):
-            if is_own_key(found.key) and found.key not in named:
-                yield found
+        yield from unnamed(storage, named)
 
 
 def _named_at(storage: Storage) -> NamedShards | None:

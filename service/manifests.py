@@ -23,7 +23,7 @@ from service.bases import BaseDataset
 from service.claims import CLAIM_S, Claim, LostClaimError, claimed
 from service.errors import DatasetDeletedError, NotYetError, StorageUnavailableError
 from service.execution import spec_of
-from service.named_shards import NamedShards
+from service.named_shards import NamedShards, unnamed
 from service.objects import StorageFactory
 from service.store import Store
 from service.store.claim_verbs import awaits_manifest
@@ -34,7 +34,6 @@ from synthforge.leases import SummaryReport
 from synthforge.manifest_reader import ManifestReader
 from synthforge.shards import (
     MANIFEST_NAME,
-    PARTS_FOLDER,
     SCHEMA_VERSION,
     SHARD_FOLDER,
     SUMMARY_NAMES,
@@ -43,7 +42,6 @@ from synthforge.shards import (
     ShardRecord,
     ShardSums,
     StoredFile,
-    is_own_key,
     join_shards,
     manifest_copy_key,
     manifest_pieces,
@@ -315,7 +313,7 @@ def _check_size(name: str, num_bytes: int, found: int | None) -> None:
 
 
 def sweep(storage: Storage, shards: NamedShards, before_s: float) -> None:
-    """Delete what no manifest names: index parts, and shards of executions that came too late.
+    """Delete what no manifest names: index parts, late shards, files whose writer was killed.
 
     Args:
         storage: of the dataset.
@@ -325,11 +323,9 @@ def sweep(storage: Storage, shards: NamedShards, before_s: float) -> None:
     Raises:
         StorageError: the store does not answer; sweeping again is harmless.
     """
-    for folder in (PARTS_FOLDER, SHARD_FOLDER):
-        for found in storage.list_objects(folder):
-            is_settled = found.modified_s <= before_s and not shards.is_beyond(found.key)
-            if is_settled and is_own_key(found.key) and found.key not in shards:
-                storage.delete(found.key)
+    for found in unnamed(storage, shards):
+        if found.modified_s <= before_s and not shards.is_beyond(found.key):
+            storage.delete(found.key)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,9 @@ def sweep(context: Context) -> int:
     for row in context.store.previews.left():
         try:
             storage, key = _place_of(context, row)
-            storage.delete(key)
+            # Also what a worker that was killed had begun to write.
+            for found in storage.list_objects(key.rpartition("/")[0]):
+                storage.delete(found.key)
         except StorageError as error:
             told = {"url": row.output_url, "reason": str(error)}
             _LOG.warning("a preview's file is not swept", extra=told)

@@ -4,8 +4,8 @@
    `events_kept_s`.
 2. What failed and cancelled jobs left in the store, after `unfinished_kept_s`; until then a retry
    goes on with it.
-3. Under the prefix of a dataset: shards and parts that its manifest does not name and that are
-   older than a day, where nobody works on it.
+3. Under the prefix of a dataset: shards, parts and files half written that its manifest does not
+   name and that are older than a day, where nobody works on it.
 4. After `jobs_kept_s`: jobs that have nothing in the store, and the shards' rows of datasets that
    stand, since their manifests hold the same.
 """

@@ -33,15 +33,18 @@ SUMMARY_NAMES: Final = (
     PREVIEW_NAME,
 )
 
+_COPY: Final = re.compile(rf"{MANIFEST_FOLDER}/[0-9a-f]{{64}}\.json")
 _STEM: Final = r"[a-z][a-z0-9_]{0,31}-[0-9]{6}-[0-9a-f]{12}"  # as `shard_key` makes it
 # Whatever a job leaves below its prefix, but for the manifest and the summary's files. A directory
-# keeps a file that is being written under a name of its own (`DirectoryStorage`).
+# keeps a file that is being written under a name of its own (`DirectoryStorage`), for ever where
+# the writer was killed.
 _OWN_KEY: Final = re.compile(
     rf"(?:{SHARD_FOLDER}/{_STEM}\.tar"
     rf"|{PARTS_FOLDER}/{_STEM}\.(?:parquet|json)"
     rf"|{PARTS_FOLDER}/summary/(?:{'|'.join(map(re.escape, SUMMARY_NAMES))})"
-    rf"|{MANIFEST_FOLDER}/[0-9a-f]{{64}}\.json"
-    rf"|(?:{SHARD_FOLDER}|{PARTS_FOLDER}(?:/summary)?|{MANIFEST_FOLDER})/\.[0-9a-f]{{16}}\.tmp)"
+    rf"|{_COPY.pattern}"
+    rf"|(?:(?:{SHARD_FOLDER}|{PARTS_FOLDER}(?:/summary)?|{MANIFEST_FOLDER})/)?"
+    r"\.[0-9a-f]{16}\.tmp)"
 )
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -319,6 +322,12 @@ def manifest_copy_key(digest: str) -> str:
 def is_own_key(key: str) -> bool:
     """Tell whether a key below shards/, parts/ or manifests/ is one that jobs give to objects.
 
-    What has another name there is somebody else's: it is neither swept nor written beside.
+    What has another name there is somebody else's: it is neither swept nor written beside. At the
+    top only the name of a file that is being written is told to be a job's.
     """
     return _OWN_KEY.fullmatch(key) is not None
+
+
+def is_manifest_copy(key: str) -> bool:
+    """Tell whether a key is that of a manifest which stays when the dataset is extended."""
+    return _COPY.fullmatch(key) is not None

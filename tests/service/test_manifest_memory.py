@@ -17,7 +17,6 @@ from service.manifests import Parent
 from synthforge.jobs import JobSpec
 from synthforge.manifest_reader import ManifestReader
 from synthforge.shards import (
-    SHARD_FOLDER,
     IndexRange,
     ManifestHead,
     ShardRecord,
@@ -75,8 +74,8 @@ class ManyShards:
         while piece := "".join(islice(text, 200)):
             yield piece.encode()
 
-    def list_objects(self, folder: str) -> Iterator[StoredObject]:
-        for number in range(2 * NUM_SHARDS if folder == SHARD_FOLDER else 0):
+    def list_objects(self) -> Iterator[StoredObject]:
+        for number in range(2 * NUM_SHARDS):
             yield StoredObject(shard_key("train", number, f"{number:064x}"), 1000, 0.0)
 
     def presign(self, key: str, _expires_s: int) -> str:

@@ -188,15 +188,20 @@ def test_a_crash_on_the_way_is_mended_by_doing_it_again(
 
 def test_what_no_manifest_names_is_swept(finalizing: JobRow, sqlite_store: Store) -> None:
     storage = open_storage(finalizing.output_url)
-    late = ("parts/train-000000-0123456789ab.parquet", "shards/train-000000-0123456789ab.tar")
-    for key in (*late, "notes.txt"):
+    late = (
+        "parts/train-000000-0123456789ab.parquet",
+        "shards/train-000000-0123456789ab.tar",
+        ".0123456789abcdef.tmp",  # its writer was killed
+        "manifests/.0123456789abcdef.tmp",
+    )
+    for key in (*late, "notes.txt", ".notes.tmp"):
         storage.put_bytes(key, b"late")
     assert manifests.commit(sqlite_store, open_storage, finalizing)
     manifest = Manifest.model_validate_json(storage.get_bytes("manifest.json"))
     left = {found.key for found in storage.list_objects()}
     assert not left & set(late)
     assert {shard.name for shard in manifest.shards} <= left
-    assert "notes.txt" in left  # not a place of ours
+    assert {"notes.txt", ".notes.tmp"} < left  # no names of ours
 
 
 def test_a_replica_goes_on_where_another_died_and_writes_the_same_bytes(
@@ -326,7 +331,7 @@ def test_a_listing_that_comes_late_is_not_believed(
     finalizing: JobRow, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class LateListing(CrashingStorage):
-        def list_objects(self, _folder: str) -> Iterator[Any]:
+        def list_objects(self, _folder: str = "") -> Iterator[Any]:
             return iter(())
 
     def late(url: str) -> Any:

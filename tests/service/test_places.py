@@ -45,6 +45,8 @@ def url(settings: Settings) -> str:
         (staged_key("README.md"), True),
         (f"manifests/{'0' * 64}.json", True),
         ("shards/.0123456789abcdef.tmp", True),
+        (".0123456789abcdef.tmp", True),
+        ("old/.0123456789abcdef.tmp", False),
         ("shards/", False),
         (FOREIGN, False),
         ("shards/a (1).tar", False),

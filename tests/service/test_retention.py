@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -95,6 +98,34 @@ def test_late_uploads_go_and_what_the_manifest_names_stays(
     kept = {found.key for found in storage.list_objects()}
     assert {shard.name for shard in manifest.shards} < kept
     assert {young, foreign} < kept  # the one may be on its way, the other is nobody's of ours
+
+
+WRITER_THAT_DIES = """
+import os, signal, sys
+from synthforge.storage import open_storage
+
+def die(_num_bytes):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+open_storage(sys.argv[1], on_bytes=die).put_bytes("report.json", b"half of it")
+"""
+
+
+def test_what_a_killed_writer_left_at_a_datasets_top_goes_once_no_writer_can_live(
+    http: TestClient,
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    killed = subprocess.run([sys.executable, "-c", WRITER_THAT_DIES, job.output_url], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (half,) = Path(job.output_url.removeprefix("file://")).glob(".*.tmp")
+    assert half.read_bytes() == b"half of it"
+    age(http, 2)
+    assert collect(http) == []  # for all that gc knows it is being written
+    old = time.time() - 2 * DAY_S
+    os.utime(half, (old, old))
+    assert collect(http) == [f"{job.output_url}/{half.name} (10 bytes)"]
+    assert not half.exists()
 
 
 def test_a_prefix_where_an_extension_works_is_left_alone(http: TestClient) -> None:
