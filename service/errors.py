@@ -185,6 +185,13 @@ class PreviewTimeoutError(ServiceError):
         )
 
 
+class ShuttingDownError(ServiceError):
+    """This process ends, and what it was asked for with it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the service is shutting down, {what} is not waited for: ask again")
+
+
 class NotReadyError(ServiceError):
     """The service cannot work now."""
 
@@ -225,6 +232,7 @@ PROBLEMS: Final[dict[type[ServiceError], ProblemKind]] = {
     TooManyPreviewsError: ProblemKind(429, "too-many-previews", "There are too many previews"),
     PreviewFailedError: ProblemKind(422, "preview-failed", "The preview cannot be made"),
     PreviewTimeoutError: ProblemKind(503, "preview-timeout", "No worker made the preview in time"),
+    ShuttingDownError: ProblemKind(503, "shutting-down", "The service is shutting down"),
     UnknownWebhookError: ProblemKind(404, "unknown-webhook", "There is no such webhook"),
     NotReadyError: ProblemKind(503, "not-ready", "The service is not ready"),
 }

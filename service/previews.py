@@ -20,6 +20,7 @@ from service.context import Context
 from service.errors import (
     PreviewFailedError,
     PreviewTimeoutError,
+    ShuttingDownError,
     StorageUnavailableError,
     invalid,
 )
@@ -73,6 +74,7 @@ async def preview(
         TooManyPreviewsError: as many as may be are waited for already.
         PreviewFailedError: it cannot be made; the message says why.
         PreviewTimeoutError: no worker made it in time.
+        ShuttingDownError: the service ends before one did.
         StorageUnavailableError: the store does not give it.
     """
     settings = context.settings
@@ -89,13 +91,17 @@ async def preview(
     patience_s = settings.preview_timeout_s
     await run_in_threadpool(context.store.previews.ask, new, patience_s, settings.max_previews)
     end = time.monotonic() + patience_s
-    while time.monotonic() < end and not context.stopping.is_set():
+    while True:
+        is_stopping = context.stopping.is_set()  # then the last look is after it
         row = await run_in_threadpool(context.store.previews.get, token)
         if row is not None and row.report is not None:
             return await run_in_threadpool(_fetched, context, row)
-        if await is_gone():
+        if is_stopping or time.monotonic() >= end or await is_gone():
             break
         await asyncio.sleep(_LOOK_EVERY_S)
+    await run_in_threadpool(context.store.previews.withdraw, token)
+    if is_stopping:
+        raise ShuttingDownError("the preview")
     raise PreviewTimeoutError(patience_s)
 
 

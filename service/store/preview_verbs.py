@@ -38,6 +38,7 @@ _REPORT: Final = (
 )
 _BY_TOKEN: Final = select(previews).where(previews.c.token == bindparam("wanted"))
 _FORGET: Final = delete(previews).where(previews.c.token == bindparam("wanted"))
+_WITHDRAW: Final = _FORGET.where(previews.c.state == text("'open'"))
 _LEFT: Final = select(previews).where(previews.c.expires_at < database_now() - LATE_S)
 
 
@@ -121,6 +122,11 @@ class PreviewVerbs:
         """Forget a preview: it was fetched."""
         with self._database.write() as tx:
             tx.connection.execute(_FORGET, {"wanted": token})
+
+    def withdraw(self, token: str) -> None:
+        """Forget a preview that nobody waits for any more, unless a worker has begun with it."""
+        with self._database.write() as tx:
+            tx.connection.execute(_WITHDRAW, {"wanted": token})
 
     def left(self) -> list[PreviewRow]:
         """Read the previews that nobody fetched; their files are to be deleted."""

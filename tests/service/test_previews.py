@@ -17,7 +17,7 @@ from service.objects import storage_under
 from service.previews import plan_of, sweep
 from service.settings import Settings
 from service.store import Store
-from service.store.preview_verbs import NewPreview
+from service.store.preview_verbs import NewPreview, PreviewRow, PreviewVerbs
 from service.tables import previews
 from synthforge.jobs import JobSpec
 from synthforge.previews import (
@@ -132,6 +132,25 @@ def test_who_waits_in_vain_is_told_and_late_files_are_swept(
     assert sweep(app.state.context) == 1
     assert left(settings) == []
     assert leased(http) == []
+
+
+def test_a_preview_that_is_there_when_the_service_stops_is_answered(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = http.app.state.context.stopping
+    looked = PreviewVerbs.get
+
+    def made_meanwhile(held: PreviewVerbs, token: str) -> PreviewRow | None:
+        seen = looked(held, token)
+        if not stopping.is_set():
+            task = lease_one(http)
+            file = open_storage(task.output_url).put_bytes(PREVIEW_FILE, b"a tar")
+            report(http, task, PreviewReport(file=file))
+            stopping.set()
+        return seen
+
+    monkeypatch.setattr(PreviewVerbs, "get", made_meanwhile)
+    assert http.post("/v1/previews", json=SPEC).content == b"a tar"
 
 
 def test_a_preview_whose_store_is_away_holds_up_no_other_and_a_refused_one_is_forgotten(

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 
 from service.app import create_app
+from service.database import Database
 from service.server import serving
 from service.settings import Settings
-from service.tables import events
+from service.tables import events, previews
 from synthforge.client import Client
 from synthforge.job_events import JobEvent
 from synthforge.job_status import JobState
@@ -142,6 +143,25 @@ def test_streams_end_when_the_server_stops(live_settings: Settings) -> None:
         assert connected.wait(20)
     watcher.join(20)
     assert ended.is_set()  # at its end: one that is cut when the grace is over raises
+
+
+def test_who_waits_for_a_preview_is_told_when_the_server_stops(live_settings: Settings) -> None:
+    answers: list[httpx.Response] = []
+    app = create_app(live_settings)
+    with serving(live_settings, app) as url:
+        asker = threading.Thread(
+            target=lambda: answers.append(httpx.post(f"{url}/v1/previews", json=SPEC, timeout=30))
+        )
+        asker.start()
+        with Database(live_settings.database_url).read() as connection:
+            while not connection.scalar(select(func.count()).select_from(previews)):
+                time.sleep(0.01)
+    asker.join(20)
+    (answer,) = answers
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["type"] == "urn:synthforge:problem:shutting-down"
+    with Database(live_settings.database_url).read() as connection:  # no worker takes it up
+        assert not connection.scalar(select(func.count()).select_from(previews))
 
 
 def test_a_client_takes_a_broken_stream_up_where_it_broke(live_settings: Settings) -> None:
