@@ -60,7 +60,8 @@ def check_place(open_storage: StorageFactory, url: str, *, is_ours: bool) -> Non
     Args:
         open_storage: opens the store.
         url: the prefix, canonical.
-        is_ours: a job of ours wrote there and ended without a dataset: what it left may stay.
+        is_ours: a job of ours wrote there, and has no dataset there (any more): what it left, or
+            sent after it was deleted, may stay.
 
     Raises:
         OutputTakenError: naming the first object that lies there.

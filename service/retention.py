@@ -6,7 +6,9 @@
    goes on with it.
 3. Under the prefix of a dataset: shards, parts and files half written that its manifest does not
    name and that are older than a day, where nobody works on it.
-4. After `jobs_kept_s`: jobs that have nothing in the store, and the shards' rows of datasets that
+4. Where a job's objects or its dataset were deleted and no job is since: shards and parts that
+   came after that, older than a day, of uploads that were under way.
+5. After `jobs_kept_s`: jobs that have nothing in the store, and the shards' rows of datasets that
    stand, since their manifests hold the same.
 """
 
@@ -20,11 +22,14 @@ from typing import Final
 
 from service import clearing
 from service.errors import OutputTakenError, StateConflictError, UnknownJobError
+from service.named_shards import NamedShards, unnamed
 from service.objects import StorageFactory
 from service.settings import Settings
 from service.store import Store
+from service.store.retention_verbs import RetentionVerbs
 from service.store.rows import JobRow
-from synthforge.storage import Storage, StorageError
+from synthforge.shards import MANIFEST_NAME
+from synthforge.storage import Storage, StorageError, StoredObject
 
 SETTLED_S: Final = 86_400.0  # no upload of a lost worker is under way for so long
 
@@ -63,6 +68,11 @@ def refuse(
             yield from _unnamed(open_storage(job.output_url))
         except StorageError as error:
             told(f"dataset of job {job.id}: {error}")
+    for url in held.cleared_prefixes(SETTLED_S):
+        try:
+            yield from _late(held, open_storage(url))
+        except StorageError as error:
+            told(f"what may have come late under {url}: {error}")
     for job in held.with_old_shards(settings.jobs_kept_s):
         yield Refuse(f"shard rows of job {job.id}", partial(held.drop_shards, job.num))
     for job in held.forgettable(settings.jobs_kept_s):
@@ -80,8 +90,24 @@ def _clear(store: Store, open_storage: StorageFactory, job: JobRow) -> None:
 
 
 def _unnamed(storage: Storage) -> Iterator[Refuse]:
+    for found in _settled(clearing.unnamed_objects(storage)):
+        yield Refuse(_name_of(storage, found), partial(storage.delete, found.key))
+
+
+def _late(held: RetentionVerbs, storage: Storage) -> Iterator[Refuse]:
+    def let_go(key: str) -> None:
+        if held.is_cleared(storage.url, SETTLED_S):  # else a job began there since
+            storage.delete(key)
+
+    if storage.head(MANIFEST_NAME) is None:
+        for found in _settled(unnamed(storage, NamedShards())):
+            yield Refuse(_name_of(storage, found), partial(let_go, found.key))
+
+
+def _settled(objects: Iterator[StoredObject]) -> Iterator[StoredObject]:
     oldest = time.time() - SETTLED_S
-    for found in clearing.unnamed_objects(storage):
-        if found.modified_s < oldest:
-            what = f"{storage.url}/{found.key} ({found.num_bytes} bytes)"
-            yield Refuse(what, partial(storage.delete, found.key))
+    return (found for found in objects if found.modified_s < oldest)
+
+
+def _name_of(storage: Storage, found: StoredObject) -> str:
+    return f"{storage.url}/{found.key} ({found.num_bytes} bytes)"

@@ -90,6 +90,8 @@ jobs = Table(
     Column("base", Text),  # JSON of the dataset that it adds to
     Column("request_id", String(64)),  # of the request that made it
     Column("traceparent", String(55)),  # of that request's span, as W3C's Trace Context has it
+    # What it left in the store was deleted; an upload that was under way may have come since.
+    Column("cleared_at", Double),
 )
 Index(None, jobs.c.owner, jobs.c.idempotency_key, unique=True)
 Index(None, jobs.c.output_url)

@@ -85,6 +85,12 @@ class Executions:
             else:
                 execution.cancelled.set()
 
+    def check(self, token: str) -> None:
+        """Raise Cancelled if an execution is told to stop."""
+        execution = self._held.get(token)
+        if execution is not None:
+            execution.check()
+
     def count_bytes(self, num_bytes: int) -> None:
         """Note what went to a store or came from it: two threads at once may lose a little."""
         self._num_bytes += num_bytes

@@ -165,7 +165,11 @@ class ShardWorker:
     def deliver(self, token: str) -> ShardReport:
         """Upload what `make` made, read it back, and say where it lies.
 
+        What a lost or cancelled lease has in the store then is left to the service, which alone
+        knows whether another execution, whose bytes have the same names, counts by now.
+
         Raises:
+            Cancelled: `cancel` was called for it.
             StorageUnavailable: the store did not take it; another execution may succeed.
             StorageRefused: it never will.
             ActorSpent: as `make`.
@@ -309,8 +313,13 @@ class ShardWorker:
         lease, plan = made.lease, _plan_of(made.lease)
         storage = self._storage(lease)
         name = shard_key(plan.split, plan.number, made.file.sha256)
+
+        def check() -> None:
+            self._executions.check(lease.token)
+
+        check()
         storage.put_bytes(tally_key(name), made.tally.to_json())
-        uploaded = upload_shard(storage, made.file, plan.split, plan.number)
+        uploaded = upload_shard(storage, made.file, plan.split, plan.number, check)
         record = ShardRecord(
             name=uploaded.tar.name,
             split=plan.split,

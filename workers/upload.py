@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from synthforge.shards import StoredFile, part_key, shard_key
@@ -23,7 +24,13 @@ class UploadedShard:
     part: StoredFile
 
 
-def upload_shard(storage: Storage, shard: ShardFile, split: str, number: int) -> UploadedShard:
+def upload_shard(
+    storage: Storage,
+    shard: ShardFile,
+    split: str,
+    number: int,
+    check: Callable[[], None] = lambda: None,
+) -> UploadedShard:
     """Put a shard and its index part into the store; the part first, so that no tar lacks one.
 
     The key holds the file's hash, so an upload can replace no other bytes, and one that was done
@@ -34,6 +41,7 @@ def upload_shard(storage: Storage, shard: ShardFile, split: str, number: int) ->
         shard: closed.
         split: that the shard belongs to.
         number: of the shard in its split.
+        check: raises where the shard is wanted no longer; called before the tar and after it.
 
     Raises:
         StorageUnavailable: try again later; nothing wrong stays in the store.
@@ -46,4 +54,7 @@ def upload_shard(storage: Storage, shard: ShardFile, split: str, number: int) ->
         part = storage.put_bytes(part_key(name), part_path.read_bytes())
     finally:
         part_path.unlink(missing_ok=True)
-    return UploadedShard(tar=storage.put_file(shard.path, name, shard.sha256), part=part)
+    check()
+    tar = storage.put_file(shard.path, name, shard.sha256)
+    check()
+    return UploadedShard(tar=tar, part=part)

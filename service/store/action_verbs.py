@@ -213,7 +213,7 @@ class ActionVerbs:
                 tx.connection.execute(_DROP_SHARDS, {"job": job.num})
                 tx.connection.execute(_DROP_FINGERPRINTS, {"job": job.num})
                 usage.add_bytes(tx, job.owner, -job.num_bytes)
-                change_job(tx, job, **_emptied(job))
+                change_job(tx, job, cleared_at=tx.now, **_emptied(job))
             return True
 
 

@@ -31,7 +31,7 @@ _FORGET_KEY: Final = update(jobs).where(jobs.c.num == bindparam("job")).values(i
 _HAS_LEFT: Final = (
     select(jobs.c.num)
     .where(jobs.c.output_url == bindparam("url"))
-    .where(jobs.c.next_position > 0, jobs.c.deleted_at.is_(None))
+    .where((jobs.c.next_position > 0) | jobs.c.cleared_at.is_not(None))
     .limit(1)
 )
 _EVENTS: Final = Prepared(
@@ -136,7 +136,10 @@ class JobVerbs:
         return None if row is None else str(row[0])
 
     def has_left(self, url: str) -> bool:
-        """Tell whether a job wrote to a prefix, and what it wrote was not deleted since."""
+        """Tell whether a job wrote to a prefix.
+
+        Though it was deleted since: an upload that was under way may have come after that.
+        """
         with self._database.read() as connection:
             return connection.scalar(_HAS_LEFT, {"url": url}) is not None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select
 
 from service.database import Database, database_now
 from service.store.rows import JobRow, job_row
@@ -73,6 +73,17 @@ class RetentionVerbs:
         )
         return self._ended(settled_s, _HAS_DATASET & jobs.c.clearing.is_(None) & ~is_outdone)
 
+    def cleared_prefixes(self, settled_s: float) -> list[str]:
+        """Read the prefixes whose jobs' objects were deleted so long ago, and no job has since."""
+        with self._database.read() as connection:
+            return list(connection.scalars(_cleared(settled_s)))
+
+    def is_cleared(self, url: str, settled_s: float) -> bool:
+        """Tell whether a prefix is one of them still."""
+        with self._database.read() as connection:
+            found = connection.scalars(_cleared(settled_s).where(jobs.c.output_url == url))
+            return found.first() is not None
+
     def with_old_shards(self, kept_s: float) -> list[JobRow]:
         """Read the jobs whose dataset stands so long: its manifest has what the rows have."""
         has_shards = exists().where(shards.c.job_num == jobs.c.num)
@@ -102,6 +113,23 @@ class RetentionVerbs:
         )
         with self._database.read() as connection:
             return [job_row(row) for row in connection.execute(query)]
+
+
+def _cleared(settled_s: float) -> Select[tuple[str]]:
+    other = jobs.alias()
+    has_something = or_(
+        other.c.state.not_in(_FINAL),
+        other.c.clearing.is_not(None),
+        (other.c.next_position > 0) & other.c.deleted_at.is_(None),
+    )
+    before = database_now() - settled_s
+    return (
+        select(jobs.c.output_url)
+        .where((jobs.c.cleared_at < before) | (jobs.c.deleted_at < before))
+        .where(~exists().where(other.c.output_url == jobs.c.output_url, has_something))
+        .distinct()
+        .order_by(jobs.c.output_url)
+    )
 
 
 def _old_deliveries(kept_s: float) -> tuple[ColumnElement[bool], ...]:

@@ -52,6 +52,7 @@ class JobRow:
     base: str | None
     request_id: str | None
     traceparent: str | None
+    cleared_at: float | None
 
 
 @dataclass(frozen=True)

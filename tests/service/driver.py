@@ -154,7 +154,7 @@ def age(store: Store, seconds: float) -> None:
     """Move time: everything the database knows of happened so much earlier."""
     times: dict[Any, tuple[str, ...]] = {
         shards: ("leased_at", "progress_at", "lapses_at", "open_at"),
-        jobs: ("created_at", "started_at", "finished_at", "told_at"),
+        jobs: ("created_at", "started_at", "finished_at", "told_at", "deleted_at", "cleared_at"),
         pools: ("seen_at",),
     }
     with store.database.write() as tx:

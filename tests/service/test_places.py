@@ -13,6 +13,7 @@ from service.loops import Clearer
 from service.objects import storage_under
 from service.settings import Settings
 from service.store import Store
+from synthforge.job_status import JobStatus
 from synthforge.shards import is_own_key, part_key, shard_key, staged_key, tally_key
 from synthforge.storage import Storage, StorageRefused, open_storage
 from tests.service import driver
@@ -90,6 +91,30 @@ def test_what_an_ended_job_left_is_no_hindrance_but_what_came_since_is(
     posted(http, f"/v1/jobs/{second.json()['id']}/cancel", 200)
     open_storage(url).put_bytes(FOREIGN, b"precious")
     assert FOREIGN in asked(http, url).json()["detail"]
+
+
+@pytest.mark.parametrize("was_finished", [False, True])
+def test_an_upload_that_comes_after_its_job_was_deleted_is_no_hindrance_and_is_swept(
+    http: TestClient, url: str, was_finished: bool
+) -> None:
+    first = posted(http, "/v1/jobs", **spec_at(url))
+    late = driver.lease(http)[0]
+    driver.report(http, late)
+    if was_finished:
+        finished(http, first)
+        assert http.delete(f"/v1/jobs/{first.id}/dataset").status_code == 202
+    else:
+        posted(http, f"/v1/jobs/{first.id}/cancel?data=delete", 200)
+    assert Clearer(http.app.state.context).step() == 1
+    storage = open_storage(url)
+    assert list(storage.list_objects()) == []
+    driver.carry_out(late, storage)  # its pool did not hear of it
+    storage.put_bytes(shard_key("train", 0, "0123456789abcdef"), b"other bytes, of another worker")
+    second = asked(http, url)
+    assert second.status_code == 202, second.text
+    manifest = finished(http, JobStatus.model_validate_json(second.content))
+    left = {found.key for found in storage.list_objects("shards")}
+    assert left == {shard.name for shard in manifest.shards}
 
 
 def test_sweeping_and_deleting_spare_names_that_no_job_gives(http: TestClient, url: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from service.loops import Clearer
 from service.retention import refuse
 from service.settings import Settings
 from service.store import Store
@@ -126,6 +127,40 @@ def test_what_a_killed_writer_left_at_a_datasets_top_goes_once_no_writer_can_liv
     os.utime(half, (old, old))
     assert collect(http) == [f"{job.output_url}/{half.name} (10 bytes)"]
     assert not half.exists()
+
+
+@pytest.mark.parametrize("was_finished", [False, True])
+def test_uploads_that_came_after_a_job_was_deleted_go_unless_a_job_is_there_by_now(
+    http: TestClient, was_finished: bool
+) -> None:
+    job = posted(http, "/v1/jobs", **SPEC)
+    late = driver.lease(http)[0]
+    driver.report(http, late)
+    if was_finished:
+        finished(http, job)
+        http.delete(f"/v1/jobs/{job.id}/dataset")
+    else:
+        posted(http, f"/v1/jobs/{job.id}/cancel?data=delete", 200)
+    assert Clearer(http.app.state.context).step() == 1
+    storage = open_storage(job.output_url)
+    driver.carry_out(late, storage)
+    storage.put_bytes("README.md", b"somebody's, since")
+    folder = Path(job.output_url.removeprefix("file://"))
+    old = time.time() - 2 * DAY_S
+    for path in folder.rglob("*"):
+        os.utime(path, (old, old))
+    assert collect(http) == []  # deleted a moment ago
+    age(http, 2)
+    context = http.app.state.context
+    (found,) = refuse(context.store, context.open_storage, context.settings, pytest.fail)
+    other = posted(http, "/v1/jobs", **SPEC | {"output": {"url": job.output_url}})
+    found.let_go()
+    assert found.what.startswith(f"{job.output_url}/shards/")
+    assert storage.head(found.what.split()[0].removeprefix(f"{job.output_url}/"))
+    posted(http, f"/v1/jobs/{other.id}/cancel", 200)
+    assert collect(http) == [found.what]
+    assert [left.key for left in storage.list_objects()] == ["README.md"]
+    assert collect(http) == []
 
 
 def test_a_prefix_where_an_extension_works_is_left_alone(http: TestClient) -> None:

@@ -16,8 +16,8 @@ from synthforge.codecs import decode_member
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.leases import Lease
 from synthforge.samples import MEMBERS
-from synthforge.shards import IndexRange, ShardPlan, part_key, tally_key
-from synthforge.storage import open_storage
+from synthforge.shards import IndexRange, ShardPlan, StoredFile, part_key, tally_key
+from synthforge.storage import DirectoryStorage, open_storage
 from workers import executions, shard_worker, summary
 from workers.assets import AssetRegistry
 from workers.face_stream import PlanError
@@ -177,6 +177,33 @@ def test_one_cancelled_before_it_begins_never_begins(worker: ShardWorker, tmp_pa
     worker.cancel("token")
     with pytest.raises(Cancelled):
         worker.make(lease_of(spec_of(), tmp_path))
+
+
+@pytest.mark.parametrize(("num_puts", "num_left"), [(0, 0), (2, 2)])
+def test_a_shard_whose_lease_is_gone_is_not_uploaded(
+    worker: ShardWorker, tmp_path: Path, num_puts: int, num_left: int
+) -> None:
+    worker.make(lease_of(spec_of(count=1), tmp_path))
+    if num_puts == 0:
+        worker.cancel("token")
+    put = DirectoryStorage.put_bytes
+    puts: list[str] = []
+
+    def cancelled_on_the_way(storage: DirectoryStorage, key: str, data: bytes) -> StoredFile:
+        puts.append(key)
+        if len(puts) == num_puts:
+            worker.cancel("token")
+        return put(storage, key, data)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(DirectoryStorage, "put_bytes", cancelled_on_the_way)
+        with pytest.raises(Cancelled):
+            worker.deliver("token")
+    left = list(open_storage(f"file://{tmp_path}/out/faces").list_objects())
+    assert len(left) == num_left  # counts and index part: no tar
+    assert not [found for found in left if found.key.endswith(".tar")]
+    assert worker.watch() == {}
+    assert local_files(tmp_path) == []
 
 
 def test_a_cancel_that_comes_too_late_leaves_nothing(worker: ShardWorker, tmp_path: Path) -> None:
