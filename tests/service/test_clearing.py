@@ -11,10 +11,12 @@ from sqlalchemy import update
 
 from service import claims
 from service.claims import CLAIM_S
-from service.clearing import clear
+from service.clearing import clear, delete_dataset
 from service.loops import Clearer
 from service.patience import LONGEST_WAIT_S
 from service.settings import Settings
+from service.store.action_verbs import ActionVerbs
+from service.store.claim_verbs import awaits_clearance
 from service.store.rows import JobRow
 from service.tables import commits
 from synthforge.job_status import JobStatus
@@ -223,6 +225,40 @@ def test_a_replica_whose_claim_another_has_by_now_deletes_no_more(
     assert not cleared(http, row)
     assert len(keys(job)) == len(before) - 1
     assert status(http, job).state == "cancelling"
+
+
+def test_the_holder_of_the_claim_alone_says_that_a_job_is_cleared_and_once(
+    http: TestClient,
+) -> None:
+    store = http.app.state.context.store
+    job, row = cancelled_with_data(http)
+    assert store.claims.take(row.num, awaits_clearance, "one", CLAIM_S)
+    assert not store.actions.cleared(row.num, "another")
+    assert status(http, job).state == "cancelling"
+    assert store.actions.cleared(row.num, "one")
+    posted(http, f"/v1/jobs/{job.id}/retry", 200)
+    driver.report(http, driver.lease(http)[0])
+    assert not store.actions.cleared(row.num, "one")  # its claim was not given back yet
+    assert status(http, job).shards.done == 1
+
+
+def test_a_deletion_that_another_replica_was_first_with_leaves_the_next_dataset_there(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = http.app.state.context
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    mark = type(context.store.actions).clear
+
+    def others_are_faster(verbs: ActionVerbs, job_id: str) -> JobRow:
+        marked = mark(verbs, job_id)
+        assert Clearer(context).step() == 1
+        finished(http, posted(http, "/v1/jobs", **SPEC | {"output": {"url": job.output_url}}))
+        return marked
+
+    monkeypatch.setattr(ActionVerbs, "clear", others_are_faster)
+    delete_dataset(context.store, context.open_storage, job.id)
+    assert "manifest.json" in keys(job)
 
 
 def test_a_dataset_in_a_folder_has_no_links(http: TestClient) -> None:

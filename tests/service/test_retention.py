@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 from typer.testing import CliRunner
 
 from service.loops import Clearer
 from service.retention import refuse
 from service.settings import Settings
 from service.store import Store
+from service.tables import jobs
 from synthforge.cli import app
 from synthforge.commands.inputs import CommandError
 from synthforge.job_status import JobState
@@ -206,18 +208,65 @@ def test_a_job_that_was_retried_since_it_was_found_keeps_all_it_has(http: TestCl
     assert len(context.store.jobs.events(1, 0, 9)) == 3  # queued, cancelled, queued
 
 
+def test_a_job_that_ran_and_ended_again_since_it_was_found_is_not_forgotten(
+    http: TestClient,
+) -> None:
+    context = http.app.state.context
+    job = posted(http, "/v1/jobs", **SPEC)
+    posted(http, f"/v1/jobs/{job.id}/cancel", 200)
+    age(http, 200)
+    found = list(refuse(context.store, context.open_storage, context.settings, pytest.fail))
+    posted(http, f"/v1/jobs/{job.id}/retry", 200)
+    driver.report(http, driver.lease(http)[0])
+    posted(http, f"/v1/jobs/{job.id}/cancel", 200)
+    for each in found:
+        each.let_go()
+    assert http.get(f"/v1/jobs/{job.id}").json()["shards"]["done"] == 1
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_prefix_that_is_another_jobs_since_it_was_found_is_left_alone(
+    http: TestClient, is_forgotten: bool
+) -> None:
+    context = http.app.state.context
+    job = posted(http, "/v1/jobs", **SPEC)
+    driver.report(http, driver.lease(http)[0])
+    posted(http, f"/v1/jobs/{job.id}/cancel", 200)
+    age(http, 8)
+    (found,) = refuse(context.store, context.open_storage, context.settings, pytest.fail)
+    posted(http, "/v1/jobs", **SPEC | {"output": {"url": job.output_url}})
+    if is_forgotten:
+        with context.store.database.write() as tx:
+            tx.connection.execute(delete(jobs).where(jobs.c.id == job.id))
+    left = [found.key for found in open_storage(job.output_url).list_objects()]
+    found.let_go()
+    assert [found.key for found in open_storage(job.output_url).list_objects()] == left != []
+
+
 def test_what_the_store_refuses_is_told_and_holds_up_nothing_else(
     http: TestClient, settings: Settings, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, gone = (posted(http, "/v1/jobs", **SPEC) for _ in range(2))
-    posted(http, f"/v1/jobs/{gone.id}/cancel", 200)
-    finished(http, job)
+    begun = posted(http, "/v1/jobs", **SPEC)
+    driver.report(http, driver.lease(http)[0])
+    job, gone, deleted = (posted(http, "/v1/jobs", **SPEC) for _ in range(3))
+    for stopped in (gone, begun):
+        posted(http, f"/v1/jobs/{stopped.id}/cancel", 200)
+    for done in (job, deleted):
+        finished(http, done)
+    http.delete(f"/v1/jobs/{deleted.id}/dataset")
+    Clearer(http.app.state.context).step()
     age(http, 200)
     monkeypatch.setenv("SYNTHFORGE_DATABASE_URL", str(sqlite_store.database.engine.url))
     monkeypatch.setenv("SYNTHFORGE_OUTPUT_PREFIXES", f"{settings.output_prefixes[0]}-of-now")
     told = CliRunner().invoke(app, ["gc"])
     assert isinstance(told.exception, CommandError)
-    assert f"dataset of job {job.id}: {job.output_url} does not lie under" in told.stderr
+    refused = "does not lie under"
+    assert f"dataset of job {job.id}: {job.output_url} {refused}" in told.stderr
+    assert (
+        f"what may have come late under {deleted.output_url}: {deleted.output_url} {refused}"
+        in (told.stderr)
+    )
+    assert f"under {begun.output_url} stays: {begun.output_url} {refused}" in told.stderr
     assert http.get(f"/v1/jobs/{gone.id}").status_code == 404
 
 
