@@ -28,8 +28,9 @@ _STOP_S: Final = 5.0  # steps on their way get so long at shutdown, all together
 class Loop:
     """A thread that takes one step after another, at an interval or when it is woken.
 
-    A step that fails is logged and counted, and the next comes all the same: what a step does is
-    decided by the database, so nothing is lost with it.
+    A step that fails is counted, and the next comes all the same: what a step does is decided by
+    the database, so nothing is lost with it. Of those that fail in a row ever fewer are logged: a
+    night without a database must not fill the disk with its log.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Loop:
         self._failed = failed
         self._woken = woken or threading.Event()
         self._stopped = False
+        self._num_failed = 0  # in a row
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -63,13 +65,24 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stopped:
-            try:
-                self._step()
-            except Exception:
-                _LOG.exception("a step failed", extra={"loop": self._name})
-                self._failed(self._name)
+            self._take_step()
             self._woken.wait(self._interval_s)
             self._woken.clear()
+
+    def _take_step(self) -> None:
+        try:
+            self._step()
+        except Exception:
+            self._num_failed += 1
+            self._failed(self._name)
+            if self._num_failed & (self._num_failed - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+                told = {"loop": self._name, "times": self._num_failed}
+                _LOG.exception("a step failed", extra=told)
+            return
+        if self._num_failed:
+            told = {"loop": self._name, "times": self._num_failed}
+            _LOG.info("steps succeed again", extra=told)
+            self._num_failed = 0
 
 
 def stop_all(loops: Sequence[Loop], clock: Callable[[], float] = time.monotonic) -> None:

@@ -41,18 +41,18 @@ class _StoreGauges(Collector):
         held = self._store.jobs.count_by_state()
         jobs = GaugeMetricFamily("synthforge_jobs", "Jobs by state", labels=["state"])
         for state in JobState:
-            jobs.add_metric([state.value], held.get(state.value, (0, 0, 0))[0])
+            jobs.add_metric([state.value], held.get(state.value, 0))
         yield jobs
-        live = [counts for state, counts in held.items() if not JobState(state).is_final]
+        waiting, leased = self._store.jobs.count_shards()
         yield GaugeMetricFamily(
             "synthforge_shards_waiting",
             "Shards of live jobs that are not in the store yet",
-            value=sum(counts[1] for counts in live),
+            value=waiting,
         )
         yield GaugeMetricFamily(
             "synthforge_shards_leased",
             "Shards that a pool holds now",
-            value=sum(counts[2] for counts in held.values()),
+            value=leased,
         )
 
 

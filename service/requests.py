@@ -21,6 +21,8 @@ from synthforge.json_logs import TOKEN_SHOWN, bound
 _LOG: Final = logging.getLogger("service.access")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADER: Final = b"x-request-id"
+# A caller may make methods up; each would be a series of metrics that never goes.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TRACEPARENT: Final = b"traceparent"
 
 
@@ -76,7 +78,8 @@ class RequestLog:
 
     def _note(self, scope: Scope, status: int, took_s: float) -> None:
         route = _route_of(scope)
-        self._metrics.requests.labels(scope["method"], route, str(status)).observe(took_s)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).observe(took_s)
         _LOG.info(
             "request",
             extra={

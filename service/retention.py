@@ -1,7 +1,7 @@
 """What `synthforge gc` lets go, by stated rules; nothing that a manifest names is touched.
 
 1. Events and logs of jobs that ended, and webhook deliveries that were taken or given up, after
-   `events_kept_s`.
+   `events_kept_s`. Measured rates of samples that were made long ago at last, after `jobs_kept_s`.
 2. What failed and cancelled jobs left in the store, after `unfinished_kept_s`; until then a retry
    goes on with it.
 3. Under the prefix of a dataset: shards, parts and files half written that its manifest does not
@@ -54,12 +54,7 @@ def refuse(
         told: is told of each dataset that cannot be looked at, and why; the others go on.
     """
     held = store.retention
-    for job in held.with_old_events(settings.events_kept_s):
-        yield Refuse(f"events and log of job {job.id}", partial(held.drop_events, job.num))
-    if num := held.num_old_deliveries(settings.events_kept_s):
-        yield Refuse(
-            f"{num} webhook deliveries", partial(held.drop_deliveries, settings.events_kept_s)
-        )
+    yield from _old_records(held, settings)
     for job in held.unfinished(settings.unfinished_kept_s):
         what = f"what job {job.id} ({job.state.value}) left under {job.output_url}"
         yield Refuse(what, partial(_clear, store, open_storage, job))
@@ -77,6 +72,17 @@ def refuse(
         yield Refuse(f"shard rows of job {job.id}", partial(held.drop_shards, job.num))
     for job in held.forgettable(settings.jobs_kept_s):
         yield Refuse(f"job {job.id}", partial(held.forget, job.num))
+
+
+def _old_records(held: RetentionVerbs, settings: Settings) -> Iterator[Refuse]:
+    """Yield what was written down and is of no use any more."""
+    events_s, jobs_s = settings.events_kept_s, settings.jobs_kept_s
+    for job in held.with_old_events(events_s):
+        yield Refuse(f"events and log of job {job.id}", partial(held.drop_events, job.num))
+    if num := held.num_old_deliveries(events_s):
+        yield Refuse(f"{num} webhook deliveries", partial(held.drop_deliveries, events_s))
+    if num := held.num_old_rates(jobs_s):
+        yield Refuse(f"{num} measured rates", partial(held.drop_rates, jobs_s))
 
 
 def _clear(store: Store, open_storage: StorageFactory, job: JobRow) -> None:

@@ -271,6 +271,7 @@ rates = Table(
     Column("num_rejected", BigInteger, nullable=False),
     Column("num_bytes", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False),  # of workers, from lease to report
+    Column("noted_at", Double, nullable=False, server_default="0"),  # added to at last
 )
 
 pools = Table(

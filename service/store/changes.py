@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from service.database import Transaction
 from service.errors import StaleLeaseError, UnknownJobError
@@ -22,6 +22,9 @@ from synthforge.job_status import JobState
 # A job that ends otherwise, or has ended, keeps its state when a piece of it cannot be done.
 FAILS_FROM: Final = frozenset({JobState.RUNNING, JobState.PAUSED, JobState.FINALIZING})
 EVENT_SPACING_S: Final = 1.0  # progress is told at most so often: a million shards, few events
+# A job of a month tells 2.6 million times how far it is; whoever reads later needs the latest.
+PROGRESS_KEPT: Final = 2000
+_CUT_EVERY: Final = 100
 
 _LOCK_JOB: Final = Prepared(select(jobs).where(jobs.c.num == bindparam("job")).with_for_update())
 _LOCK_JOB_OF_TOKEN: Final = Prepared(
@@ -37,6 +40,13 @@ _CHANGE_SHARD: Final = Prepared(
     update(shards).where(shards.c.job_num == bindparam("job"), shards.c.position == bindparam("at"))
 )
 _RECORD_EVENT: Final = Prepared(insert(events))
+_CUT_PROGRESS: Final = Prepared(
+    delete(events).where(
+        events.c.job_num == bindparam("job"),
+        events.c.seq <= bindparam("last"),
+        events.c.kind == "progress",
+    )
+)
 # For each webhook of the job's owner one delivery, in the transaction of the event: none is lost.
 _DELIVER: Final = Prepared(
     text(
@@ -108,6 +118,8 @@ def record_event(tx: Transaction, job: JobRow, kind: str) -> None:
     data = event_data(job, tx.now)
     row = {"job_num": job.num, "seq": job.num_events, "kind": kind, "data": data}
     tx.session.change(_RECORD_EVENT, row)
+    if job.num_events > PROGRESS_KEPT and job.num_events % _CUT_EVERY == 0:
+        tx.session.change(_CUT_PROGRESS, {"job": job.num, "last": job.num_events - PROGRESS_KEPT})
     if kind == "state":
         body = f'{{"type":"job.{job.state.value}","seq":{job.num_events},"data":{data}}}'
         told = {"event": f"{job.id}-{job.num_events}", "owner": job.owner, "now": tx.now}

@@ -33,14 +33,15 @@ class RateVerbs:
     def add(self, noted: Mapping[RateKey, Rate]) -> None:
         """Add what was measured to the sums."""
         with self._database.write() as tx:
+            noted_at = {"noted_at": tx.now}
             for key, rate in sorted(noted.items(), key=lambda item: str(item[0])):
                 named = {f"{name}_": value for name, value in asdict(key).items()}
                 row = tx.connection.execute(_HELD, named).first()
                 if row is None:
-                    tx.connection.execute(_FIRST, asdict(key) | asdict(rate))
+                    tx.connection.execute(_FIRST, asdict(key) | asdict(rate) | noted_at)
                 else:
                     total = (_rate(row) + rate).halved()
-                    tx.connection.execute(_CHANGE, named | asdict(total))
+                    tx.connection.execute(_CHANGE, named | asdict(total) | noted_at)
 
     def of_generator(self, generator: str) -> dict[RateKey, Rate]:
         """Read all that was measured of a generator."""

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select
 
 from service.database import Database, database_now
 from service.store.rows import JobRow, job_row
-from service.tables import deliveries, events, job_logs, jobs, shards
+from service.tables import deliveries, events, job_logs, jobs, rates, shards
 from synthforge.job_status import JobState
 
 _FINAL: Final = [state.value for state in JobState if state.is_final]
@@ -53,6 +53,17 @@ class RetentionVerbs:
         """Forget them."""
         with self._database.write() as tx:
             tx.connection.execute(delete(deliveries).where(*_old_deliveries(kept_s)))
+
+    def num_old_rates(self, kept_s: float) -> int:
+        """Count the kinds of samples that were made so long ago at last."""
+        query = select(func.count()).select_from(rates).where(_old_rates(kept_s))
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def drop_rates(self, kept_s: float) -> None:
+        """Forget what they cost."""
+        with self._database.write() as tx:
+            tx.connection.execute(delete(rates).where(_old_rates(kept_s)))
 
     def unfinished(self, kept_s: float) -> list[JobRow]:
         """Read the failed and cancelled jobs that left something in the store so long ago."""
@@ -130,6 +141,10 @@ def _cleared(settled_s: float) -> Select[tuple[str]]:
         .distinct()
         .order_by(jobs.c.output_url)
     )
+
+
+def _old_rates(kept_s: float) -> ColumnElement[bool]:
+    return rates.c.noted_at < database_now() - kept_s
 
 
 def _old_deliveries(kept_s: float) -> tuple[ColumnElement[bool], ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from service import estimates
 from service.loops import RateKeeper
 from service.rates import MOST_SAMPLES, Rate, RateKey, rate_key
 from service.store import Store
+from service.tables import rates
 from synthforge.jobs import JobSpec
 from tests.service import driver
 from tests.service.driver import TestClient
@@ -54,6 +56,18 @@ def test_too_few_samples_are_no_measurement() -> None:
 
 def test_no_more_workers_help_than_there_are_shards() -> None:
     assert estimate({KEY: RATE}, workers=1000).wall_s == estimate({KEY: RATE}, workers=20).wall_s
+
+
+def test_what_was_measured_long_ago_at_last_is_forgotten(store: Store) -> None:
+    old, lately = replace(KEY, ranges="old"), replace(KEY, ranges="lately")
+    store.rates.add({old: RATE, lately: RATE})
+    with store.database.write() as tx:
+        tx.connection.execute(update(rates).values(noted_at=rates.c.noted_at - 1000))
+    assert store.retention.num_old_rates(1001) == 0
+    store.rates.add({lately: RATE})
+    assert store.retention.num_old_rates(999) == 1
+    store.retention.drop_rates(999)
+    assert set(store.rates.of_generator("builtin")) == {lately}
 
 
 def test_rates_are_summed_and_late_ones_count_most(store: Store) -> None:

@@ -15,7 +15,7 @@ from service.objects import storage_under
 from service.settings import Settings
 from service.store import Store
 from synthforge.job_status import JobStatus
-from synthforge.leases import ShardPage
+from synthforge.leases import LeaseReturn, ShardPage
 from synthforge.shards import Manifest
 from synthforge.storage import open_storage
 from tests.service import driver
@@ -209,6 +209,25 @@ def test_metrics_count_what_happened(http: TestClient) -> None:
     assert of_gpu in text
     assert 'synthforge_shard_upload_seconds_bucket{le="0.25"} 2.0' in text
     assert 'route="/v1/jobs",status="202"' in text
+
+
+def test_a_method_that_a_caller_makes_up_makes_no_series_of_its_own(http: TestClient) -> None:
+    for number in range(3):
+        assert http.request(f"MADEUP{number}", "/v1/jobs").status_code == 405
+    text = http.get("/metrics").text
+    assert "MADEUP" not in text
+    assert 'synthforge_http_request_seconds_count{method="other"' in text
+
+
+def test_shards_that_a_failed_jobs_pools_still_hold_count_as_leased(http: TestClient) -> None:
+    submitted(http)
+    first, _second = driver.lease(http, max_leases=2)
+    returned = LeaseReturn(reason="failed", message="no")
+    driver.post_json(http, f"/v1/leases/{first.token}/return", returned.model_dump_json())
+    text = http.get("/metrics").text
+    assert 'synthforge_jobs{state="failed"} 1.0' in text
+    assert "synthforge_shards_waiting 0.0" in text
+    assert "synthforge_shards_leased 1.0" in text
 
 
 def test_health_is_told(http: TestClient) -> None:

@@ -39,6 +39,30 @@ def test_a_step_that_fails_is_counted_and_the_next_comes(caplog: pytest.LogCaptu
     assert failed == ["reaper", "reaper"]
 
 
+def test_steps_that_fail_all_night_are_logged_ever_less_and_their_end_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    enough = threading.Event()
+    failed: list[str] = []
+
+    def step() -> None:
+        if len(failed) < 100:
+            raise RuntimeError("no database")
+        enough.set()
+
+    loop = Loop("reaper", step, 0.0001, failed.append)
+    with caplog.at_level(logging.INFO):
+        loop.start()
+        assert enough.wait(10)
+        stop_all([loop])
+        loop.join(10)
+    told = [(record.getMessage(), vars(record)["times"]) for record in caplog.records]
+    assert told == [
+        *[("a step failed", 2**power) for power in range(7)],
+        ("steps succeed again", 100),
+    ]
+
+
 def test_a_loop_is_woken_before_its_time() -> None:
     stepped = threading.Semaphore(0)
     woken = threading.Event()

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from service import execution
 from service.errors import KeyReusedError, OutputTakenError, StateConflictError, UnknownJobError
 from service.leasing import Terms
-from service.store import Store
+from service.store import Store, changes
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
 from synthforge.job_status import JobState
 from synthforge.jobs import JobSpec
+from synthforge.leases import LeaseReturn
 from tests.service import driver
 
 TERMS = Terms(lease_s=30, heartbeat_s=5, stall_s=100)
@@ -171,6 +173,25 @@ def test_events_are_a_sequence_of_their_job(store: Store) -> None:
     ]
     assert '"state":"cancelling"' in events[-1].data
     assert [event.seq for event in store.jobs.events(second.num, 1, 10)] == [2]
+
+
+def test_of_a_job_that_runs_for_long_the_latest_progress_is_kept_and_every_state(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("EVENT_SPACING_S", 0.0), ("PROGRESS_KEPT", 10), ("_CUT_EVERY", 5)):
+        monkeypatch.setattr(changes, name, value)
+    job, other = submit(store, "a"), submit(store, "b")
+    store.actions.set_priority("b", -1)
+    for _ in range(20):
+        (lease,) = store.leases.lease(driver.request(), TERMS)
+        execution.give_back(store, lease.token, LeaseReturn(reason="stopping"))
+    store.actions.cancel("a")
+    last = store.jobs.get("a").num_events
+    held = [(event.seq, event.kind) for event in store.jobs.events(job.num, 0, 99)]
+    assert [seq for seq, kind in held if kind == "state"] == [1, 2, last]
+    assert 10 <= len(held) - 3 < 15
+    assert [seq for seq, _ in held[2:]] == list(range(held[2][0], last + 1))
+    assert [event.kind for event in store.jobs.events(other.num, 0, 99)] == ["state", "progress"]
 
 
 def test_progress_is_told_once_a_second_at_most(store: Store) -> None:
