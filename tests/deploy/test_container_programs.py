@@ -78,6 +78,26 @@ def test_a_backup_of_nothing_fails_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_lets_old_things_go_runs_again_though_it_failed_and_leaves_at_once(
+    tmp_path: Path,
+) -> None:
+    fake, calls = tmp_path / "synthforge", tmp_path / "calls"
+    fake.write_text(FAKE_SYNTHFORGE + "exit 1\n")
+    fake.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls)}
+    command = ["sh", str(PROGRAMS / "gc_daily.sh"), "0.05"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for _ in range(2):
+            assert "synthforge gc failed" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert calls.read_text().splitlines()[:2] == ["synthforge gc"] * 2
+    with subprocess.Popen([*command[:2], "60"], env=environment) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) in {0, -signal.SIGTERM}  # before or after its trap
+
+
 def test_a_bucket_is_made_once_and_found_again(s3_url: str) -> None:
     for _ in range(2):
         done = run_python("make_bucket.py", f"{s3_url}-more/prefix")

@@ -92,6 +92,11 @@ def given_options(arguments: list[str]) -> set[str]:
     return {word.partition("=")[0] for word in arguments if word.startswith("--")}
 
 
+def _pod_of(cron_job: dict[str, Any]) -> dict[str, Any]:
+    pod: dict[str, Any] = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return pod
+
+
 def commands(compose: dict[str, Any], manifests: list[dict[str, Any]]) -> Iterator[list[str]]:
     """Return every command of an image of ours, in compose, Kubernetes and Dockerfiles."""
     for name, service in compose["services"].items():
@@ -100,6 +105,9 @@ def commands(compose: dict[str, Any], manifests: list[dict[str, Any]]) -> Iterat
     for manifest in manifests:
         if manifest["kind"] in {"Deployment", "Job"}:
             for container in manifest["spec"]["template"]["spec"]["containers"]:
+                yield container["args"]
+        if manifest["kind"] == "CronJob":
+            for container in _pod_of(manifest)["containers"]:
                 yield container["args"]
     for path in DOCKERFILES:
         yield from map(json.loads, re.findall(r"^CMD (\[.*\])$", path.read_text(), re.MULTILINE))
@@ -310,6 +318,25 @@ def test_the_service_of_kubernetes_reads_every_setting_there_is_in_the_map(
     (cluster,) = [item for item in manifests if item["kind"] == "RayCluster"]
     head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert {"configMapRef": {"name": "synthforge"}} in head["envFrom"]
+
+
+def test_what_lets_old_things_go_runs_every_day_with_the_services_settings(
+    compose: dict[str, Any], manifests: list[dict[str, Any]]
+) -> None:
+    assert (
+        compose["services"]["gc"]["environment"] == (compose["services"]["service"]["environment"])
+    )
+    (cron_job,) = [item for item in manifests if item["kind"] == "CronJob"]
+    (service,) = [
+        item
+        for item in manifests
+        if (item["kind"], item["metadata"]["name"]) == ("Deployment", "synthforge")
+    ]
+    (ours,) = _pod_of(cron_job)["containers"]
+    (theirs,) = service["spec"]["template"]["spec"]["containers"]
+    assert (ours["envFrom"], ours["env"]) == (theirs["envFrom"], theirs["env"])
+    assert ours["args"] == ["synthforge", "gc"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", cron_job["spec"]["schedule"])
 
 
 def test_every_secret_of_compose_is_in_the_example(compose: dict[str, Any]) -> None:
