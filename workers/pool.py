@@ -114,6 +114,7 @@ class Pool:
                 self._bury()
                 self._watch()
                 self._beat()
+                self._end_stuck()
                 self._previews.tend(self._seats())
                 self._courier.tend()
                 self._messenger.tend()
@@ -226,8 +227,7 @@ class Pool:
             self._begin_with(slot, lease)
 
     def _begin_with(self, slot: Slot, lease: Lease) -> None:
-        now = time.monotonic()
-        token = lease.token
+        now, token = time.monotonic(), lease.token
         slot.works[token] = Work(lease, answered_at=now, beat_at=now)
         slot.making_token = token
         if lease.kind == "shard":
@@ -359,12 +359,23 @@ class Pool:
 
             def abandon(token: str, slot: Slot = slot) -> None:
                 """Stop an execution whose lease is gone; nothing of it will be reported."""
-                slot.works.pop(token, None)
+                slot.lose(token, time.monotonic())
                 call(slot.actor, "cancel", "watch", token)
 
             self._heartbeats.tend(slot.works, abandon, cancel)
 
     # Work comes back
+
+    def _end_stuck(self) -> None:
+        """End actors that hang; others take their places, on other nodes where there are any."""
+        for slot in [each for each in self._slots if each.is_stuck(time.monotonic())]:
+            log.warning("an actor does not stop: it is ended")
+            self._take_delivered(slot)
+            for token in list(slot.works):
+                self._give_back(slot, token, LeaseReturn(reason="interrupted"))
+            if slot.awake is not None:
+                self._starts.shun(slot.awake.node)
+            self._end(slot)
 
     def _give_back(self, slot: Slot, token: str, returned: LeaseReturn) -> None:
         work = slot.works.pop(token, None)

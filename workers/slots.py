@@ -16,6 +16,9 @@ from workers.flight_recorder import LastWords
 
 # Shards that an actor may have on its disk, made and not yet in the store: back-pressure.
 MAX_DELIVERING: Final = 2
+# An actor looks between two chunks whether its work is wanted still: one that does not for so long
+# hangs, in a driver call perhaps, and holds its GPU for good.
+STUCK_S: Final = 120.0
 
 
 ActorKey = tuple[GeneratorKind, str]  # of actors that may have each other's work: the fingerprint
@@ -55,6 +58,7 @@ class Slot:
     `waking` is its answer to what it is, `reading` what the service has of the job that it is to
     summarise. `idle_since` counts while it holds no work. `has_news`: it ended something
     since it was last looked at. `is_spent`: it is given nothing more, and ends with what it holds.
+    `lost_at`: since when what it makes is not its own any more.
     """
 
     kind: GeneratorKind
@@ -71,6 +75,7 @@ class Slot:
     watched_at: float = 0.0
     has_news: bool = False
     is_spent: bool = False
+    lost_at: float | None = None
 
     @property
     def is_free(self) -> bool:
@@ -91,7 +96,17 @@ class Slot:
 
     def end_making(self) -> None:
         """Make nothing any more."""
-        self.making, self.making_token = None, ""
+        self.making, self.making_token, self.lost_at = None, "", None
+
+    def lose(self, token: str, now: float) -> None:
+        """Hold a lease no longer; what is made of it may go on for a moment."""
+        self.works.pop(token, None)
+        if token == self.making_token and self.lost_at is None:
+            self.lost_at = now
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether it goes on with what it was told to stop long ago."""
+        return self.lost_at is not None and now - self.lost_at > STUCK_S
 
     def refs(self) -> Iterator[Any]:
         """Yield everything that Ray is still to answer."""

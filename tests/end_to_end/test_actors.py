@@ -10,7 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+import pytest
 
+from service.database import Database
+from service.leasing import Terms
+from service.store import Store
 from synthforge.client import Client
 from synthforge.job_status import JobState
 from synthforge.jobs import GeneratorKind
@@ -27,7 +31,9 @@ POISONED_SAMPLE = 5
 
 
 def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
     while not holds():
+        assert time.monotonic() < end, "it never came"
         time.sleep(0.05)
 
 
@@ -119,6 +125,42 @@ def test_a_node_that_fails_costs_a_pool_one_actor_and_a_job_nothing(engine: Engi
         told = [line.message for page in client.logs(job.id, "warning") for line in page.lines]
     assert ended.state is JobState.SUCCEEDED
     assert any("comes back undone, store: RuntimeError: CUDA error" in line for line in told)
+
+
+def test_an_actor_that_hangs_is_ended_and_another_takes_its_place(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers import actors  # noqa: PLC0415 - Ray reads its environment
+
+    monkeypatch.setattr("workers.slots.STUCK_S", 0.2)
+
+    class Hanging(actors.Actor):
+        def __init__(self, settings: WorkerSettings) -> None:
+            super().__init__(settings)
+            self._first = settings.scratch / "first"
+
+        def _make_for(self, lease: Lease, *rest: Any) -> Progress:
+            with suppress(FileExistsError):
+                self._first.touch(exist_ok=False)
+                while True:  # as in a call to a driver that does not come back
+                    time.sleep(0.1)
+            return super()._make_for(lease, *rest)
+
+    with (
+        engine.service() as (url, settings),
+        Client(url) as client,
+        engine.pool(url, settings, 1, actor_class=Hanging),
+    ):
+        job = client.submit(small_spec(seed=15, count=4))
+        until((engine.scratch / "first").exists)
+        (hung,) = actors_of_this_process("Hanging")
+        database = Database(settings.database_url)
+        leases = Store(database).leases
+        leases.end_all()  # as when its count stands still
+        assert leases.lapse(Terms(lease_s=20, heartbeat_s=0.5, stall_s=300)) == 1
+        database.close()
+        until(lambda: hung not in actors_of_this_process("Hanging"))
+        assert client.wait(job.id).state is JobState.SUCCEEDED
 
 
 def test_an_actor_that_is_told_to_leave_says_nothing_against_its_shard(
