@@ -46,6 +46,18 @@ def test_the_schema_goes_down_and_up_again(store: Store) -> None:
     assert database.is_ready()
 
 
+def test_what_was_measured_before_an_upgrade_is_kept_by_gc(store: Store) -> None:
+    store.database.migrate("base")
+    store.database.migrate("0010")
+    with store.database.write() as tx:
+        tx.connection.execute(
+            text("INSERT INTO rates VALUES ('builtin', 256, 'jpg', 'r', 1, 0, 1, 1.0)")
+        )
+    store.database.migrate()
+    assert store.retention.num_old_rates(60) == 0
+    assert len(store.rates.of_generator("builtin")) == 1
+
+
 def test_the_clock_is_the_databases(store: Store) -> None:
     with store.database.read() as connection:
         now = connection.scalar(select(database_now()))

@@ -10,10 +10,17 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
+_NOW = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch from clock_timestamp())",
+}
+
 
 def upgrade() -> None:
-    """Add the column; what was measured before counts as the oldest there is."""
+    """Add the column; what was measured before counts as measured now, so that it is kept."""
     op.add_column("rates", sa.Column("noted_at", sa.Double(), nullable=False, server_default="0"))
+    now = _NOW[op.get_bind().dialect.name]
+    op.execute(f"UPDATE rates SET noted_at = {now}")  # noqa: S608 - of the two above
 
 
 def downgrade() -> None:
