@@ -5,7 +5,8 @@
 2. What failed and cancelled jobs left in the store, after `unfinished_kept_s`; until then a retry
    goes on with it.
 3. Under the prefix of a dataset: shards, parts and files half written that its manifest does not
-   name and that are older than a day, where nobody works on it.
+   name and that are older than a day, where nobody works on it. Where there is nothing it looks
+   no more until another job ends there: in a year there are many datasets.
 4. Where a job's objects or its dataset were deleted and no job is since: shards and parts that
    came after that, older than a day, of uploads that were under way.
 5. After `jobs_kept_s`: jobs that have nothing in the store, and the shards' rows of datasets that
@@ -60,7 +61,7 @@ def refuse(
         yield Refuse(what, partial(_clear, store, open_storage, job))
     for job in held.settled_datasets(SETTLED_S):
         try:
-            yield from _unnamed(open_storage(job.output_url))
+            yield from _unnamed(held, job, open_storage(job.output_url))
         except StorageError as error:
             told(f"dataset of job {job.id}: {error}")
     for url in held.cleared_prefixes(SETTLED_S):
@@ -95,9 +96,14 @@ def _clear(store: Store, open_storage: StorageFactory, job: JobRow) -> None:
         clearing.clear(store, open_storage, marked)
 
 
-def _unnamed(storage: Storage) -> Iterator[Refuse]:
-    for found in _settled(clearing.unnamed_objects(storage)):
-        yield Refuse(_name_of(storage, found), partial(storage.delete, found.key))
+def _unnamed(held: RetentionVerbs, job: JobRow, storage: Storage) -> Iterator[Refuse]:
+    num_found = 0
+    for found in clearing.unnamed_objects(storage):
+        num_found += 1
+        if _is_settled(found):
+            yield Refuse(_name_of(storage, found), partial(storage.delete, found.key))
+    if not num_found:
+        held.note_swept(job.num)
 
 
 def _late(held: RetentionVerbs, storage: Storage) -> Iterator[Refuse]:
@@ -106,13 +112,13 @@ def _late(held: RetentionVerbs, storage: Storage) -> Iterator[Refuse]:
             storage.delete(key)
 
     if storage.head(MANIFEST_NAME) is None:
-        for found in _settled(unnamed(storage, NamedShards())):
-            yield Refuse(_name_of(storage, found), partial(let_go, found.key))
+        for found in unnamed(storage, NamedShards()):
+            if _is_settled(found):
+                yield Refuse(_name_of(storage, found), partial(let_go, found.key))
 
 
-def _settled(objects: Iterator[StoredObject]) -> Iterator[StoredObject]:
-    oldest = time.time() - SETTLED_S
-    return (found for found in objects if found.modified_s < oldest)
+def _is_settled(found: StoredObject) -> bool:
+    return found.modified_s < time.time() - SETTLED_S
 
 
 def _name_of(storage: Storage, found: StoredObject) -> str:

@@ -92,6 +92,8 @@ jobs = Table(
     Column("traceparent", String(55)),  # of that request's span, as W3C's Trace Context has it
     # What it left in the store was deleted; an upload that was under way may have come since.
     Column("cleared_at", Double),
+    # Nothing lay then under its dataset's prefix that no manifest names.
+    Column("swept_at", Double),
 )
 Index(None, jobs.c.owner, jobs.c.idempotency_key, unique=True)
 Index(None, jobs.c.output_url)

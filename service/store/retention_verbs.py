@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
 
 from service.database import Database, database_now
 from service.store.rows import JobRow, job_row
@@ -71,7 +71,11 @@ class RetentionVerbs:
         return self._ended(kept_s, failed & (jobs.c.next_position > 0) & jobs.c.clearing.is_(None))
 
     def settled_datasets(self, settled_s: float) -> list[JobRow]:
-        """Read, of each prefix where nobody works, the last job that made its dataset."""
+        """Read, of each prefix where nobody works, the last job that made its dataset.
+
+        Left out are those beside which nothing was found, unless a job there ended so lately that
+        an upload of its may have come since.
+        """
         other = jobs.alias()
         is_outdone = exists().where(
             other.c.output_url == jobs.c.output_url,
@@ -82,7 +86,18 @@ class RetentionVerbs:
                 (other.c.state == JobState.SUCCEEDED.value) & (other.c.num > jobs.c.num),
             ),
         )
-        return self._ended(settled_s, _HAS_DATASET & jobs.c.clearing.is_(None) & ~is_outdone)
+        has_news = exists().where(
+            other.c.output_url == jobs.c.output_url, other.c.told_at > jobs.c.swept_at - settled_s
+        )
+        is_due = jobs.c.swept_at.is_(None) | has_news
+        is_free = jobs.c.clearing.is_(None) & ~is_outdone
+        return self._ended(settled_s, _HAS_DATASET & is_free & is_due)
+
+    def note_swept(self, job_num: int) -> None:
+        """Say that nothing was found beside a dataset."""
+        with self._database.write() as tx:
+            swept = update(jobs).where(jobs.c.num == job_num).values(swept_at=tx.now)
+            tx.connection.execute(swept)
 
     def cleared_prefixes(self, settled_s: float) -> list[str]:
         """Read the prefixes whose jobs' objects were deleted so long ago, and no job has since."""

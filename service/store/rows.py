@@ -53,6 +53,7 @@ class JobRow:
     request_id: str | None
     traceparent: str | None
     cleared_at: float | None
+    swept_at: float | None
 
 
 @dataclass(frozen=True)

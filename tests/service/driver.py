@@ -154,9 +154,12 @@ def age(store: Store, seconds: float) -> None:
     """Move time: everything the database knows of happened so much earlier."""
     times: dict[Any, tuple[str, ...]] = {
         shards: ("leased_at", "progress_at", "lapses_at", "open_at"),
-        jobs: ("created_at", "started_at", "finished_at", "told_at", "deleted_at", "cleared_at"),
+        jobs: (
+            "created_at", "started_at", "finished_at", "told_at", "deleted_at", "cleared_at",
+            "swept_at",
+        ),
         pools: ("seen_at",),
-    }
+    }  # fmt: skip
     with store.database.write() as tx:
         for table, names in times.items():
             earlier = {name: table.c[name] - seconds for name in names}

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
 from typer.testing import CliRunner
 
+from service import clearing
 from service.loops import Clearer
 from service.retention import refuse
 from service.settings import Settings
@@ -21,7 +23,7 @@ from service.tables import jobs
 from synthforge.cli import app
 from synthforge.commands.inputs import CommandError
 from synthforge.job_status import JobState
-from synthforge.storage import open_storage
+from synthforge.storage import Storage, StoredObject, open_storage
 from tests.service import driver
 from tests.service.driver import TestClient
 from tests.service.test_extensions import SPEC, extended, finished, posted
@@ -147,10 +149,7 @@ def test_uploads_that_came_after_a_job_was_deleted_go_unless_a_job_is_there_by_n
     storage = open_storage(job.output_url)
     driver.carry_out(late, storage)
     storage.put_bytes("README.md", b"somebody's, since")
-    folder = Path(job.output_url.removeprefix("file://"))
-    old = time.time() - 2 * DAY_S
-    for path in folder.rglob("*"):
-        os.utime(path, (old, old))
+    _make_old(Path(job.output_url.removeprefix("file://")))
     assert collect(http) == []  # deleted a moment ago
     age(http, 2)
     context = http.app.state.context
@@ -163,6 +162,56 @@ def test_uploads_that_came_after_a_job_was_deleted_go_unless_a_job_is_there_by_n
     assert collect(http) == [found.what]
     assert [left.key for left in storage.list_objects()] == ["README.md"]
     assert collect(http) == []
+
+
+def test_a_dataset_with_nothing_beside_it_is_read_once_until_a_job_ends_there(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    look = clearing.unnamed_objects
+
+    def noted(storage: Storage) -> Iterator[StoredObject]:
+        read.append(storage.url)
+        return look(storage)
+
+    monkeypatch.setattr(clearing, "unnamed_objects", noted)
+    job = posted(http, "/v1/jobs", **SPEC)
+    finished(http, job)
+    storage = open_storage(job.output_url)
+    storage.put_bytes("shards/train-000009-0123456789ab.tar", b"young")
+    folder = Path(job.output_url.removeprefix("file://"))
+    age(http, 2)
+    for _ in range(2):  # what is there may be on its way, and is looked at again
+        assert collect(http) == []
+    _make_old(folder)
+    assert len(collect(http)) == 1
+    assert collect(http) == []
+    assert len(read) == 4
+    assert collect(http) == []
+    assert len(read) == 4
+
+    child = extended(http, job, 60)
+    late = driver.lease(http)[0]
+    driver.report(http, late)
+    posted(http, f"/v1/jobs/{child.id}/cancel?data=delete", 200)
+    assert Clearer(http.app.state.context).step() == 1
+    age(http, 0.5)
+    assert collect(http) == []  # its upload may be under way
+    driver.carry_out(late, storage)
+    _make_old(folder)
+    age(http, 2)
+    (gone,) = collect(http)
+    assert gone.startswith(f"{job.output_url}/shards/")
+    assert collect(http) == []
+    num_read = len(read)
+    assert collect(http) == []
+    assert len(read) == num_read
+
+
+def _make_old(folder: Path) -> None:
+    old = time.time() - 2 * DAY_S
+    for path in folder.rglob("*"):
+        os.utime(path, (old, old))
 
 
 def test_a_prefix_where_an_extension_works_is_left_alone(http: TestClient) -> None:
