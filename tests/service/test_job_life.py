@@ -243,3 +243,23 @@ def test_a_request_keeps_its_callers_id(http: TestClient) -> None:
     assert http.get("/healthz", headers={"X-Request-Id": "r-1"}).headers["x-request-id"] == "r-1"
     made = http.get("/healthz", headers={"X-Request-Id": "not one\x7f"}).headers["x-request-id"]
     assert len(made) == 16
+
+
+def test_a_full_disk_is_told_and_takes_nothing_of_what_was_acknowledged(
+    settings: Settings, sqlite_store: Store
+) -> None:
+    http = TestClient(create_app(settings, sqlite_store), raise_server_exceptions=False)
+    made = [submitted(http).id]
+    with sqlite_store.database.write() as tx:
+        pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 1}")
+    while (answer := http.post("/v1/jobs", json=SPEC)).status_code == 202:
+        made.append(answer.json()["id"])
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["type"] == "urn:synthforge:problem:database-unavailable"
+    assert http.get("/readyz").status_code == 200  # what there is can still be read
+    with sqlite_store.database.write() as tx:
+        tx.connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    made.append(submitted(http).id)
+    listed = JobPage.model_validate_json(http.get("/v1/jobs?limit=100").content)
+    assert [job.id for job in listed.jobs] == made[::-1][:100]
