@@ -15,9 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.in_process import make_dataset
 from benchmarks.labels.audit import audit
 from benchmarks.labels.dataset import open_dataset
-from benchmarks.labels.make import covered_spec, make_dataset, scratch_spec
+from benchmarks.labels.make import covered_spec, scratch_spec
 
 NUM_SCRATCH = 48
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         if url is None or given.make is not None:
             make_spec = covered_spec if given.covered else scratch_spec
             spec = make_spec(given.make or NUM_SCRATCH, given.size, seed=given.seed)
-            url = make_dataset(spec, Path(folder))
+            url = make_dataset(spec, Path(folder) / "dataset")
         gauges = audit(open_dataset(url), given.samples)
     for gauge in gauges.values():
         print(gauge)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.real_faces.families import WITHOUT
-from benchmarks.real_faces.fitting import SIZE_PX, Scale, fit, make_samples
+from benchmarks.real_faces.fitting import SIZE_PX, Scale, fit_seeds, make_samples, read_model
 from benchmarks.real_faces.measuring import (
     find_points,
     mean_shape_points,
@@ -44,12 +45,25 @@ _MOST_SHAPES = 2000
 def main() -> int:
     """Make, fit, measure, print."""
     options = _parser().parse_args()
-    scale = Scale(options.samples, options.steps, json.loads(options.generator), options.without)
+    scale = Scale(
+        options.samples,
+        options.steps,
+        json.loads(options.generator),
+        options.without,
+        options.model,
+    )
     options.out.mkdir(parents=True, exist_ok=True)
-    dataset = make_samples(scale, options.out)
-    models = [
-        fit(scale, dataset, seed, options.out, options.device) for seed in range(options.seeds)
-    ]
+    dataset = make_samples(scale, options.out, options.processes)
+    checkpoints = fit_seeds(
+        scale,
+        dataset,
+        options.seeds,
+        options.out,
+        options.device,
+        options.loaders,
+        options.at_once,
+    )
+    models = [read_model(scale, each, options.device) for each in checkpoints]
     faces, parsed = read_landmarked(options.faces), read_parsed(options.faces)
     truth = np.array([face.landmarks_px for face in faces])
     found = np.array([find_points(model, faces, SIZE_PX) for model in models])
@@ -74,11 +88,15 @@ def main() -> int:
         "masks": {name: overlap_figures(np.asarray(each)) for name, each in masks.items()},
     }
     _print(scale, options.seeds, len(faces), int(frontal.sum()), len(parsed), figures)
-    name = f"{Path(dataset).name}-{options.without or 'whole'}-{options.steps}.json"
+    name = f"{Path(dataset).name}-{options.without or 'whole'}-{_fit_name(scale)}.json"
     (options.out / name).write_text(json.dumps(plain(figures), indent=1) + "\n")
     write_worst(options.out / "worst.png", faces, found.mean(0)[:, 0], points["model"])
     print(f"figures {options.out / name}, worst cases {options.out / 'worst.png'}")
     return 0
+
+
+def _fit_name(scale: Scale) -> str:
+    return f"{scale.num_steps}" if scale.model == "small" else f"{scale.model}-{scale.num_steps}"
 
 
 def boxed_mean_shape(metas: Any) -> Float64Array:
@@ -126,11 +144,21 @@ def _parser() -> argparse.ArgumentParser:
         "--steps", type=int, default=1500, help="of the optimiser, 32 pictures each"
     )
     parser.add_argument("--seeds", type=int, default=3, help="models, each from another start")
+    parser.add_argument("--at-once", type=int, default=1, help="models fitted side by side")
     parser.add_argument("--generator", default='{"kind": "builtin"}', help="as a job names it")
     parser.add_argument(
         "--without", choices=sorted(WITHOUT), default="", help="a family taken away"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument(
+        "--model", choices=("small", "full"), default="small", help="full: that of a GPU"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="that make samples"
+    )
+    parser.add_argument(
+        "--loaders", type=int, default=0, help="processes that vary pictures; 0: in threads"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/real_faces"))
     return parser
 

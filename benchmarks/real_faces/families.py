@@ -16,7 +16,7 @@ SPEC: Final[dict[str, Any]] = {
     "expression": {"presets": {"neutral": 4, "smile": 3, "frown": 1, "surprise": 1, "shout": 1}},
     "annotations": ["landmarks68", "segmentation"],
     "image": {"size": 128, "format": "jpg"},
-    "output": {"samples_per_shard": 500, "splits": {"train": 0.95, "val": 0.05}},
+    "output": {"samples_per_shard": 250, "splits": {"train": 0.95, "val": 0.05}},
 }
 """Of the built-in samples: ranges in which photographs of faces lie."""
 

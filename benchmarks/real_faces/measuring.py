@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.real_faces.crops import landmark_crops, parsing_crops
@@ -22,7 +23,7 @@ def find_points(model: FaceModel, faces: Sequence[LandmarkedFace], size_px: int)
     for number, face in enumerate(faces):
         warps = list(landmark_crops(face, number, size_px))
         crops = [resample_picture(face.image, warp) for warp in warps]
-        answers = predict_pictures(model, crops, [None] * len(crops), size_px)
+        answers = predict_pictures(model, crops, [None] * len(crops), size_px, _device_of(model))
         found.append(
             [
                 move_points(_points(answer.landmarks_px), np.linalg.inv(warp.matrix))
@@ -58,7 +59,7 @@ def parse(model: FaceModel, faces: Sequence[ParsedFace], size_px: int) -> NDArra
     for number, face in enumerate(faces):
         warps = list(parsing_crops(face, number, COMPARED_PX))
         crops = [resample_picture(face.image, warp) for warp in warps]
-        answers = predict_pictures(model, crops, [None] * len(crops), size_px)
+        answers = predict_pictures(model, crops, [None] * len(crops), size_px, _device_of(model))
         counts.append(
             sum(
                 overlap(as_drawn(_classes(answer.segmentation)), cut_mask(face, warp))
@@ -75,6 +76,10 @@ def parse_with_means(faces: Sequence[ParsedFace]) -> NDArray[np.int64]:
         warps = parsing_crops(face, number, COMPARED_PX)
         counts.append(sum(overlap(mean, cut_mask(face, warp)) for warp in warps))
     return np.array(counts)
+
+
+def _device_of(model: FaceModel) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _points(points: Float64Array | None) -> Float64Array:

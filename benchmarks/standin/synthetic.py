@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from benchmarks.labels.make import make_dataset
+from benchmarks.in_process import make_dataset
 from synthforge.conventions import CLASS_IDS
 from synthforge.jobs import parse_job_spec
 from trainer.augment import Augment
@@ -46,7 +46,7 @@ def train_stage1(
             "pose": {"yaw": [-40, 40], "pitch": [-20, 20], "roll": [-15, 15]},
             "annotations": ["landmarks68", "segmentation", "depth", "camera", "head"],
         }
-        make_dataset(parse_job_spec(json.dumps(document)), made)
+        make_dataset(parse_job_spec(json.dumps(document)), made / "dataset")
     stream = open_stream(
         str(made / "dataset"), recipe.stream, transform=WithoutHair(Augment(recipe.augment))
     )

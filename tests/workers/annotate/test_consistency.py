@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.in_process import make_dataset
 from benchmarks.labels.asked import rig_of
 from benchmarks.labels.audit import audit, measure
 from benchmarks.labels.dataset import Dataset, Sample, open_dataset
@@ -25,7 +26,7 @@ from benchmarks.labels.geometry import (
     planes_through,
     rotation_of,
 )
-from benchmarks.labels.make import covered_spec, make_dataset, scratch_spec
+from benchmarks.labels.make import covered_spec, scratch_spec
 from workers.camera import axis_angle_to_rotation
 
 NUM_SAMPLES = 14
@@ -43,7 +44,7 @@ FEW = Limit("rims of few", LIMITS["landmark_depth_any"].tolerance, "mm", share=0
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder: Path = tmp_path_factory.mktemp("labels")
-    return open_dataset(make_dataset(scratch_spec(NUM_SAMPLES, SIZE_PX), folder))
+    return open_dataset(make_dataset(scratch_spec(NUM_SAMPLES, SIZE_PX), folder / "dataset"))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def covered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gauge]:
     """Glasses, beards, hats and long hair on all, lids half shut."""
     folder: Path = tmp_path_factory.mktemp("covered")
     spec = covered_spec(NUM_COVERED, SIZE_PX)
-    return audit(open_dataset(make_dataset(spec, folder)), NUM_COVERED)
+    return audit(open_dataset(make_dataset(spec, folder / "dataset")), NUM_COVERED)
 
 
 @pytest.mark.parametrize("name", sorted(LIMITS.keys() - {"landmark_depth_any"}))
