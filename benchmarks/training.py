@@ -1,4 +1,4 @@
-"""How fast stage I trains: `python -m benchmarks.training [--recipe NAME ...] [--data URL]`.
+"""How fast stage I trains: `python -m benchmarks.training [--recipe NAME ...] [--data URL ...]`.
 
 Pictures a second of whole optimiser steps in bf16, for the compact model of the recipe `full` and
 for the published one, at the recipe's size. Without `--data` one batch of noise lies ready on the
@@ -6,7 +6,8 @@ device: the model's own speed. With it, batches come through `open_stream` with 
 augmentation, and the time that a step waits for them is printed too.
 
 On a GPU the share of time in which a kernel runs is taken from the profiler over `--steps` steps:
-the union of all kernels' intervals over the wall clock.
+the union of all kernels' intervals over the wall clock. `--kernels N` lists the N kernels that take
+most of it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -32,6 +35,40 @@ from trainer.stages import open_training
 from trainer.stream import open_stream
 
 RECIPES = {"quick": stage1_quick, "full": stage1_synthetic, "published": stage1_published}
+TITLE = (
+    f"{'recipe':<12}{'px':>5}{'batch':>7}{'images/s':>11}{'step ms':>10}{'wait ms':>10}"
+    f"{'busy %':>8}{'GiB':>7}"
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of one recipe.
+
+    Attributes:
+        images_per_s: of whole steps, by the wall clock over all of them.
+        step_s: of one.
+        wait_s: of it, waiting for data; the median.
+        busy: share of the time in which a kernel runs; None without a GPU.
+        peak_bytes: of the device's memory; 0 without a GPU.
+        kernels: name -> seconds a step.
+    """
+
+    images_per_s: float
+    step_s: float
+    wait_s: float
+    busy: float | None
+    peak_bytes: int
+    kernels: Counter[str]
+
+    def row(self, name: str, recipe: Stage1Recipe) -> str:
+        """Return one line of the table."""
+        busy = "no GPU" if self.busy is None else f"{100 * self.busy:.1f}"
+        return (
+            f"{name:<12}{recipe.size_px:>5}{recipe.stream.batch_size:>7}{self.images_per_s:>11.1f}"
+            f"{self.step_s * 1e3:>10.1f}{self.wait_s * 1e3:>10.1f}{busy:>8}"
+            f"{self.peak_bytes / 2**30:>7.1f}"
+        )
 
 
 def main() -> None:
@@ -40,24 +77,13 @@ def main() -> None:
     device = pick_device(arguments.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
-    print(
-        f"{'recipe':<12}{'px':>5}{'batch':>7}{'images/s':>11}{'step ms':>10}{'wait ms':>10}  busy"
-    )
+    print(TITLE)
     for recipe_name in arguments.recipe:
         recipe = _adapted(RECIPES[recipe_name](), arguments)
-        batches = _batches(recipe, device, arguments.data)
-        training = open_training(recipe, device)
-        steps: list[StepReport] = []
-        training.run(batches, steps.append, stop_at=arguments.warm_up)
-        steps.clear()
-        busy = _run_profiled(training, batches, steps, device, arguments)
-        seconds = statistics.median(step.step_s for step in steps)
-        waits = statistics.median(step.wait_s for step in steps)
-        print(
-            f"{recipe_name:<12}{recipe.size_px:>5}{recipe.stream.batch_size:>7}"
-            f"{recipe.stream.batch_size / seconds:>11.1f}{seconds * 1e3:>10.1f}{waits * 1e3:>10.1f}"
-            f"  {busy}"
-        )
+        speed = measured(recipe, device, arguments.data, arguments.warm_up, arguments.steps)
+        print(speed.row(recipe_name, recipe), flush=True)
+        for kernel, seconds in speed.kernels.most_common(arguments.kernels):
+            print(f"{seconds * 1e3:>12.2f} ms  {kernel[:100]}")
 
 
 def _adapted(recipe: Stage1Recipe, arguments: argparse.Namespace) -> Stage1Recipe:
@@ -65,12 +91,66 @@ def _adapted(recipe: Stage1Recipe, arguments: argparse.Namespace) -> Stage1Recip
     workers = recipe.stream.workers if arguments.workers is None else arguments.workers
     return replace(
         recipe,
-        stream=replace(recipe.stream, batch_size=size, workers=workers),
+        stream=replace(recipe.stream, batch_size=size, workers=workers, drop_last=True),
         loop=replace(recipe.loop, bf16=True, steps=10**9),
     )
 
 
-def _batches(recipe: Stage1Recipe, device: torch.device, data: str | None) -> Iterator[Batch]:
+def measured(
+    recipe: Stage1Recipe,
+    device: torch.device,
+    data: Sequence[str] | None,
+    warm_up: int,
+    num_steps: int,
+) -> Speed:
+    """Take steps that are not measured, then steps for the times, then as many for the busy share.
+
+    Args:
+        recipe: with more steps than are taken here.
+        device: to train on.
+        data: URLs of datasets; noise on the device without them.
+        warm_up: steps that are not measured.
+        num_steps: that are.
+    """
+    batches = _batches(recipe, device, data)
+    training = open_training(recipe, device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    steps: list[StepReport] = []
+    _timed(training, batches, steps, warm_up, device)
+    steps.clear()
+    wall_s = _timed(training, batches, steps, num_steps, device)
+    waited_s = statistics.median(step.wait_s for step in steps)
+    busy, kernels = _profiled(training, batches, num_steps, device)
+    return Speed(
+        images_per_s=recipe.stream.batch_size * num_steps / wall_s,
+        step_s=wall_s / num_steps,
+        wait_s=waited_s,
+        busy=busy,
+        peak_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+        kernels=kernels,
+    )
+
+
+def _timed(
+    training: Training[Batch],
+    batches: Iterator[Batch],
+    steps: list[StepReport],
+    count: int,
+    device: torch.device,
+) -> float:
+    """Take steps; return the seconds until the device is done with them."""
+    begun = time.perf_counter()
+    # As in a training that is kept every so often: the device is not made to wait in between.
+    training.run(batches, steps.append, training.step + count, settle_every=10**9)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begun
+
+
+def _batches(
+    recipe: Stage1Recipe, device: torch.device, data: Sequence[str] | None
+) -> Iterator[Batch]:
     if data is None:
         return itertools.repeat(_noise(recipe).to(device))
     config = replace(recipe.stream, pin_memory=device.type == "cuda")
@@ -93,29 +173,28 @@ def _noise(recipe: Stage1Recipe) -> Batch:
     )
 
 
-def _run_profiled(
-    training: Training[Batch],
-    batches: Iterator[Batch],
-    steps: list[StepReport],
-    device: torch.device,
-    arguments: argparse.Namespace,
-) -> str:
-    """Take steps untouched for the times, then as many under the profiler for the busy share."""
-    training.run(batches, steps.append, stop_at=arguments.warm_up + arguments.steps)
+def _profiled(
+    training: Training[Batch], batches: Iterator[Batch], count: int, device: torch.device
+) -> tuple[float | None, Counter[str]]:
+    """Take steps under the profiler; return the busy share and each kernel's seconds a step."""
+    kernels: Counter[str] = Counter()
     if device.type != "cuda":
-        return "no GPU here"
+        return None, kernels
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        torch.cuda.synchronize(device)
-        begun = time.perf_counter()
-        training.run(batches, lambda _: None, stop_at=arguments.warm_up + 2 * arguments.steps)
-        torch.cuda.synchronize(device)
-        wall_us = (time.perf_counter() - begun) * 1e6
-    intervals = [
-        (event.time_range.start, event.time_range.end)
-        for event in seen.events() or []
-        if event.device_type.name == "CUDA"
-    ]
-    return f"{100 * covered(intervals) / wall_us:.0f} %"
+        wall_s = _timed(training, batches, [], count, device)
+    intervals = []
+    for event in seen.events() or []:
+        if _is_kernel(event):
+            intervals.append((event.time_range.start, event.time_range.end))
+            kernels[event.name] += (event.time_range.end - event.time_range.start) * 1e-6 / count
+    return covered(intervals) * 1e-6 / wall_s, kernels
+
+
+def _is_kernel(event: Any) -> bool:
+    """Tell what computes on the device: no span that only names others, no copy from the host."""
+    if event.device_type.name != "CUDA" or getattr(event, "is_user_annotation", False):
+        return False
+    return not event.name.startswith(("Optimizer.", "Memcpy HtoD", "Memcpy DtoH"))
 
 
 def covered(intervals: list[tuple[float, float]]) -> float:
@@ -130,12 +209,15 @@ def covered(intervals: list[tuple[float, float]]) -> float:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=["full", "published"])
-    parser.add_argument("--data", help="URL of a dataset; noise on the device without it")
+    parser.add_argument(
+        "--data", nargs="+", help="URLs of datasets; noise on the device without them"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--workers", type=int, help="loader processes, instead of the recipe's")
     parser.add_argument("--warm-up", type=int, default=10, help="steps that are not measured")
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--kernels", type=int, default=0, help="list so many kernels")
     return parser.parse_args()
 
 

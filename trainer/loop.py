@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -91,7 +91,7 @@ class StepReport:
         loss: the weighted sum.
         terms: its named parts, unweighted.
         learning_rate: of this step.
-        step_s: time of the whole step, seconds.
+        step_s: from the step's begin to its end, or to the next one's begin, seconds.
         wait_s: of it, waiting for data.
         num_samples: that counted, on all ranks.
     """
@@ -140,16 +140,36 @@ class Training(Generic[BatchT]):
         )
 
     def run(
-        self, batches: Iterator[BatchT], on_step: Callable[[StepReport], None], stop_at: int = -1
+        self,
+        batches: Iterator[BatchT],
+        on_step: Callable[[StepReport], None],
+        stop_at: int = -1,
+        settle_every: int = 1,
     ) -> None:
-        """Take steps until the config's number of them, or `stop_at`, is done."""
+        """Take steps until the config's number of them, or `stop_at`, is done.
+
+        Args:
+            batches: `accumulate` of them a step.
+            on_step: told of each step.
+            stop_at: last step of this call; by default the config's.
+            settle_every: steps after which nothing has begun of the next one when `on_step` is
+                told, and at the last. In between it is told of a step once the next has been
+                handed to the device, which need not wait for the host to read figures.
+        """
         self.model.train()
         last = self.config.steps if stop_at < 0 else min(stop_at, self.config.steps)
+        late: _Taken | None = None
         while self.step < last:
-            on_step(self.take_step(batches))
+            taken = self._take_step(batches)
+            if late is not None:
+                on_step(late.report(self.config, taken.begun))
+            late = taken
+            if self.step == last or self.step % settle_every == 0:
+                on_step(late.report(self.config))
+                late = None
 
-    def take_step(self, batches: Iterator[BatchT]) -> StepReport:
-        """Take one optimiser step on the next batches."""
+    def _take_step(self, batches: Iterator[BatchT]) -> _Taken:
+        """Hand one optimiser step on the next batches to the device."""
         begun = time.perf_counter()
         parts = list(islice(batches, self.config.accumulate))
         if len(parts) < self.config.accumulate:
@@ -158,22 +178,13 @@ class Training(Generic[BatchT]):
         rate = learning_rate(self.config, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["rate_share"]
-        loss, terms = self._gradient(parts)
+        names, values = self._gradient(parts)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self._follow()
-        return StepReport(
-            step=self.step,
-            num_steps=self.config.steps,
-            loss=loss,
-            terms=terms,
-            learning_rate=rate,
-            step_s=time.perf_counter() - begun,
-            wait_s=waited,
-            num_samples=int(self._ranks.summed(_counted(parts))),
-        )
+        return _Taken(self.step, rate, begun, waited, names, OnItsWay(values))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a stopped training needs to go on as if it had never stopped."""
@@ -191,11 +202,11 @@ class Training(Generic[BatchT]):
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def _gradient(self, parts: list[BatchT]) -> tuple[float, dict[str, float]]:
-        """Fill the gradients; return loss and terms, summed over parts and ranks."""
+    def _gradient(self, parts: list[BatchT]) -> tuple[list[str], Tensor]:
+        """Fill the gradients; return names and values of what `_Taken` holds, over all ranks."""
         total_weight = self._ranks.summed(torch.stack([part.weight.sum() for part in parts]).sum())
         names: list[str] = []
-        values = torch.zeros(())
+        sums: list[Tensor] = []
         for number, part in enumerate(parts, start=1):
             is_last = number == len(parts)
             with nullcontext() if is_last else self._ranks.kept_apart(self._fitted):
@@ -206,9 +217,11 @@ class Training(Generic[BatchT]):
                 # The exchange takes the mean over ranks; each has its share of the sum.
                 (loss * self._ranks.num_ranks).backward()  # type: ignore[no-untyped-call]
             names = list(terms)
-            values = values + torch.stack([loss.detach(), *(t.detach() for t in terms.values())])
-        loss_value, *term_values = self._ranks.summed(values).tolist()
-        return loss_value, dict(zip(names, term_values, strict=True))
+            counted = (part.weight > 0).sum().to(loss.dtype)
+            sums.append(
+                torch.stack([counted, loss.detach(), *(t.detach() for t in terms.values())])
+            )
+        return names, self._ranks.summed(torch.stack(sums).sum(0))
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -217,8 +230,62 @@ class Training(Generic[BatchT]):
         averaged: list[Tensor] = list(self.average.parameters())
         fitted: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averaged, fitted, 1.0 - decay)
-        for own, its in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            own.copy_(its)
+        for own, its in _by_type(self.average.buffers(), self.model.buffers()):
+            torch._foreach_copy_(own, its)
+
+
+class OnItsWay:
+    """Numbers that a device has yet to compute: the host waits only when it reads them."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values, self._event = values, None
+        if values.device.type == "cuda":
+            self._values = torch.empty_like(values, device="cpu", pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+
+    def read(self) -> list[float]:
+        """Return them, once they are there."""
+        if self._event is not None:
+            self._event.synchronize()
+        found: list[float] = self._values.tolist()
+        return found
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A step that the device may still be at.
+
+    Attributes:
+        step: done so far, this one included.
+        rate: of learning.
+        begun: when, by `time.perf_counter`.
+        waited: for data, seconds.
+        names: of the loss terms.
+        values: samples that counted, loss, terms.
+    """
+
+    step: int
+    rate: float
+    begun: float
+    waited: float
+    names: list[str]
+    values: OnItsWay
+
+    def report(self, config: LoopConfig, ended: float | None = None) -> StepReport:
+        """Wait for the figures of the step, which ended now if not before."""
+        counted, loss, *terms = self.values.read()
+        return StepReport(
+            step=self.step,
+            num_steps=config.steps,
+            loss=loss,
+            terms=dict(zip(self.names, terms, strict=True)),
+            learning_rate=self.rate,
+            step_s=(time.perf_counter() if ended is None else ended) - self.begun,
+            wait_s=self.waited,
+            num_samples=int(counted),
+        )
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
@@ -247,5 +314,13 @@ def _grouped(model: nn.Module, config: LoopConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _counted(parts: Sequence[Weighted]) -> Tensor:
-    return torch.stack([(part.weight > 0).sum() for part in parts]).sum()
+def _by_type(
+    own: Iterable[Tensor], its: Iterable[Tensor]
+) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
+    """Return pairs of lists of one type each: such lists are copied in one go."""
+    lists: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for one, other in zip(own, its, strict=True):
+        pair = lists.setdefault(one.dtype, ([], []))
+        pair[0].append(one)
+        pair[1].append(other)
+    return lists.values()

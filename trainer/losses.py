@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional
 from synthforge.conventions import IGNORE_CLASS
 from trainer import consistency
 from trainer.consistency import ConsistencyConfig, Moved
-from trainer.model.heads import LandmarkPrediction
+from trainer.model.heads import LandmarkPrediction, full_precision
 from trainer.model.network import Predictions
 from trainer.targets import Targets
 from trainer.weighted import mean_of_each
@@ -55,6 +55,11 @@ class LossConfig:
         """Whether a term compares the model with itself on moved pictures."""
         return any(name in self.weights for name in consistency.TERMS)
 
+    @property
+    def needs_moved_answers(self) -> bool:
+        """Whether it compares what the heads say, not features alone."""
+        return consistency.OUTPUTS in self.weights
+
 
 @dataclass(frozen=True)
 class LossTerms:
@@ -85,9 +90,10 @@ def compute_losses(
         ValueError: a term's head or label is missing.
     """
     terms = {}
-    for name in config.weights:
-        each = _TERMS[name](predictions, targets)  # (B,)
-        terms[name] = (each * targets.weight).sum() / total_weight
+    with full_precision(targets.weight):
+        for name in config.weights:
+            each = _TERMS[name](predictions, targets)  # (B,)
+            terms[name] = (each * targets.weight).sum() / total_weight
     share = targets.weight.sum() / total_weight
     weighted = []
     for name, weight in config.weights.items():
@@ -212,7 +218,8 @@ def normals(predictions: Predictions, targets: Targets) -> Tensor:
 @_term
 def consistency_features(predictions: Predictions, targets: Targets) -> Tensor:
     """Distance of the features of a moved picture from the moved features."""
-    return consistency.features_apart(_moved(predictions, targets))
+    features = replace(predictions, segmentation=None, log_depth=None, landmarks=None, normals=None)
+    return consistency.features_apart(_moved(features, targets))
 
 
 @_term

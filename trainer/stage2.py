@@ -302,4 +302,8 @@ def _fit(
                 on_progress(report)
 
         varied = batches.from_step(training.step)
-        training.run((batch.to(device) for batch in varied), on_step)
+        training.run(
+            (batch.to(device) for batch in varied),
+            on_step,
+            settle_every=recipe.checkpoint_steps,
+        )

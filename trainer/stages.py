@@ -17,13 +17,13 @@ from trainer.baseline import mean_shape
 from trainer.batches import Batch
 from trainer.checkpoint import go_on, refuse_to_replace, save_checkpoint
 from trainer.consistency import draw_moves, move_picture
-from trainer.devices import pick_device
+from trainer.devices import pick_device, sent
 from trainer.evaluate import Figures, evaluate
 from trainer.faces_shown import compared_faces
 from trainer.history import HISTORY_NAME, History
 from trainer.html_report import write_report
 from trainer.loop import StepReport, Terms, Training
-from trainer.losses import compute_losses
+from trainer.losses import LossConfig, compute_losses
 from trainer.model.network import FaceModel, Predictions
 from trainer.model.pretrained import PretrainedBackbone, load_weights
 from trainer.ranks import ONE_RANK, Ranks
@@ -171,7 +171,7 @@ def fit_stage1(
             if on_progress is not None:
                 on_progress(report)
 
-        training.run(_endless(stream, device), on_step)
+        training.run(_endless(stream, device), on_step, settle_every=recipe.checkpoint_steps)
     return Fitted(training, stream)
 
 
@@ -282,14 +282,11 @@ def open_training(
 
     def loss(model: nn.Module, batch: Batch, total_weight: Tensor) -> tuple[Tensor, Terms]:
         targets = targets_of(batch, stride)
-        images = batch.image
         if recipe.loss.needs_moved:
-            moves = draw_moves(recipe.loss.consistency, seed, training.step, batch.keys)
-            moves = moves.to(images.device)
-            targets = replace(targets, moves=moves)
-            images = torch.cat([images, move_picture(images, moves)])
-        # Both in one pass: a wrapped model must not be called twice before a backward pass.
-        found, targets = _parted(model(images), targets)
+            drawn = draw_moves(recipe.loss.consistency, seed, training.step, batch.keys)
+            found, targets = _found_twice(model, batch.image, drawn, recipe.loss, targets)
+        else:
+            found = model(batch.image)
         losses = compute_losses(
             found, targets, recipe.loss, total_weight, recipe.model.learnt_weights
         )
@@ -302,12 +299,23 @@ def open_training(
     return training
 
 
-def _parted(found: Predictions, targets: Targets) -> tuple[Predictions, Targets]:
-    """Part the answers for pictures from those for the moved ones that follow them."""
-    if targets.moves is None:
-        return found, targets
-    count = len(targets.moves)
-    return found.rows(slice(count)), replace(targets, moved=found.rows(slice(count, None)))
+def _found_twice(
+    model: nn.Module, images: Tensor, drawn: Tensor, config: LossConfig, targets: Targets
+) -> tuple[Predictions, Targets]:
+    """Return the answers for pictures, and targets that hold those for the moved ones.
+
+    Both come of one pass: a wrapped model must not be called twice before a backward pass. Where
+    no term asks for more of the moved pictures than their features, the heads do not see them.
+    """
+    count, moves = len(images), sent(drawn, images.device)
+    num_answered = None if config.needs_moved_answers else count
+    found = model(torch.cat([images, move_picture(images, moves)]), num_answered)
+    of_moved = slice(count, None)
+    if num_answered is None:
+        moved = found.rows(of_moved)
+    else:
+        moved = Predictions(found.features[of_moved], None, None, None, None)
+    return found.rows(slice(count)), replace(targets, moves=moves, moved=moved)
 
 
 def _save(path: Path, recipe: Stage1Recipe, training: Training[Batch], stream: Stream) -> None:

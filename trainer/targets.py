@@ -55,18 +55,22 @@ def targets_of(batch: Batch, stride: int) -> Targets:
 def _picked(label: Tensor | None, stride: int, dtype: torch.dtype) -> Tensor | None:
     if label is None:
         return None
-    rows = _central_pixels(label.shape[1] // stride, stride).to(label.device)
-    columns = _central_pixels(label.shape[2] // stride, stride).to(label.device)
-    return label[:, rows[:, None], columns].to(dtype)
+    # Made on the label's device: to bring them there, a host would wait for all that runs on it.
+    rows = _central_pixels(label.shape[1] // stride, stride, label.device)
+    columns = _central_pixels(label.shape[2] // stride, stride, label.device)
+    if label.dtype != torch.uint16:
+        return label[:, rows[:, None], columns].to(dtype)
+    picked = label.view(torch.int16)[:, rows[:, None], columns]  # CUDA picks no unsigned ones
+    return (picked.to(torch.int32) & 0xFFFF).to(dtype)
 
 
-def _central_pixels(count: int, stride: int) -> Tensor:
+def _central_pixels(count: int, stride: int, device: torch.device) -> Tensor:
     """Return the pixel at the centre of each of `count` cells.
 
     Hard edges are picked, never averaged. A cell of an even stride has its centre between two
     pixels: the two are taken in turn, so that no edge moves by half a pixel on the whole.
     """
-    cell = torch.arange(count)
+    cell = torch.arange(count, device=device)
     return cell * stride + stride // 2 - (0 if stride % 2 else cell % 2)
 
 

@@ -210,3 +210,10 @@ def test_terms_without_head_or_label_are_refused_by_name() -> None:
         losses_of(FaceModel(CONFIG), unlabelled, {"depth_metric": 1.0})
     with pytest.raises(ValueError, match="loss term 'l1': one of segmentation"):
         LossConfig({"l1": 1.0})
+
+
+def test_depth_beyond_the_signed_range_is_read_as_it_is() -> None:
+    batch = made_batch(1)
+    depth = torch.full((*batch.image.shape[:1], SIDE, SIDE), 40_000).to(torch.uint16)
+    found = targets_of(replace(batch, depth=depth, focal_px=None), STRIDE).log_depth
+    torch.testing.assert_close(found.exp(), torch.full_like(found, 4.0))

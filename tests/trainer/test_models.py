@@ -15,8 +15,9 @@ from torch import nn
 from trainer.augment import AugmentConfig
 from trainer.batches import Batch
 from trainer.checkpoint import load_checkpoint
-from trainer.consistency import TERMS as CONSISTENCY_TERMS
 from trainer.consistency import (
+    FEATURES,
+    OUTPUTS,
     ConsistencyConfig,
     Moved,
     draw_moves,
@@ -25,6 +26,7 @@ from trainer.consistency import (
     move_predictions,
     outputs_apart,
 )
+from trainer.consistency import TERMS as CONSISTENCY_TERMS
 from trainer.loop import LoopConfig, StepReport, Training
 from trainer.losses import LossConfig, compute_losses
 from trainer.model.backbone import BackboneConfig
@@ -251,3 +253,39 @@ def test_each_consistency_term_falls_when_only_it_is_trained(term: str, face_sam
     trained = opened(weights)
     trained.run(iter([face_samples] * 60), lambda _: None)
     assert first_value(trained.model.state_dict()) < 0.9 * first_value(weights)
+
+
+def test_heads_see_moved_pictures_only_where_a_term_asks_for_their_answers(
+    face_samples: Any,
+) -> None:
+    def pictures_seen(*terms: str) -> dict[str, int]:
+        recipe = recipe_of(replace(TINY, normals=False), LossConfig(dict.fromkeys(terms, 1.0)))
+        training = open_training(recipe, torch.device("cpu"))
+        counts: dict[str, int] = {}
+
+        def count(name: str) -> None:
+            part = training.model.get_submodule(name)
+            part.register_forward_pre_hook(lambda _, given: counts.update({name: len(given[0])}))
+
+        count("backbone")
+        count("segmentation")
+        training.run(iter([face_samples]), lambda _: None, stop_at=1)
+        return counts
+
+    assert pictures_seen(FEATURES) == {"backbone": 16, "segmentation": 8}
+    assert pictures_seen(FEATURES, OUTPUTS) == {"backbone": 16, "segmentation": 16}
+
+
+@pytest.mark.parametrize(
+    "config", [TINY, ModelConfig(UNetConfig(), heads="published")], ids=["compact", "published"]
+)
+def test_points_keep_their_precision_where_the_model_computes_in_bf16(config: ModelConfig) -> None:
+    torch.manual_seed(0)
+    model = FaceModel(config)
+    for weights in model.parameters():  # heads begin at one place for all
+        weights.data.add_(0.05 * torch.randn_like(weights))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)).landmarks
+    for points in (found.xy, found.coarse_xy):
+        assert points.dtype == torch.float32
+        assert not torch.equal(points, points.bfloat16().float())

@@ -108,6 +108,26 @@ def test_data_that_ends_too_early_is_an_error() -> None:
         LoopConfig(ema_decay=1)
 
 
+def test_a_step_is_told_late_except_where_nothing_of_the_next_may_have_begun() -> None:
+    training = Training(nn.Linear(3, 2), line_loss, LoopConfig(steps=7, channels_last=False))
+    told: list[tuple[int, int]] = []
+    training.run(
+        line_batches([4] * 7), lambda r: told.append((r.step, training.step)), settle_every=3
+    )
+    assert told == [(1, 2), (2, 3), (3, 3), (4, 5), (5, 6), (6, 6), (7, 7)]
+
+
+def test_a_step_told_late_is_told_alike() -> None:
+    def reports(settle_every: int) -> list[StepReport]:
+        torch.manual_seed(0)
+        training = Training(nn.Linear(3, 2), line_loss, LoopConfig(steps=5, channels_last=False))
+        found: list[StepReport] = []
+        training.run(line_batches([4] * 5), found.append, settle_every=settle_every)
+        return [replace(report, step_s=0.0, wait_s=0.0) for report in found]
+
+    assert reports(settle_every=1) == reports(settle_every=4)
+
+
 class Killed(Exception):  # noqa: N818 - what happened
     """Stands for a kill."""
 

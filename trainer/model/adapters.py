@@ -21,7 +21,13 @@ from trainer.model.backbone import (
     ResidualBlock,
     normalised,
 )
-from trainer.model.heads import LandmarkPrediction, cell_centres, nearness
+from trainer.model.heads import (
+    LandmarkPrediction,
+    cell_centres,
+    centre_of_mass,
+    full_precision,
+    nearness,
+)
 from trainer.model.inner import InnerAdapters, Seen, Sight
 from trainer.model.network import FaceModel, Predictions
 
@@ -176,13 +182,14 @@ class LandmarkAdapter(nn.Module):
         logits = prior + residual
         weights = logits.flatten(2).softmax(-1)
         # Near the edge the prior's own centre lies off the guess: what the heatmap adds counts.
-        moved = weights @ grid - prior.flatten(2).softmax(-1) @ grid
+        moved = centre_of_mass(weights - prior.flatten(2).softmax(-1), grid)
         doubt = (weights.detach() * self.doubt(inner).float().flatten(2)).sum(-1) - 4.0
         return LandmarkPrediction(guess + moved, doubt.clamp(-7.0, 2.0), logits, guess)
 
     def guess(self, xy: Tensor) -> Tensor:
         """Return (B, N, 2) points that follow from the old (B, 68, 2) alone."""
-        return self.mix @ xy + self.shift @ eye_axes(xy)
+        with full_precision(xy):
+            return self.mix @ xy.float() + self.shift @ eye_axes(xy.float())
 
 
 def eye_axes(xy: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,14 +57,28 @@ class LandmarkHead(nn.Module):
 
     def forward(self, features: Tensor, coarse: Tensor) -> LandmarkPrediction:
         """Return the points of fine (B, C, h, w) and coarse (B, K, h', w') features."""
-        guess = self.coarse(_moments(coarse)).float().unflatten(1, (-1, 2))
-        # The softmax and its moments in full precision: bf16 keeps 8 bits of a coordinate.
+        with full_precision(coarse):
+            guess = self.coarse(_moments(coarse.float())).unflatten(1, (-1, 2))
         logits = self.heatmaps(features).float()
         grid = cell_centres(logits)  # (h * w, 2)
         logits = logits + nearness(guess.detach(), logits, _GUESS_SPREAD)
         weights = logits.flatten(2).softmax(-1)
         log_spread = log_spread_of(weights, self.doubt(features))
-        return LandmarkPrediction(weights @ grid, log_spread, logits, guess)
+        return LandmarkPrediction(centre_of_mass(weights, grid), log_spread, logits, guess)
+
+
+def full_precision(near: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which nothing is cast to bf16, which keeps 8 bits of a coordinate."""
+    device = near.device.type
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
+
+
+def centre_of_mass(weights: Tensor, grid: Tensor) -> Tensor:
+    """Return the mean place, (B, N, 2), of (B, N, cells) weights at (cells, 2) places."""
+    with full_precision(weights):
+        return weights.float() @ grid
 
 
 def log_spread_of(weights: Tensor, doubt: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 import torch
@@ -116,9 +116,16 @@ class FaceModel(nn.Module):
         if config.learnt_weights:
             self.log_variances = nn.Parameter(torch.zeros(len(config.learnt_weights)))
 
-    def forward(self, image: Tensor) -> Predictions:
-        """Predict from uint8 RGB pictures, (B, 3, H, W)."""
-        return self.answers(*self.backbone(normalised(image)))
+    def forward(self, image: Tensor, num_answered: int | None = None) -> Predictions:
+        """Predict from uint8 RGB pictures, (B, 3, H, W).
+
+        Args:
+            image: the pictures.
+            num_answered: the heads see so many of them, the first; the features are those of all.
+        """
+        features, coarse = self.backbone(normalised(image))
+        answers = self.answers(features[:num_answered], coarse[:num_answered])
+        return replace(answers, features=features)
 
     def answers(self, features: Tensor, coarse: Tensor) -> Predictions:
         """Predict from what the backbone gives: fine and coarse features."""

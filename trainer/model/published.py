@@ -20,7 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthforge.conventions import NUM_LANDMARKS
-from trainer.model.heads import LandmarkPrediction, cell_centres, log_spread_of
+from trainer.model.heads import (
+    LandmarkPrediction,
+    cell_centres,
+    centre_of_mass,
+    log_spread_of,
+)
 
 # Facial edges of the 68 points, iBUG order: contour, brows, nose bridge and base, eyes, lips.
 EDGES: Final = (
@@ -221,10 +226,10 @@ class HourglassHead(nn.Module):
         grid = cell_centres(drawn[-1])
         first, last = (logits.flatten(2).softmax(-1) for logits in (drawn[0], drawn[-1]))
         return LandmarkPrediction(
-            xy=last @ grid,
+            xy=centre_of_mass(last, grid),
             log_spread=log_spread_of(last, self.doubt(x)),
             logits=drawn[-1],
-            coarse_xy=first @ grid,
+            coarse_xy=centre_of_mass(first, grid),
         )
 
 
