@@ -116,7 +116,9 @@ class Session:
         )
 
 
-def pipeline_spec(size_px: int, kind: str = "builtin") -> JobSpec:
+def pipeline_spec(
+    size_px: int, kind: str = "builtin", precision: str = "float32", views: int = 1
+) -> JobSpec:
     """Return the default job of a generator with all annotations."""
     document: dict[str, Any] = {
         "count": 10**6,
@@ -124,7 +126,10 @@ def pipeline_spec(size_px: int, kind: str = "builtin") -> JobSpec:
         "annotations": list(ANNOTATIONS),
     }
     if kind == "next3d":
-        document["generator"] = {"kind": kind, "untrained": True, "network": "full"}
+        network = {"untrained": True, "network": "full", "precision": precision}
+        document["generator"] = {"kind": kind, **network}
+    if views > 1:
+        document["identity"] = {"views": views}
     return parse_job_spec(json.dumps(document))
 
 
@@ -255,10 +260,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--long", type=int, default=5000, help="of the run for memory; 0 skips it")
     parser.add_argument("--size", type=int, default=TARGET_SIZE_PX, help="of the picture, pixels")
     parser.add_argument("--generator", choices=sorted(TARGET_PER_S), default="builtin")
+    parser.add_argument("--precision", default="float32", help="of next3d")
+    parser.add_argument("--views", type=int, default=1, help="an identity")
     parser.add_argument("--cores", type=int, default=1, help="a worker")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="beside each other")
     given = parser.parse_args(arguments)
-    spec = pipeline_spec(given.size, given.generator)
+    spec = pipeline_spec(given.size, given.generator, given.precision, given.views)
     report_machine()
     folder = Path(tempfile.mkdtemp(prefix="synthforge-pipeline-"))
     try:

@@ -60,6 +60,7 @@ _ONLY: Final[dict[str, tuple[str, ...]]] = {
         "generator.untrained",
         "generator.conditioning",
         "generator.network",
+        "generator.precision",
         "generator.parser",
         "quality.detector",
         "quality.max_detector_error",
@@ -77,7 +78,7 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "expression": {"co_occurrence": "natural"},
     },
     "next3d": {
-        "generator": {"untrained": False, "conditioning": "fixed"},
+        "generator": {"untrained": False, "conditioning": "fixed", "precision": "float32"},
         "identity": {"truncation_psi": 0.7, "truncation_cutoff": 14},
     },
 }
@@ -107,6 +108,11 @@ class Generator(BaseModel):
     )
     network: Literal["full", "small"] | None = Field(
         default=None, description="next3d, untrained: full for capacity planning, small for tests"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] | None = Field(
+        default=None,
+        description="next3d: what convolutions compute in; synthforge assets check --precision "
+        "says which is safe with your weights",
     )
     parser: PlugInName | None = Field(
         default=None, description="next3d: plug-in that names what the mesh does not know"

@@ -10,7 +10,7 @@ batch. Elsewhere it is the activations: one dense convolution serves the whole b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,6 +20,7 @@ from torch.nn import functional
 from workers.generators.next3d import forms
 from workers.generators.next3d.resampling import (
     downsample2d,
+    low_pass,
     network_filter,
     upfirdn2d,
     upsample2d,
@@ -77,10 +78,17 @@ def transposed_conv2d(x: Tensor, phases: tuple[Tensor, ...]) -> Tensor:
         device=x.device,
         memory_format=torch.channels_last,
     )
+    for parity, image in enumerate(phase_images(x, phases)):
+        row, col = divmod(parity, 2)
+        woven[:, :, row::2, col::2] = image
+    return woven
+
+
+def phase_images(x: Tensor, phases: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    """The pixels of a transposed convolution by parity of row and column, even ones first."""
     for parity, kernel in enumerate(phases):
         row, col = divmod(parity, 2)
-        woven[:, :, row::2, col::2] = functional.conv2d(x, kernel, padding=(1 - row, 1 - col))
-    return woven
+        yield functional.conv2d(x, kernel, padding=(1 - row, 1 - col))
 
 
 def convolve(x: Tensor, kernel: ConvKernel, bias: Tensor | None = None) -> Tensor:
@@ -111,8 +119,7 @@ def convolve_down(x: Tensor, weight: Tensor) -> Tensor:
     """
     if weight.shape[2] == 1:
         return functional.conv2d(downsample2d(x), weight)
-    before = 1 + weight.shape[2] // 2
-    low = upfirdn2d(x, network_filter(x.device), padding=(before, before, before, before))
+    low = low_pass(x, padding=1 + weight.shape[2] // 2)
     return functional.conv2d(low, weight, stride=2)
 
 
@@ -179,6 +186,42 @@ def modulated_conv2d(
         return convolve(scaled, kernel, bias)
     y = convolve(scaled, kernel).mul_(out_scale.to(x.dtype)[:, :, None, None])
     return y if bias is None else y.add_(bias[:, None, None])
+
+
+def modulated_in_one_pass(
+    x: Tensor,
+    kernel: ConvKernel,
+    styles: Tensor,
+    out_scale: Tensor,
+    *,
+    bias: Tensor,
+    noise: Tensor | None,
+    leak: float,
+    clamp: float | None,
+) -> Tensor:
+    """`modulated_conv2d` and what follows it in a layer, on a GPU: noise, leaky ReLU, clamp.
+
+    Styles are divided by their largest before, and the result multiplied by it after: what lies
+    between stays within the range of float16.
+    """
+    from workers.generators.next3d import fused_filters  # noqa: PLC0415 - see `forms`
+
+    largest = styles.abs().amax(1, keepdim=True)
+    how = fused_filters.Finish(
+        scale=(out_scale * largest).float(), noise=noise, bias=bias, leak=leak, clamp=clamp
+    )
+    x = x * (styles / largest).to(x.dtype)[:, :, None, None]
+    if kernel.up == 2:
+        return fused_filters.up_filtered(tuple(phase_images(x, kernel.phases)), how)
+    return fused_filters.finish(functional.conv2d(x, kernel.phases[0], padding=1), how)
+
+
+def mixed_channels(x: Tensor, kernel: ConvKernel, styles: Tensor) -> Tensor:
+    """A modulated 1x1 convolution, on a GPU: a small matrix a picture, (B, Cin, H, W)."""
+    batch, _, height, width = x.shape
+    weight = kernel.phases[0][:, :, 0, 0] * styles[:, None].to(x.dtype)  # (B, Cout, Cin)
+    points = x.permute(0, 2, 3, 1).reshape(batch, height * width, -1)
+    return (points @ weight.mT).view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _modulated(kernel: ConvKernel, style: Tensor, out_scale: Tensor | None) -> ConvKernel:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,9 @@ from torch.nn import functional
 
 from workers.generators.next3d.convolution import row_by_row
 from workers.generators.next3d.layers import PreparedModule
+
+if TYPE_CHECKING:
+    from workers.generators.next3d.fused_lookup import DecoderWeights
 
 HIDDEN = 64
 
@@ -44,11 +49,36 @@ class OSGDecoder(nn.Module):
 
     def __init__(self, num_features: int, num_channels: int, *, lr_multiplier: float = 1.0) -> None:
         super().__init__()
+        self.num_channels = num_channels
         self.net = nn.Sequential(
             PointLayer(num_features, HIDDEN, lr_multiplier),
             nn.Softplus(),
             PointLayer(HIDDEN, 1 + num_channels, lr_multiplier),
         )
+
+    @cached_property
+    def laid_out(self) -> DecoderWeights:
+        """The layers as `fused_lookup` takes them; the network is prepared by then."""
+        from workers.generators.next3d import fused_lookup  # noqa: PLC0415 - see `forms`
+
+        first, last = self.layers
+        return fused_lookup.DecoderWeights(
+            first=first.weight.T.contiguous(),
+            first_bias=first.bias,
+            density=last.weight[0].contiguous(),
+            density_bias=last.bias[:1].contiguous(),
+            colours=last.weight[1:].T.contiguous(),
+            colours_bias=last.bias[1:].contiguous(),
+            margin=RGB_MARGIN,
+        )
+
+    @property
+    def layers(self) -> tuple[PointLayer, PointLayer]:
+        """The first and the last of `net`."""
+        first, last = self.net[0], self.net[2]
+        assert isinstance(first, PointLayer)  # noqa: S101 - for mypy
+        assert isinstance(last, PointLayer)  # noqa: S101
+        return first, last
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Decode points.
@@ -62,3 +92,24 @@ class OSGDecoder(nn.Module):
         out = self.net(features)
         colours = torch.sigmoid(out[..., 1:]) * (1.0 + 2.0 * RGB_MARGIN) - RGB_MARGIN
         return colours, out[..., :1]
+
+
+class DensityDecoder:
+    """An `OSGDecoder` asked for densities alone: its colours have no channel."""
+
+    num_channels = 0
+
+    def __init__(self, decoder: OSGDecoder) -> None:
+        self._decoder = decoder
+
+    @property
+    def laid_out(self) -> DecoderWeights:
+        """See `OSGDecoder.laid_out`."""
+        return self._decoder.laid_out
+
+    def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """See `OSGDecoder.forward`."""
+        first, last = self._decoder.layers
+        hidden = functional.softplus(first(features))
+        densities = functional.linear(hidden, last.weight[:1], last.bias[:1])
+        return features.new_empty(*features.shape[:-1], 0), densities

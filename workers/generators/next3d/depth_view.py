@@ -44,21 +44,28 @@ def median_ray_depth(rays: RenderedRays) -> Tensor:
 
 
 def views_of(
-    rays: RenderedRays, cameras: Sequence[Camera], margin_m: float, *, is_learnt: bool
+    ray_depth: Tensor,
+    opacity: Tensor,
+    cameras: Sequence[Camera],
+    margin_m: float,
+    *,
+    is_learnt: bool,
 ) -> list[VolumeView]:
     """Turn the rays of some pictures into metric depth and opacity at the pictures' side.
 
     Args:
-        rays: through the centres of square pictures' pixels.
+        ray_depth: (B, P) of `median_ray_depth`, through the centres of square pictures' pixels.
+        opacity: (B, P, 1), the share of a ray that met something.
         cameras: of the pictures, all of one size.
         margin_m: see `VolumeView`; so too is_learnt.
     """
-    side = math.isqrt(rays.march.weights.shape[1])
+    side = math.isqrt(ray_depth.shape[1])
     size = cameras[0].height_px, cameras[0].width_px
-    ray_depth = median_ray_depth(rays).view(-1, side, side)
-    z_m = (ray_depth * _cosines(cameras, side).to(ray_depth.device)) * METRES_PER_UNIT
-    opacity = rays.march.opacity.view(-1, 1, side, side)
-    opaque = functional.interpolate(opacity, size, mode="bilinear", align_corners=False)[:, 0]
+    cosines = _cosines(cameras, side).to(ray_depth.device)
+    z_m = (ray_depth.view(-1, side, side) * cosines) * METRES_PER_UNIT
+    opaque = functional.interpolate(
+        opacity.view(-1, 1, side, side), size, mode="bilinear", align_corners=False
+    )[:, 0]
     up = upsampled(z_m, *size).masked_fill_(opaque < HALF, 0.0)
     found = torch.stack([up, opaque.clamp(0, 1)], 1).cpu().numpy()  # one copy for all pictures
     return [VolumeView(depth, alpha, margin_m, is_learnt) for depth, alpha in found]

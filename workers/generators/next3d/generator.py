@@ -8,7 +8,7 @@ picture does not depend on who else is in the chunk. What an identity's faces sh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,7 +24,7 @@ from workers.flame.model import Flame
 from workers.generators.next3d import depth_view
 from workers.generators.next3d.expressions import expression_presets
 from workers.generators.next3d.identity_cache import IdentityCache, IdentityRequest
-from workers.generators.next3d.network import DrawnPlanes, NeuralImage, Next3DNetwork
+from workers.generators.next3d.network import DrawnPlanes, Next3DNetwork
 from workers.generators.next3d.placement import Placement, look_at_m, volume_camera
 from workers.generators.next3d.rays import (
     camera_params,
@@ -32,6 +32,7 @@ from workers.generators.next3d.rays import (
     intrinsics_from_focal,
     orbit_camera,
 )
+from workers.generators.next3d.recording import Function, Recordings
 from workers.generators.next3d.sampling import VolumeDraws
 from workers.sampling import Rig, face_height
 from workers.types import Described, FaceParams, PosedHeads, Topology, VolumeView
@@ -97,8 +98,13 @@ class Next3DGenerator:
         self._device = network.device
         self._chunk_size = CHUNK_SIZE[self._device.type] if chunk_size is None else chunk_size
         kept = CHUNKS_KEPT * self._chunk_size
+        self._recordings = Recordings(network.device)
         self._cache = IdentityCache(
-            network, max_identities=kept, max_meshes=kept, rows=self._chunk_size
+            network,
+            max_identities=kept,
+            max_meshes=kept,
+            rows=self._chunk_size,
+            recordings=self._recordings,
         )
         self._flame = Flame(head.assets)
         self._landmarks = Landmarks(head.topology.landmarks, head.assets.faces)
@@ -165,52 +171,68 @@ class Next3DGenerator:
         """See `FaceGenerator.observe`."""
         config = self._network.config
         side, rendering = 2 * config.neural_resolution, config.rendering
-        with torch.inference_mode():
+
+        def measure(*given: Tensor) -> tuple[Tensor, ...]:
+            table, last_w, params, shift = given
             draws = VolumeDraws.deterministic(
-                len(faces), side * side, rendering.num_coarse, rendering.num_fine, self._device
+                len(params), side * side, rendering.num_coarse, rendering.num_fine, params.device
             )
-            _, seen = self._seen(faces, heads, draws, side)
+            planes = DrawnPlanes(table, last_w)
+            rays = self._network.measure(planes, params, draws, resolution=side, ray_shift=shift)
+            return depth_view.median_ray_depth(rays), rays.march.opacity
+
+        with torch.inference_mode():
+            ray_depth, opacity = self._recorded("observe", measure, *self._sight(faces, heads))
         cameras = [face.camera for face in faces]
-        margin_m = self._placement.margin_m
-        return depth_view.views_of(seen.rays, cameras, margin_m, is_learnt=self._is_learnt)
+        return depth_view.views_of(
+            ray_depth, opacity, cameras, self._placement.margin_m, is_learnt=self._is_learnt
+        )
 
     def render(self, faces: Sequence[FaceParams], heads: PosedHeads) -> Tensor:
         """See `FaceGenerator.render`."""
         config = self._network.config
         side, rendering = config.neural_resolution, config.rendering
+        size = (faces[0].camera.height_px, faces[0].camera.width_px)
+
+        def draw(*given: Tensor) -> tuple[Tensor, ...]:
+            table, last_w, params, shift, stratified, importance = given
+            planes = DrawnPlanes(table, last_w)
+            numbers = VolumeDraws(stratified, importance)
+            seen = self._network.render(planes, params, numbers, resolution=side, ray_shift=shift)
+            return (_picture(self._network.upscale(planes, seen.features), size),)
+
         with torch.inference_mode():
-            draws = VolumeDraws.of_samples(
+            numbers = VolumeDraws.of_samples(
                 [face.streams for face in faces],
                 side * side,
                 rendering.num_coarse,
                 rendering.num_fine,
                 self._device,
             )
-            planes, seen = self._seen(faces, heads, draws, side)
-            images = self._network.upscale(planes, seen.features)
-            size = (faces[0].camera.height_px, faces[0].camera.width_px)
-            if tuple(images.shape[-2:]) != size:
-                images = functional.interpolate(
-                    images, size, mode="bilinear", align_corners=False, antialias=True
-                )
-            return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+            (images,) = self._recorded(
+                ("render", size),
+                draw,
+                *self._sight(faces, heads),
+                numbers.stratified,
+                numbers.importance,
+            )
+        return images
 
-    def _seen(
-        self, faces: Sequence[FaceParams], heads: PosedHeads, draws: VolumeDraws, side: int
-    ) -> tuple[DrawnPlanes, NeuralImage]:
-        """The faces' planes, and what their cameras see of them."""
+    def _recorded(self, name: Hashable, function: Function, *given: Tensor) -> tuple[Tensor, ...]:
+        """Call through the recordings, where rays are bounded without a look at them."""
+        if self._network.config.rendering.ray_limits is None:
+            return function(*(each.to(self._device) for each in given))
+        return self._recordings(name, function, *given)
+
+    def _sight(
+        self, faces: Sequence[FaceParams], heads: PosedHeads
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The faces' planes and styles, their cameras, and the shifts of their rays."""
         cameras = [volume_camera(face.camera, self._network.config) for face in faces]
         params = torch.cat([camera.params for camera in cameras])
         shift = torch.tensor([camera.ray_shift for camera in cameras])
         planes = self._planes(faces, heads, params)
-        seen = self._network.render(
-            planes,
-            params.to(self._device),
-            draws,
-            resolution=side,
-            ray_shift=shift.to(self._device),
-        )
-        return planes, seen
+        return planes.table, planes.last_w, params, shift
 
     def _planes(
         self, faces: Sequence[FaceParams], heads: PosedHeads, cameras: Tensor
@@ -229,6 +251,15 @@ class Next3DGenerator:
         """(B, 68, 3): as published, the contour is the frontal one; only the lips are looked at."""
         level = [0.0] * len(vertices)
         return self._landmarks.points(vertices, self._topology.landmarks.cells(level, level))
+
+
+def _picture(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 3, h, w) nominally in [-1, 1] to (B, H, W, 3) uint8."""
+    if tuple(images.shape[-2:]) != size:
+        images = functional.interpolate(
+            images, size, mode="bilinear", align_corners=False, antialias=True
+        )
+    return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _request(face: FaceParams, conditioning_camera: Tensor) -> IdentityRequest:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from workers.generators.next3d.layers import NoiseMode
 from workers.generators.next3d.network import DrawnPlanes, Identity, Next3DNetwork
+from workers.generators.next3d.recording import Recordings
 
 T = TypeVar("T")
 
@@ -104,6 +105,7 @@ class IdentityCache:
         max_identities: that are kept.
         max_meshes: that are kept.
         rows: drawn in one pass, always so many: the last one is repeated where fewer are missing.
+        recordings: of the network's device; None makes some.
     """
 
     def __init__(
@@ -113,8 +115,10 @@ class IdentityCache:
         max_identities: int = 4,
         max_meshes: int = 4,
         rows: int = 1,
+        recordings: Recordings | None = None,
     ) -> None:
         self._network = network
+        self._recordings = recordings or Recordings(network.device)
         self._rows = rows
         self._identities: _Recent[Identity] = _Recent(max_identities)
         self._planes: _Recent[DrawnPlanes] = _Recent(max_meshes)
@@ -139,7 +143,7 @@ class IdentityCache:
             for group, count in _in_groups(list(zip(people, places, strict=True)), self._rows):
                 meshes = torch.stack([vertices[place] for _, place in group])
                 identity = Identity.joined([person for person, _ in group])
-                drawn = self._network.dress(identity, meshes.to(self._network.device))
+                drawn = self._dressed(identity, meshes.to(self._network.device))
                 yield from drawn.rows()[:count]
 
         return DrawnPlanes.joined(self._planes.get(keys, dress))
@@ -155,10 +159,33 @@ class IdentityCache:
         first, device = requests[0], self._network.device
         if len({request.style for request in requests}) > 1:
             raise ValueError("identities drawn in one pass differ in truncation or noise")
-        ws = self._network.mapping(
+
+        def draw(z: Tensor, camera: Tensor) -> tuple[Tensor, ...]:
+            psi, cutoff, noise_mode = first.style
+            ws = self._network.mapping(z, camera, psi=psi, cutoff=cutoff)
+            return self._network.identity(ws, noise_mode).tensors
+
+        drawn = self._recordings(
+            ("identity", first.style),
+            draw,
             torch.stack([request.z for request in requests]).to(device),
             torch.stack([request.conditioning_camera for request in requests]).to(device),
-            psi=first.truncation_psi,
-            cutoff=first.truncation_cutoff,
         )
-        return self._network.identity(ws, first.noise_mode)
+        ws, textures, static_planes = drawn
+        return Identity(ws, textures, static_planes, first.noise_mode)
+
+    def _dressed(self, identity: Identity, vertices: Tensor) -> DrawnPlanes:
+        """`Next3DNetwork.dress`; rasterising asks the host, what follows does not."""
+        heads, noise_mode = self._network.view_heads(vertices), identity.noise_mode
+
+        def draw(
+            ws: Tensor, textures: Tensor, static: Tensor, uv: Tensor, alpha: Tensor, points: Tensor
+        ) -> tuple[Tensor, ...]:
+            person = Identity(ws, textures, static, noise_mode)
+            seen = replace(heads, uv=uv, alpha=alpha, landmarks=points)
+            return (DrawnPlanes.of(person, self._network.draw_over(person, seen)).table,)
+
+        (table,) = self._recordings(
+            ("planes", noise_mode), draw, *identity.tensors, heads.uv, heads.alpha, heads.landmarks
+        )
+        return DrawnPlanes(table, identity.plane_ws[:, -1])

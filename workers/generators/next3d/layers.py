@@ -13,12 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workers.generators.next3d.activation import LEAK, Activation, bias_act
+from workers.generators.next3d import forms
+from workers.generators.next3d.activation import LEAK, Activation, bias_act, biased_in_one_pass
 from workers.generators.next3d.convolution import (
     ConvKernel,
     convolve_down,
     demodulation,
+    mixed_channels,
     modulated_conv2d,
+    modulated_in_one_pass,
     row_by_row,
     rowwise_linear,
 )
@@ -121,6 +124,10 @@ class Conv2dLayer(PreparedModule):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/down, W/down)."""
         y = row_by_row(self._convolve, x)
+        if forms.is_on_gpu(x) and self.bias is not None:
+            return biased_in_one_pass(
+                y, self.bias, activation=self.activation, clamp=self.conv_clamp
+            )
         return bias_act(y, self.bias, activation=self.activation, clamp=self.conv_clamp)
 
     def _convolve(self, x: Tensor) -> Tensor:
@@ -177,6 +184,17 @@ class SynthesisLayer(PreparedModule):
         kernel = _prepared(self.kernel)
         styles = self.affine(w)
         scale = demodulation(styles, kernel) * LRELU_GAIN
+        if forms.is_on_gpu(x):
+            return modulated_in_one_pass(
+                x,
+                kernel,
+                styles,
+                scale,
+                bias=self.bias,
+                noise=self.noise if noise_mode == "const" else None,
+                leak=LEAK,
+                clamp=self.conv_clamp,
+            )
         y = modulated_conv2d(x, kernel, styles, scale, self.bias)
         if noise_mode == "const":
             y.add_(self.noise)
@@ -205,7 +223,8 @@ class ToRGBLayer(PreparedModule):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(B, in, H, W), (B, w_dim) -> (B, out, H, W) float32: images are summed in float32."""
         styles = self.affine(w) * self.style_gain
-        y = modulated_conv2d(x, _prepared(self.kernel), styles).float()
+        mix = mixed_channels if forms.is_on_gpu(x) else modulated_conv2d
+        y = mix(x, _prepared(self.kernel), styles).float()
         y.add_(self.bias[:, None, None])
         return y if self.conv_clamp is None else y.clamp_(-self.conv_clamp, self.conv_clamp)
 

@@ -7,6 +7,7 @@ camera.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ from workers.generators.next3d.config import (
     PLANE_RESOLUTION,
     Next3DConfig,
 )
-from workers.generators.next3d.decoder import OSGDecoder
+from workers.generators.next3d.decoder import DensityDecoder, OSGDecoder
 from workers.generators.next3d.dressing import HeadViews, sample_texture, view_heads
 from workers.generators.next3d.layers import NoiseMode, prepare_all
 from workers.generators.next3d.mapping import MappingNetwork
@@ -63,6 +64,11 @@ class Identity:
     textures: Tensor
     static_planes: Tensor
     noise_mode: NoiseMode
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All but the noise mode."""
+        return self.ws, self.textures, self.static_planes
 
     @property
     def plane_ws(self) -> Tensor:
@@ -263,12 +269,19 @@ class Next3DNetwork(nn.Module):
             identity: of B people.
             vertices: (B, V + 68, 3) float32, vertices then landmarks, metres, head model's frame.
         """
+        return self.draw_over(identity, self.view_heads(vertices))
+
+    def view_heads(self, vertices: Tensor) -> HeadViews:
+        """Rasterise posed heads (B, V + 68, 3) from the sides that the wiring textures."""
         every_view = self.config.wiring == "three-plane"
         views = (FRONT, SIDE_A, SIDE_B, TOP) if every_view else (FRONT,)
-        heads = view_heads(vertices, self.topology, views, PLANE_RESOLUTION)
+        return view_heads(vertices, self.topology, views, PLANE_RESOLUTION)
+
+    def draw_over(self, identity: Identity, heads: HeadViews) -> PlaneDrawing:
+        """`draw_planes` of heads that were rasterised."""
         seen = sample_texture(identity.textures, heads.uv)
         rendered, alpha = seen, heads.alpha
-        if every_view:
+        if self.config.wiring == "three-plane":
             # The second side is added unmirrored, and the alpha is the first side's alone: the
             # published code joins its mask with itself.
             rendered = torch.stack([seen[FRONT], seen[SIDE_A] + seen[SIDE_B], seen[TOP]])
@@ -318,23 +331,10 @@ class Next3DNetwork(nn.Module):
             depth_range: see `volume.DepthRange`.
             ray_shift: (B,), added to the checkpoint's ray limits, volume units.
         """
-        side = resolution or self.config.neural_resolution
-        origins, directions = pixel_rays(
-            camera[:, :16].view(-1, 4, 4), camera[:, 16:].view(-1, 3, 3), side
-        )
-        rays = render_rays(
-            planes.table,
-            PLANE_RESOLUTION,
-            self.decoder,
-            origins[:, None],
-            directions,
-            draws,
-            replace(self.config.rendering, num_fine=draws.importance.shape[-1]),
-            depth_range=depth_range,
-            ray_shift=ray_shift,
-        )
+        rays = self._rays(self.decoder, planes, camera, draws, resolution, depth_range, ray_shift)
 
         def image(values: Tensor) -> Tensor:
+            side = math.isqrt(values.shape[1])
             return values.transpose(1, 2).reshape(len(camera), -1, side, side)
 
         return NeuralImage(
@@ -342,6 +342,45 @@ class Next3DNetwork(nn.Module):
             ray_depth=image(rays.march.ray_depth),
             opacity=image(rays.march.opacity),
             rays=rays,
+        )
+
+    def measure(
+        self,
+        planes: DrawnPlanes,
+        camera: Tensor,
+        draws: VolumeDraws,
+        *,
+        resolution: int,
+        ray_shift: Tensor | None = None,
+    ) -> RenderedRays:
+        """Look at drawn planes for where matter is, not what it looks like; see `render`."""
+        decoder = DensityDecoder(self.decoder)
+        return self._rays(decoder, planes, camera, draws, resolution, "image", ray_shift)
+
+    def _rays(
+        self,
+        decoder: OSGDecoder | DensityDecoder,
+        planes: DrawnPlanes,
+        camera: Tensor,
+        draws: VolumeDraws,
+        resolution: int | None,
+        depth_range: DepthRange,
+        ray_shift: Tensor | None,
+    ) -> RenderedRays:
+        side = resolution or self.config.neural_resolution
+        origins, directions = pixel_rays(
+            camera[:, :16].view(-1, 4, 4), camera[:, 16:].view(-1, 3, 3), side
+        )
+        return render_rays(
+            planes.table,
+            PLANE_RESOLUTION,
+            decoder,
+            origins[:, None],
+            directions,
+            draws,
+            replace(self.config.rendering, num_fine=draws.importance.shape[-1]),
+            depth_range=depth_range,
+            ray_shift=ray_shift,
         )
 
     def upscale(self, planes: DrawnPlanes, features: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 
@@ -24,7 +24,7 @@ from workers.generators.next3d import heads
 from workers.generators.next3d.calibration import read_calibration
 from workers.generators.next3d.checkpoint import Next3DWeights, build_network, untrained_weights
 from workers.generators.next3d.config import Next3DConfig, RenderingConfig
-from workers.generators.next3d.generator import Conditioning, Head, Next3DGenerator
+from workers.generators.next3d.generator import Head, Next3DGenerator
 from workers.generators.next3d.network import Next3DNetwork
 from workers.generators.next3d.own_head import own_head
 from workers.generators.next3d.placement import IDENTITY, PUBLISHED, Placement
@@ -41,6 +41,15 @@ SMALL: Final = Next3DConfig(
 )
 """An untrained network that a CPU runs in half a second, every part of it in its place."""
 
+DTYPES: Final = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""Of the job's `generator.precision`."""
+
+T = TypeVar("T")
+
 _FLAME_KINDS: Final[tuple[AssetKind, ...]] = (
     "flame_model",
     "flame_static_embedding",
@@ -55,17 +64,16 @@ def open_next3d(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
         AssetError: an asset is missing or is not what its description says.
         ValueError: an asset does not fit another.
     """
-    assert generator.conditioning is not None  # noqa: S101 - filled in
     if generator.untrained:
-        return _open_untrained(generator, generator.conditioning, held)
+        return _open_untrained(generator, held)
     loader = shared_loader(held)
     if held.find("calibration") is None:
-        return _open_trained(loader, Placement(PUBLISHED), generator.conditioning, ())
+        return _open_trained(loader, Placement(PUBLISHED), generator, ())
     calibration = loader.entry("calibration")
     placement = read_calibration(
         held.fetch(calibration, loader.cache_folder), loader.entry("next3d_checkpoint").sha256
     )
-    return _open_trained(loader, placement, generator.conditioning, (calibration,))
+    return _open_trained(loader, placement, generator, (calibration,))
 
 
 def open_unaligned(held: AssetSnapshot) -> Next3DGenerator:
@@ -73,13 +81,14 @@ def open_unaligned(held: AssetSnapshot) -> Next3DGenerator:
 
     Errors as `open_next3d`.
     """
-    return _open_trained(shared_loader(held), Placement(IDENTITY), "fixed", ())
+    fixed = Generator(kind="next3d", conditioning="fixed", precision="float32")
+    return _open_trained(shared_loader(held), Placement(IDENTITY), fixed, ())
 
 
 def _open_trained(
     loader: AssetLoader,
     placement: Placement,
-    conditioning: Conditioning,
+    generator: Generator,
     calibration: Sequence[AssetEntry],
 ) -> Next3DGenerator:
     used = [loader.entry(kind) for kind in NEEDED["next3d"]]
@@ -99,18 +108,16 @@ def _open_trained(
         "calibration": "fitted" if calibration else "published",
     }
     return Next3DGenerator(
-        _network(weights),
+        _network(weights, generator),
         Head(model, topology),
         placement=placement,
-        conditioning=conditioning,
+        conditioning=_filled_in(generator.conditioning),
         info=_info(entries, versions),
         is_learnt=True,
     )
 
 
-def _open_untrained(
-    generator: Generator, conditioning: Conditioning, held: AssetSnapshot
-) -> Next3DGenerator:
+def _open_untrained(generator: Generator, held: AssetSnapshot) -> Next3DGenerator:
     head, info = _untrained_head(shared_loader(held), f"untrained {generator.network}")
     weights = untrained_weights(
         SMALL if generator.network == "small" else Next3DConfig(),
@@ -118,10 +125,10 @@ def _open_untrained(
         seed=UNTRAINED_SEED,
     )
     return Next3DGenerator(
-        _network(weights),
+        _network(weights, generator),
         head,
         placement=Placement(PUBLISHED),
-        conditioning=conditioning,
+        conditioning=_filled_in(generator.conditioning),
         info=info,
         is_learnt=False,
     )
@@ -160,6 +167,13 @@ def _info(entries: Sequence[AssetEntry], versions: dict[str, str]) -> GeneratorI
     )
 
 
-def _network(weights: Next3DWeights) -> Next3DNetwork:
+def _network(weights: Next3DWeights, generator: Generator) -> Next3DNetwork:
+    dtype = DTYPES[_filled_in(generator.precision)]
     with torch.inference_mode():
-        return build_network(weights, device=render_device())
+        return build_network(weights, device=render_device(), dtype=dtype)
+
+
+def _filled_in(field: T | None) -> T:
+    """A field for which a parsed job has a default."""
+    assert field is not None  # noqa: S101
+    return field

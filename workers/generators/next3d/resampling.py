@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from workers.generators.next3d import forms
+
 BINOMIAL_TAPS = (1.0, 3.0, 3.0, 1.0)
 """The one low-pass filter of the network, before normalisation."""
 
@@ -101,4 +103,14 @@ def upsample2d(x: Tensor) -> Tensor:
 
 def downsample2d(x: Tensor) -> Tensor:
     """Half the size by the network's filter: (B, C, H, W) -> (B, C, H/2, W/2)."""
-    return upfirdn2d(x, network_filter(x.device), down=2, padding=(1, 1, 1, 1))
+    return low_pass(x, padding=1, step=2)
+
+
+def low_pass(x: Tensor, *, padding: int, step: int = 1) -> Tensor:
+    """The network's filter with as many zeros on every side, every `step`-th pixel kept."""
+    if forms.is_on_gpu(x):
+        from workers.generators.next3d import fused_filters  # noqa: PLC0415 - see `forms`
+
+        return fused_filters.low_passed(x, padding=padding, step=step)
+    around = (padding, padding, padding, padding)
+    return upfirdn2d(x, network_filter(x.device), down=step, padding=around)

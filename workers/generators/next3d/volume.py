@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from workers.generators.next3d import forms
 from workers.generators.next3d.config import RenderingConfig
-from workers.generators.next3d.decoder import OSGDecoder
+from workers.generators.next3d.decoder import DensityDecoder, OSGDecoder
 from workers.generators.next3d.plane_lookup import ray_features
 from workers.generators.next3d.rays import box_limits
 from workers.generators.next3d.sampling import (
@@ -176,7 +176,7 @@ def first_depths(
 def render_rays(
     table: Tensor,
     plane_resolution: int,
-    decoder: OSGDecoder,
+    decoder: OSGDecoder | DensityDecoder,
     origins: Tensor,
     directions: Tensor,
     draws: VolumeDraws,
@@ -224,7 +224,7 @@ class _Volume:
 
     table: Tensor
     plane_resolution: int
-    decoder: OSGDecoder
+    decoder: OSGDecoder | DensityDecoder
     config: RenderingConfig
 
     def rendered(
@@ -249,6 +249,19 @@ class _Volume:
 
     def _look(self, origins: Tensor, directions: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
         """Colours (B, P, D, C) and densities (B, P, D)."""
+        if forms.is_on_gpu(depths):
+            from workers.generators.next3d import fused_lookup  # noqa: PLC0415 - see `forms`
+
+            return fused_lookup.look(
+                self.table,
+                origins,
+                directions,
+                depths,
+                self.decoder.laid_out,
+                resolution=self.plane_resolution,
+                box_side=self.config.box_side,
+                has_colours=self.decoder.num_channels > 0,
+            )
         features = ray_features(
             self.table,
             origins,
