@@ -37,8 +37,8 @@ from workers.generators.next3d.sampling import VolumeDraws
 from workers.sampling import Rig, face_height
 from workers.types import Described, FaceParams, PosedHeads, Topology, VolumeView
 
-CHUNK_SIZE: Final = {"cpu": 1, "cuda": 8}
-"""Faces drawn in one pass. A GPU starts the same number of kernels for one face and for eight; a
+CHUNK_SIZE: Final = {"cpu": 1, "cuda": 16}
+"""Faces drawn in one pass. A GPU starts the same number of kernels for one face and for sixteen; a
 CPU gains nothing, and its kernels would choose their roundings by the batch. Planes of as many
 people and meshes are drawn in one pass too.
 """
