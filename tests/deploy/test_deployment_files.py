@@ -238,9 +238,25 @@ def test_the_installer_in_the_images_is_the_installer_of_setup() -> None:
         assert f"ghcr.io/astral-sh/uv:{pinned[1]} AS uv" in path.read_text(), path.name
 
 
+GPU_ALONE = re.compile(
+    r'^RUN test "\$\{TORCH_BACKEND\}" = cpu \|\| \((?:.*\\\n)*.*\)$', re.MULTILINE
+)
+"""What only an image for GPUs holds."""
+
+
+def test_a_worker_for_gpus_has_what_triton_builds_with() -> None:
+    text = (ROOT / "deploy/Dockerfile.worker").read_text()
+    alone = GPU_ALONE.search(text)
+    assert alone
+    assert "gcc libc6-dev" in alone[0]
+    assert "-name include" not in text  # Python's own headers
+    assert "TRITON_CACHE_DIR=" in text
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.suffix[1:])
 def test_an_image_ends_without_root_and_build_tools_and_tells_its_health(path: Path) -> None:
     final = re.split(r"^FROM ", path.read_text(), flags=re.MULTILINE)[-1]
+    final = GPU_ALONE.sub("", final)
     assert re.search(r"^USER 10001:10001$", final, re.MULTILINE)
     assert re.search(r"^HEALTHCHECK ", final, re.MULTILINE)
     for tool in ("apt-get", "pip install", "uv ", "--from=uv", "gcc", "curl"):

@@ -68,6 +68,7 @@ def test_only_count_is_required_and_the_embedded_generator_is_the_default() -> N
 def test_the_generators_own_defaults_are_filled_in() -> None:
     spec = parse({"count": 3, "generator": "next3d"})
     assert spec.identity.truncation_psi == 0.7
+    assert spec.generator.precision == "float32"
     assert spec.generator.conditioning == "fixed"
     assert spec.appearance is None
     assert parse_job_spec(spec.canonical_json()) == spec

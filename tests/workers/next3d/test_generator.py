@@ -16,8 +16,12 @@ from synthforge.samples import members_of
 from workers.encoding import LabelledFace, encode_face
 from workers.face_maker import Candidate, Draw, FaceMaker
 from workers.generators import registry
+from workers.generators.next3d.checkpoint import untrained_weights
+from workers.generators.next3d.decoder import DensityDecoder, OSGDecoder
 from workers.generators.next3d.generator import CHUNK_SIZE
-from workers.generators.next3d.opening import SMALL
+from workers.generators.next3d.heads import network_topology
+from workers.generators.next3d.opening import SMALL, _network
+from workers.generators.next3d.own_head import own_head
 from workers.generators.next3d.placement import (
     METRES_PER_UNIT,
     look_at_m,
@@ -160,3 +164,29 @@ def test_the_camera_of_the_volume_is_the_labels_own() -> None:
     seen = face.camera.world2cam[:3, :3] @ look_at_m(SMALL) + face.camera.world2cam[:3, 3]
     np.testing.assert_allclose(pivot_cam * METRES_PER_UNIT, seen, atol=1e-6)
     np.testing.assert_allclose(pivot_cam[:2], 0, atol=1e-6)
+
+
+def test_a_job_names_the_precision_that_the_network_computes_in() -> None:
+    untrained = {"kind": "next3d", "untrained": True, "network": "small"}
+    dtypes = {}
+    for precision in (None, "bfloat16"):
+        named = {} if precision is None else {"precision": precision}
+        generator = parse_job_spec(
+            json.dumps({"count": 1, "generator": untrained | named})
+        ).generator
+        network = _network(untrained_weights(SMALL, network_topology(own_head()[1])), generator)
+        dtypes[generator.precision] = network.superresolution.block1.dtype
+
+    assert dtypes == {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def test_densities_alone_are_those_of_the_whole_decoder() -> None:
+    decoder = OSGDecoder(32, 32)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter)
+    features = torch.randn(2, 50, 32)
+
+    colours, densities = DensityDecoder(decoder)(features)
+
+    assert colours.shape == (2, 50, 0)
+    torch.testing.assert_close(densities, decoder(features)[1], atol=1e-4, rtol=1e-5)
