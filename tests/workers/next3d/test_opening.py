@@ -27,7 +27,7 @@ from workers.generators.registry import open_generator
 from workers.one_thread import one_thread
 from workers.timing import Stages
 
-TRAINED = Generator(kind="next3d", untrained=False, conditioning="fixed")
+TRAINED = Generator(kind="next3d", untrained=False, conditioning="fixed", precision="float32")
 
 
 def head_of_the_checkpoint(folder: Path) -> FlameAssets:
