@@ -3,7 +3,7 @@
 Stage I learns from built-in shards in which hair is not labelled. The stand-in for a real set is
 another head under another renderer (benchmarks/standin), written in the forms of 300-W and LaPa,
 with labels in the old and in another convention on the same pictures. Fitted to 50, 200 and 1000 of
-its pictures, three seeds each: the frozen model under adaptation as it is by default, with low-rank
+its pictures, five seeds each: the frozen model under adaptation as it is by default, with low-rank
 changes in the backbone; with f_s of the backbone as it is; without f_s; with f_s of another
 picture; the same model fine-tuned whole; and from random weights. Every fit takes the same number
 of steps. What is done is kept under --out: a run that was stopped goes on.
@@ -72,7 +72,7 @@ class Scale:
     picture_px: int = 128
     input_px: int = 96
     stage2_steps: int = 120
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 SMALL: Final = Scale(64, 6, (16,), 16, 8, stage2_steps=3, seeds=(0,))  # fits nothing

@@ -16,7 +16,13 @@ from trainer.datasets.classes import LAPA_11, OURS
 from trainer.datasets.points import IBUG_68, LAPA_106
 from trainer.loop import LoopConfig
 from trainer.losses import LossConfig
-from trainer.model.adapters import AdaptedModel, AdapterConfig, FrozenFeatures, eye_axes
+from trainer.model.adapters import (
+    AdaptedModel,
+    AdapterConfig,
+    FrozenFeatures,
+    LevelsDecoder,
+    eye_axes,
+)
 from trainer.model.network import FaceModel
 from trainer.recipes import stage1_quick, stage1_synthetic, stage2_quick, stage2_real
 from trainer.stage2 import open_stage2
@@ -249,3 +255,12 @@ def test_the_trivial_adapter_finds_constants_and_the_mix_finds_mixes() -> None:
     few = linear_mix(found[:4], truth[:4], IBUG_68)
     np.testing.assert_array_equal(few.mix, np.eye(68))
     assert best_relabelling(np.array([[1, 5], [4, 2]])).tolist() == [1, 0]
+
+
+def test_levels_of_the_encoder_count_alike_whatever_their_scale() -> None:
+    torch.manual_seed(0)
+    decoder = LevelsDecoder((8, 16), 8)
+    fine, coarse = torch.randn(2, 8, 4, 4), torch.randn(2, 16, 2, 2)
+    torch.testing.assert_close(
+        decoder((fine, coarse)), decoder((30.0 * fine + 5.0, coarse)), rtol=1e-3, atol=1e-4
+    )

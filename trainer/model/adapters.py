@@ -77,7 +77,10 @@ class FrozenFeatures:
 
 
 class LevelsDecoder(nn.Module):
-    """The encoder's levels put together anew: what f_s has left out may matter to other labels."""
+    """The encoder's levels put together anew: what f_s has left out may matter to other labels.
+
+    Each is brought to mean 0 and spread 1 a picture: residual sums grow from level to level.
+    """
 
     def __init__(self, channels: tuple[int, ...], width: int) -> None:
         super().__init__()
@@ -86,6 +89,7 @@ class LevelsDecoder(nn.Module):
 
     def forward(self, levels: tuple[Tensor, ...]) -> Tensor:
         """Return (B, width, h, w) of the levels, finest first."""
+        levels = tuple(functional.group_norm(level, 1) for level in levels)
         merged = functional.relu(self.laterals[-1](levels[-1]))
         for lateral, merge, level in zip(
             reversed(self.laterals[:-1]), reversed(self.merges), reversed(levels[:-1]), strict=True
