@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+
+MAX_RECORDINGS: Final = 12
+"""That are kept: a job needs four."""
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -32,7 +35,7 @@ class Recordings:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._recordings: dict[Hashable, _Recording] = {}
+        self._recordings: dict[Hashable, _Recording] = {}  # the longest unused first
         self._pool: Any = None
 
     def __call__(self, name: Hashable, function: Function, *given: Tensor) -> tuple[Tensor, ...]:
@@ -45,13 +48,21 @@ class Recordings:
         """
         if self._device.type != "cuda":
             return function(*given)
-        recording = self._recordings.get(name)
+        recording = self._recordings.pop(name, None)
         if recording is None:
-            recording = self._recordings[name] = self._recorded(function, given)
+            self._make_room()
+            recording = self._recorded(function, given)
+        self._recordings[name] = recording
         for own, new in zip(recording.given, given, strict=True):
             own.copy_(new, non_blocking=True)
         recording.graph.replay()
         return tuple(found.clone() for found in recording.found)
+
+    def _make_room(self) -> None:
+        """Forget the longest unused; jobs name ever new sizes and truncations."""
+        if len(self._recordings) >= MAX_RECORDINGS:
+            torch.cuda.synchronize(self._device)  # none is forgotten while it runs
+            del self._recordings[next(iter(self._recordings))]
 
     def _recorded(self, function: Function, given: tuple[Tensor, ...]) -> _Recording:
         own = tuple(each.to(self._device, copy=True) for each in given)
