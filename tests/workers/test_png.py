@@ -84,9 +84,7 @@ def test_data_that_cannot_shrink_hardly_grows() -> None:
 def code_of(counts: list[int], most_bits: int) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
     size = len(counts)
     lengths, codes = np.zeros(size, np.uint8), np.zeros(size, np.uint32)
-    room = (np.empty(size, np.int64), np.empty(2 * size, np.int64), np.empty(2 * size, np.int64))
-    held = np.array(counts, np.int64)
-    make_code(held, most_bits, lengths, codes, *room, np.empty(MAX_CODE_BITS + 2, np.int64))
+    make_code(np.array(counts, np.int64), most_bits, lengths, codes)
     return lengths, codes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,10 +14,10 @@ BLOCK_TOKENS: Final = 1 << 14  # each block has its own codes
 TAIL_BYTES: Final = 8  # after the data: the kernels read words
 _NUM_LITERALS: Final = 286
 _NUM_DISTANCES: Final = 30
-_LENGTH_CODE_BITS: Final = 7
-_DYNAMIC_BLOCK: Final = 2
 # RFC 1951, 3.2.7: the order in which the lengths of the code of lengths are written.
-_LENGTH_ORDER: Final = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
+_LENGTH_ORDER: Final = np.array(
+    [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.uint8
+)
 
 
 @dataclass(frozen=True)
@@ -56,49 +56,22 @@ def _make_tables() -> _Tables:
 _TABLES: Final = _make_tables()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Code:
     """A Huffman code, made anew for each block."""
 
-    size: int
-    most_bits: int
-    counts: Int64Array = field(init=False)
-    lengths: UInt8Array = field(init=False)
-    codes: UInt32Array = field(init=False)
+    counts: Int64Array
+    lengths: UInt8Array
+    codes: UInt32Array
 
-    def __post_init__(self) -> None:
-        self.counts = np.zeros(self.size, np.int64)
-        self.lengths = np.zeros(self.size, np.uint8)
-        self.codes = np.zeros(self.size, np.uint32)
-        self._room = (
-            np.empty(self.size, np.int64),
-            np.empty(2 * self.size, np.int64),
-            np.empty(2 * self.size, np.int64),
-            np.empty(kernels.MAX_CODE_BITS + 2, np.int64),
-        )
+    @staticmethod
+    def of(size: int) -> _Code:
+        """Make room for the code of so many symbols."""
+        return _Code(np.zeros(size, np.int64), np.zeros(size, np.uint8), np.zeros(size, np.uint32))
 
     def make(self) -> None:
         """Make the code of the counts."""
-        kernels.make_code(self.counts, self.most_bits, self.lengths, self.codes, *self._room)
-
-    def num_used(self, least: int) -> int:
-        """Return the number of lengths up to the last that is not 0; at least `least`."""
-        return max(least, int(np.flatnonzero(self.lengths)[-1]) + 1)
-
-
-class _Stream:
-    """Bytes that grow bit by bit."""
-
-    def __init__(self, num_bytes: int) -> None:
-        self.out = np.empty(num_bytes, np.uint8)
-        self.state = np.zeros(3, np.int64)
-
-    def write(self, value: int, num_bits: int) -> None:
-        kernels.write_bits(self.out, self.state, value, num_bits)
-
-    def bytes_so_far(self) -> UInt8Array:
-        self.write(0, 7)  # fills up the last byte
-        return self.out[: self.state[0]]
+        kernels.make_code(self.counts, kernels.MAX_CODE_BITS, self.lengths, self.codes)
 
 
 def deflate(data: UInt8Array) -> UInt8Array:
@@ -115,12 +88,12 @@ def deflate(data: UInt8Array) -> UInt8Array:
     num_bytes = len(data) - TAIL_BYTES
     table = np.full(1 << kernels.HASH_BITS, -kernels.WINDOW_BYTES - 1, np.int32)
     tokens = np.empty(BLOCK_TOKENS, np.uint32)
-    literals = _Code(_NUM_LITERALS, kernels.MAX_CODE_BITS)
-    distances = _Code(_NUM_DISTANCES, kernels.MAX_CODE_BITS)
+    literals, distances = _Code.of(_NUM_LITERALS), _Code.of(_NUM_DISTANCES)
     # Huffman's codes take at most their entropy and a bit: 9.2 bits a literal, 33.2 a match with
     # its extra bits, which stands for 4 bytes or more. So 10 bits a byte; 300 bytes of lengths.
     num_blocks = 1 + num_bytes // BLOCK_TOKENS
-    stream = _Stream(num_bytes + num_bytes // 4 + 512 * num_blocks)
+    out = np.empty(num_bytes + num_bytes // 4 + 512 * num_blocks, np.uint8)
+    state = np.zeros(3, np.int64)
     position = 0
     while position < num_bytes:
         literals.counts.fill(0)
@@ -131,31 +104,16 @@ def deflate(data: UInt8Array) -> UInt8Array:
         )  # fmt: skip
         position = int(reached)
         literals.counts[kernels.END_OF_BLOCK] = 1
-        stream.write(_DYNAMIC_BLOCK << 1 | (position >= num_bytes), 3)
-        _write_codes(stream, literals, distances)
+        literals.make()
+        distances.make()
+        kernels.write_header(
+            out, state, int(position >= num_bytes), literals.lengths, distances.lengths,
+            _LENGTH_ORDER,
+        )  # fmt: skip
         kernels.write_tokens(
-            stream.out, stream.state, tokens, int(num_tokens), literals.codes, distances.codes,
+            out, state, tokens, int(num_tokens), literals.codes, distances.codes,
             _TABLES.length_symbol, _TABLES.length_base, _TABLES.length_bits,
             _TABLES.distance_symbol, _TABLES.distance_base, _TABLES.distance_bits,
         )  # fmt: skip
-    return stream.bytes_so_far()
-
-
-def _write_codes(stream: _Stream, literals: _Code, distances: _Code) -> None:
-    """Make a block's codes and write what a reader needs to make them too (RFC 1951, 3.2.7)."""
-    literals.make()
-    distances.make()
-    num_literals, num_distances = literals.num_used(257), distances.num_used(1)
-    lengths = _Code(len(_LENGTH_ORDER), _LENGTH_CODE_BITS)
-    for code, num_used in ((literals, num_literals), (distances, num_distances)):
-        lengths.counts += np.bincount(code.lengths[:num_used], minlength=lengths.size)
-    lengths.make()
-    in_order = lengths.lengths[list(_LENGTH_ORDER)]
-    num_lengths = int(np.flatnonzero(in_order)[-1]) + 1
-    stream.write(num_literals - 257, 5)
-    stream.write(num_distances - 1, 5)
-    stream.write(num_lengths - 4, 4)
-    for length in in_order[:num_lengths].tolist():
-        stream.write(length, 3)
-    for code, num_used in ((literals, num_literals), (distances, num_distances)):
-        kernels.write_lengths(stream.out, stream.state, code.lengths, num_used, lengths.codes)
+    kernels.write_bits(out, state, 0, 7)  # fills up the last byte
+    return out[: state[0]]

@@ -26,6 +26,8 @@ MIN_MATCH: Final = 4
 MAX_MATCH: Final = 258
 END_OF_BLOCK: Final = 256
 MAX_CODE_BITS: Final = 15
+LENGTH_CODE_BITS: Final = 7
+DYNAMIC_BLOCK: Final = 2
 MATCH_FLAG: Final = 1 << 31
 FILTER_UP: Final = 2
 ADLER_BASE: Final = 65521
@@ -233,13 +235,61 @@ def write_bits(
 
 
 @compiled
-def write_lengths(
-    out: UInt8Array, state: Int64Array, lengths: UInt8Array, size: int, length_codes: UInt32Array
+def write_header(
+    out: UInt8Array,
+    state: Int64Array,
+    is_last: int,
+    literal_lengths: UInt8Array,
+    distance_lengths: UInt8Array,
+    order: UInt8Array,
 ) -> None:
-    """Append the first `size` code lengths, one by one: joining runs would save 1 byte in 200."""
-    for i in range(size):
-        code = np.int64(length_codes[lengths[i]])
+    """Begin a dynamic block with what a reader needs to make its codes too (RFC 1951, 3.2.7).
+
+    Lengths are written one by one: joining runs of them would save 1 byte in 200.
+
+    Args:
+        out: (M,) where bytes go; state: see `write_bits`.
+        state: as above.
+        is_last: 1 in the data's last block, else 0.
+        literal_lengths: (286,) of `make_code`; so too distance_lengths (30,).
+        distance_lengths: as above.
+        order: (19,) in which the lengths of the code of lengths are written.
+    """
+    num_literals = max(_num_used(literal_lengths), 257)
+    num_distances = max(_num_used(distance_lengths), 1)
+    counts = np.zeros(order.shape[0], np.int64)
+    for i in range(num_literals):
+        counts[literal_lengths[i]] += 1
+    for i in range(num_distances):
+        counts[distance_lengths[i]] += 1
+    lengths = np.empty(order.shape[0], np.uint8)
+    codes = np.empty(order.shape[0], np.uint32)
+    make_code(counts, LENGTH_CODE_BITS, lengths, codes)
+    num_lengths = 0
+    for i in range(order.shape[0]):
+        if lengths[order[i]] > 0:
+            num_lengths = i + 1
+    write_bits(out, state, DYNAMIC_BLOCK << 1 | is_last, 3)
+    write_bits(out, state, num_literals - 257, 5)
+    write_bits(out, state, num_distances - 1, 5)
+    write_bits(out, state, num_lengths - 4, 4)
+    for i in range(num_lengths):
+        write_bits(out, state, np.int64(lengths[order[i]]), 3)
+    for i in range(num_literals):
+        code = np.int64(codes[literal_lengths[i]])
         write_bits(out, state, code >> 4, code & 15)
+    for i in range(num_distances):
+        code = np.int64(codes[distance_lengths[i]])
+        write_bits(out, state, code >> 4, code & 15)
+
+
+@compiled
+def _num_used(lengths: UInt8Array) -> int:
+    """The number of lengths up to the last that is not 0."""
+    size = len(lengths)
+    while size > 0 and lengths[size - 1] == 0:
+        size -= 1
+    return size
 
 
 @compiled
@@ -248,10 +298,6 @@ def make_code(
     most_bits: int,
     lengths: UInt8Array,
     codes: UInt32Array,
-    keys: Int64Array,
-    weights: Int64Array,
-    parent: Int64Array,
-    of_length: Int64Array,
 ) -> None:
     """Make the Huffman code of some counts, no symbol longer than `most_bits`.
 
@@ -263,17 +309,15 @@ def make_code(
         most_bits: 7 or 15.
         lengths: (N,) filled with each symbol's bits, 0 for none.
         codes: (N,) filled with `code << 4 | bits`, the code's bits turned round.
-        keys: (N,), weights (2N,), parent (2N,), of_length (17,): room to work in.
-        weights: as above.
-        parent: as above.
-        of_length: as above.
     """
+    keys = np.empty(len(counts), np.int64)
+    weights = np.empty(2 * len(counts), np.int64)
+    parent = np.empty(2 * len(counts), np.int64)
+    of_length = np.zeros(MAX_CODE_BITS + 2, np.int64)
     num_used = _sorted_symbols(counts, keys)
     for i in range(num_used):
         weights[i] = keys[i] >> 9
     _join_lightest(num_used, weights, parent)
-    for bits in range(most_bits + 1):
-        of_length[bits] = 0
     depth = weights  # a node's weight is not looked at again
     depth[2 * num_used - 2] = 0
     for node in range(2 * num_used - 3, -1, -1):

@@ -114,6 +114,8 @@ def _mark(scene: Scene, face: int, width: int, plane: UInt64Array, spans: Int64A
     first_row, last_row = _bounds(grid, 1, a, b, c, bits, plane.shape[0])
     if area == 0 or first_row > last_row or first_column > last_column:
         return
+    if _is_full(plane, first_row, last_row, first_column, last_column):
+        return
     px = (first_column << bits) + (1 << (bits - 1))
     py = (first_row << bits) + (1 << (bits - 1))
     edges = (
@@ -132,6 +134,28 @@ def _mark(scene: Scene, face: int, width: int, plane: UInt64Array, spans: Int64A
             word, shift = np.uint64(column // WORD_BITS), np.uint64(column) & most
             plane[first_row + r, word] |= ones << shift
             plane[first_row + r, word + one] |= (ones >> one) >> (most - shift)
+
+
+@inlined
+def _is_full(
+    plane: UInt64Array, first_row: int, last_row: int, first_column: int, last_column: int
+) -> bool:
+    """Whether all bits of a box of at most a word's width are set: its face adds nothing.
+
+    Half of a closed surface's faces lie behind the other half.
+    """
+    num_columns = last_column - first_column + 1
+    if num_columns > WORD_BITS:
+        return False
+    one, most = np.uint64(1), np.uint64(WORD_BITS - 1)
+    ones = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(WORD_BITS - num_columns)
+    word, shift = np.uint64(first_column // WORD_BITS), np.uint64(first_column) & most
+    low, high = ones << shift, (ones >> one) >> (most - shift)
+    for i in range(first_row, last_row + 1):
+        row = np.uint64(i)
+        if ((~plane[row, word] & low) | (~plane[row, word + one] & high)) != 0:
+            return False
+    return True
 
 
 @compiled

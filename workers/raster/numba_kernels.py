@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.raster.jit import compiled
+from workers.raster.jit import compiled, inlined
 from workers.raster.numba_spans import ROWS, find_spans
 
 Int64Array = NDArray[np.int64]
@@ -171,14 +171,14 @@ def _find(scene: Scene, members: Int32Array, top: int, height: int, keys: Int64A
                 _draw(scene, face, top, height, keys, spans)
 
 
-@compiled
+@inlined
 def _area(grid: Int64Array, a: int, b: int, c: int) -> int:
     """Twice the signed area in grid units; > 0 where the corners run clockwise as seen."""
     across = (grid[b, 0] - grid[a, 0]) * (grid[c, 1] - grid[a, 1])
     return int(across - (grid[b, 1] - grid[a, 1]) * (grid[c, 0] - grid[a, 0]))
 
 
-@compiled
+@inlined
 def _bounds(
     grid: Int64Array, axis: int, a: int, b: int, c: int, bits: int, size: int
 ) -> tuple[int, int]:
@@ -210,7 +210,7 @@ def _tile_floor(keys: Int64Array) -> Int64Array:
     return floor
 
 
-@compiled
+@inlined
 def _is_hidden(scene: Scene, face: int, top: int, keys: Int64Array, floor: Int64Array) -> bool:
     """Whether every tile that the face may touch is nearer all over than its nearest corner."""
     grid, inverse_z, faces, bits = scene
@@ -226,7 +226,7 @@ def _is_hidden(scene: Scene, face: int, top: int, keys: Int64Array, floor: Int64
     return True
 
 
-@compiled
+@inlined
 def _draw(
     scene: Scene, face: int, top: int, height: int, keys: Int64Array, spans: Int64Array
 ) -> None:
@@ -256,7 +256,7 @@ def _draw(
         _enter_spans(spans, plane, tag, rows, above, first_column)
 
 
-@compiled
+@inlined
 def _is_small(grid: Int64Array, a: int, b: int, c: int, bits: int) -> bool:
     limit = SMALL_PX << bits
     width = max(grid[a, 0], grid[b, 0], grid[c, 0]) - min(grid[a, 0], grid[b, 0], grid[c, 0])
@@ -264,7 +264,7 @@ def _is_small(grid: Int64Array, a: int, b: int, c: int, bits: int) -> bool:
     return bool(width < limit and height < limit)
 
 
-@compiled
+@inlined
 def _plane(
     scene: Scene, face: int, area: int, px: int, py: int
 ) -> tuple[float, float, float, float, float]:
@@ -281,7 +281,7 @@ def _plane(
     return origin, gx * scale, gy * scale, min(qa, qb, qc), max(qa, qb, qc)
 
 
-@compiled
+@inlined
 def _edge(grid: Int64Array, s: int, t: int, area: int, px: int, py: int) -> tuple[int, int, int]:
     """Edge function from corner s to t at (px, py), and the edge's vector.
 
@@ -295,7 +295,7 @@ def _edge(grid: Int64Array, s: int, t: int, area: int, px: int, py: int) -> tupl
     return (value if is_top_left else value - 1), ex, ey
 
 
-@compiled
+@inlined
 def _enter_small(
     edges: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]],
     plane: tuple[float, float, float, float, float],
@@ -337,7 +337,7 @@ def _enter_small(
             row[j] = max(row[j], key)
 
 
-@compiled
+@inlined
 def _enter_spans(
     spans: Int64Array,
     plane: tuple[float, float, float, float, float],
