@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from synthforge import __version__
 from synthforge.assets import (
@@ -120,10 +119,11 @@ def asset_key(kind: AssetKind, sha256: str, suffix: str) -> str:
 
 
 def _download(storage: Storage, entry: AssetEntry, path: Path) -> None:
+    """Fetch a file under its lock: one name, so that what a killed process left is written over."""
     digest = hashlib.sha256()
-    with NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-        partial = Path(file.name)
-        try:
+    partial = path.with_suffix(".part")
+    try:
+        with partial.open("wb") as file:
             for chunk in storage.stream(entry.file):
                 digest.update(chunk)
                 file.write(chunk)
@@ -134,10 +134,10 @@ def _download(storage: Storage, entry: AssetEntry, path: Path) -> None:
                 )
             file.flush()
             os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -103,6 +103,18 @@ def test_a_whole_cached_file_is_not_fetched_again_and_a_torn_one_is(
     assert registry.fetch(entry, tmp_path / "cache").read_bytes() == kept
 
 
+def test_what_a_killed_download_left_is_written_over(
+    registry: AssetRegistry, file: Path, tmp_path: Path
+) -> None:
+    entry = registry.add(file, entry_of(file))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    left = cache / f"{entry.sha256}.part"
+    left.write_bytes(b"half of it, and longer than the file itself" * 1000)
+    assert registry.fetch(entry, cache).read_bytes() == file.read_bytes()
+    assert not left.exists()
+
+
 def test_other_bytes_than_the_index_says_are_refused_and_leave_nothing(
     registry: AssetRegistry, file: Path, tmp_path: Path
 ) -> None:
