@@ -74,16 +74,15 @@ class DirectoryStorage:
         num_bytes = path.stat().st_size
         if self._holds(key, num_bytes, sha256):
             return StoredFile(name=key, num_bytes=num_bytes, sha256=sha256)
-        with path.open("rb") as source:
-            return self._put(key, iter(lambda: source.read(CHUNK_BYTES), b""), sha256)
+        return self._put(key, lambda: _pieces(path), sha256)
 
     def put_bytes(self, key: str, data: bytes) -> StoredFile:
         """Write bytes to a key."""
-        return self._put(key, (data,), hashlib.sha256(data).hexdigest())
+        return self._put(key, lambda: (data,), hashlib.sha256(data).hexdigest())
 
     def copy(self, source: str, key: str, sha256: str) -> StoredFile:
         """Copy a file."""
-        return self._put(key, self.stream(source), sha256)
+        return self._put(key, lambda: self.stream(source), sha256)
 
     def get_bytes(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """Read a whole file."""
@@ -144,24 +143,29 @@ class DirectoryStorage:
             yield chunk
             self.on_bytes(len(chunk))
 
-    def _put(self, key: str, chunks: Iterable[bytes], sha256: str) -> StoredFile:
+    def _put(self, key: str, source: Callable[[], Iterable[bytes]], sha256: str) -> StoredFile:
+        """Write what the source gives and read it back: its hash is taken there, and only there.
+
+        Where it is wrong, the source is hashed too, to tell which of the two is.
+        """
         folders, name = _split(key)
         temporary = f".{secrets.token_hex(8)}.tmp"
         with _typed(key), self._created(folders, temporary) as (folder, file):
             try:
-                written = _write_all(file, self._counted(chunks))
-                if written[1] != sha256:
-                    raise StorageRefused(f"{key}: its sha256 is {written[1]}, not {sha256}")
+                num_written = _write_all(file, self._counted(source()))
                 os.fsync(file)
                 os.lseek(file, 0, os.SEEK_SET)
-                if hash_stream(self._counted(_chunks(file))) != written:
+                if hash_stream(self._counted(_chunks(file))) != (num_written, sha256):
+                    _, found = hash_stream(source())
+                    if found != sha256:
+                        raise StorageRefused(f"{key}: its sha256 is {found}, not {sha256}")
                     raise StorageUnavailable(f"{key}: the disk gave other bytes back")
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 os.unlink(temporary, dir_fd=folder)
                 raise
             os.fsync(folder)
-        return StoredFile(name=key, num_bytes=written[0], sha256=sha256)
+        return StoredFile(name=key, num_bytes=num_written, sha256=sha256)
 
     def _holds(self, key: str, num_bytes: int, sha256: str) -> bool:
         try:
@@ -274,16 +278,20 @@ def _chunks(file: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _write_all(file: int, chunks: Iterable[bytes]) -> tuple[int, str]:
-    digest = hashlib.sha256()
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _write_all(file: int, chunks: Iterable[bytes]) -> int:
     num_bytes = 0
     for chunk in chunks:
-        digest.update(chunk)
         num_bytes += len(chunk)
         rest = memoryview(chunk)
         while rest:
             rest = rest[os.write(file, rest) :]
-    return num_bytes, digest.hexdigest()
+    return num_bytes
 
 
 def _walk(folder: int, path: str) -> Iterator[StoredObject]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -222,3 +223,24 @@ def test_boto3_stays_unloaded() -> None:
         "sys.exit('boto3' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_disk_that_keeps_other_bytes_is_found_when_they_are_read_back(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"as it was")
+    sha256 = hashlib.sha256(b"as it was").hexdigest()
+    write = os.write
+
+    def torn(file: int, data: Any) -> int:
+        return write(file, bytes(data).replace(b"was", b"had"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", torn)
+        with pytest.raises(StorageUnavailable, match="other bytes back"):
+            open_storage(str(prefix)).put_file(source, "key", sha256)
+    assert list(prefix.iterdir()) == []
+    with pytest.raises(StorageRefused, match=f"its sha256 is {sha256}, not {'0' * 64}"):
+        open_storage(str(prefix)).put_file(source, "key", "0" * 64)
+    assert list(prefix.iterdir()) == []
