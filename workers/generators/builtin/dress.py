@@ -208,7 +208,7 @@ def skin_albedo(params: FaceParams, rest: Float64Array, fields: FaceFields) -> F
     blood += 0.18 * u[2] * fields.socket - 0.08
     extinction = np.multiply.outer(melanin, MELANIN_EXTINCTION)
     extinction += np.multiply.outer(blood, BLOOD_EXTINCTION)
-    lashes = 1.0 - (0.6 + 0.3 * u[3]) * fields.lid_edge
+    lashes = 1.0 - (0.3 + 0.4 * u[3]) * fields.lid_edge
     return np.asarray(base * np.exp(-extinction) * lashes[:, None])
 
 
@@ -297,6 +297,7 @@ def _eyes(params: FaceParams, pixel_m: float, radius_m: float) -> EyeLook:
         sclera_rgb=triple(np.array([0.66, 0.62, 0.585]) * (0.86 + 0.14 * u[1])),
         iris_radius=iris_radius,
         pupil_radius=pupil_radius,
+        lash_shade=0.45 + 0.45 * u[4],
         pixel=pixel_m / radius_m,
     )
 

@@ -13,8 +13,10 @@ from workers.generators.builtin.shading_terms import (
     unit,
     wrapped,
 )
-from workers.raster.jit import compiled
+from workers.raster.jit import compiled, inlined
 from workers.types import Float32Array, Float64Array, UInt8Array
+
+LASH_LENGTH = 0.13  # of the upper lashes, as seen from the front: shares of the eyeball's radius
 
 
 @compiled
@@ -33,7 +35,6 @@ def shade_eyes(
     key_in_eye: Float64Array,
     rgb: Float32Array,
 ) -> None:
-    size = openness.shape[1]
     for n in range(num):
         if material[n] not in (code.LEFT_EYE, code.RIGHT_EYE):
             continue
@@ -48,20 +49,18 @@ def shade_eyes(
         column = int(angle * (512.0 / (2.0 * np.pi))) & 511
         fibre = fibres[int(radius * 240.0) & 511, column, 0] / 32.0
         h = _turned(to_head, side, d)
-        x = min(max((h[0] + 1.0) * 0.5 * size - 0.5, 0.0), size - 1.001)
         height = to_resting_lids[side, 0] * h[1] + to_resting_lids[side, 1]
-        y = min(max((height + 1.0) * 0.5 * size - 0.5, 0.0), size - 1.001)
-        i, j = int(y), int(x)
-        y, x = y - i, x - j
-        sky = (1.0 - y) * (openness[side, i, j] * (1.0 - x) + openness[side, i, j + 1] * x)
-        sky += y * (openness[side, i + 1, j] * (1.0 - x) + openness[side, i + 1, j + 1] * x)
+        sky = _open_sky(openness, side, h[0], height)
+        above = _open_sky(openness, side, h[0], height + LASH_LENGTH)
+        # The upper lid's lashes hang over the eye: where one's length higher there is the lid.
+        hidden = smooth_step(-0.1, 0.15, height) * (1.0 - smooth_step(0.1, 0.6, above))
         bulge = 1.0 + 0.32 * (1.0 - smooth_step(eyes.iris_radius, 1.35 * eyes.iris_radius, radius))
         cornea = _turned(to_camera, side, (bulge * d[0], bulge * d[1], d[2]))
         share = 1.0 / max(np.float64(values[n, 7]), 0.25)
         rgb[n, 0], rgb[n, 1], rgb[n, 2] = _eye_light(
             lights,
             eyes,
-            _eyeball_colour(eyes, d[0], radius, fibre),
+            _shaded(_eyeball_colour(eyes, d[0], radius, fibre), eyes.lash_shade * hidden),
             _turned(to_camera, side, d),
             unit(cornea[0], cornea[1], cornea[2]),
             towards_camera(values[n, 22], values[n, 23]),
@@ -89,6 +88,25 @@ def _eyeball_colour(eyes: EyeLook, aside: float, radius: float, fibre: float) ->
     around = mixed(eyes.ring_rgb, eyes.iris_rgb, outward)
     around = (around[0] * shade + 0.003, around[1] * shade + 0.003, around[2] * shade + 0.003)
     return mixed((red, green, blue), around, iris)
+
+
+@compiled
+def _open_sky(openness: Float32Array, side: int, across: float, height: float) -> float:
+    """Share of open sky over the eyeball at (across, height), in shares of its radius."""
+    size = openness.shape[1]
+    x = min(max((across + 1.0) * 0.5 * size - 0.5, 0.0), size - 1.001)
+    y = min(max((height + 1.0) * 0.5 * size - 0.5, 0.0), size - 1.001)
+    i, j = int(y), int(x)
+    y, x = y - i, x - j
+    sky = (1.0 - y) * (openness[side, i, j] * (1.0 - x) + openness[side, i, j + 1] * x)
+    sky += y * (openness[side, i + 1, j] * (1.0 - x) + openness[side, i + 1, j + 1] * x)
+    return float(sky)
+
+
+@inlined
+def _shaded(colour: Triple, share: float) -> Triple:
+    left = 1.0 - share
+    return left * colour[0], left * colour[1], left * colour[2]
 
 
 @compiled

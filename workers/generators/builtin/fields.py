@@ -167,8 +167,8 @@ def _lid_edge(place: _Places) -> Float64Array:
     for first in (36, 42):
         upper = [place.mark(first + i) for i in range(4)]
         lower = [place.mark(first + i) for i in (3, 4, 5, 0)]
-        out += np.exp(-0.5 * (_distance_to(place.vertices, upper) / (1.3 * place.mm)) ** 2)
-        out += 0.4 * np.exp(-0.5 * (_distance_to(place.vertices, lower) / (0.8 * place.mm)) ** 2)
+        out += np.exp(-0.5 * (_distance_to(place.vertices, upper) / (0.8 * place.mm)) ** 2)
+        out += 0.3 * np.exp(-0.5 * (_distance_to(place.vertices, lower) / (0.6 * place.mm)) ** 2)
     return np.minimum(out, 1.0)
 
 

@@ -117,6 +117,7 @@ class EyeLook(NamedTuple):
         iris_rgb: colour of the iris; ring_rgb: at the pupil's edge.
         sclera_rgb: colour of the white.
         iris_radius: over the eyeball's radius; pupil_radius too.
+        lash_shade: share of the light that the upper lashes take from what they hang over.
         pixel: width of a pixel over the eyeball's radius.
     """
 
@@ -125,6 +126,7 @@ class EyeLook(NamedTuple):
     sclera_rgb: Triple
     iris_radius: float
     pupil_radius: float
+    lash_shade: float
     pixel: float
 
 
