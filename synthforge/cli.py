@@ -87,7 +87,3 @@ def _fail(message: str, code: int) -> None:
     line = " ".join(message.split())
     note(f"synthforge: {line}")
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -173,7 +173,7 @@ def test_help_and_version_are_on_standard_output() -> None:
 
 def test_generate_makes_verifies_and_shows_a_dataset_from_standard_input(tmp_path: Path) -> None:
     spec = {"count": 6, "image": {"size": 64}, "output": {"samples_per_shard": 3}}
-    synthforge = [sys.executable, "-m", "synthforge.cli"]
+    synthforge = [sys.executable, "-m", "synthforge"]
     made = subprocess.run(
         [*synthforge, "generate", "-", "--output", str(tmp_path / "faces"), "--workers", "1"],
         input=json.dumps(spec),

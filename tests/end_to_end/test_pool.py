@@ -50,7 +50,7 @@ def test_a_pool_that_is_told_to_leave_gives_its_leases_back_and_is_gone(
         output = ["--output", settings.output_prefixes[0]]
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "synthforge.cli", *command, *output], stdout=log, stderr=log
+                [sys.executable, "-m", "synthforge", *command, *output], stdout=log, stderr=log
             )
         try:
             wait_for_progress(client, job.id)
