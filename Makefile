@@ -37,7 +37,8 @@ lint: setup
 audit: setup
 	$(BIN)/python -m tools.audit
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --no-deps --disable-pip \
-		--requirement requirements.lock --requirement tests/s3/requirements.lock
+		--requirement requirements.lock --requirement deploy/ray.lock \
+		--requirement tests/s3/requirements.lock
 
 demo: setup
 	$(BIN)/python -m benchmarks.demo
