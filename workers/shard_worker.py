@@ -40,7 +40,7 @@ from workers.flight_recorder import FlightRecorder
 from workers.generators.protocol import FaceGenerator
 from workers.generators.registry import open_generator, read_hashes
 from workers.gpu_clock import GpuClock
-from workers.heap import trim_heap
+from workers.heap import HeapTrimmer
 from workers.job_log import about, of_trace
 from workers.made_shard import MadeShard
 from workers.one_thread import one_thread
@@ -91,6 +91,7 @@ class ShardWorker:
         self._executions = Executions()
         self._made: dict[str, MadeShard] = {}
         self._turn = RenderTurn()
+        self._heap = HeapTrimmer()
         self._assets: dict[GeneratorKind, AssetSnapshot] = {}
         self.stages = Stages()
         settings.scratch.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,7 @@ class ShardWorker:
             execution.waits_for_store = True
             log.info(made.story())
             made.trace(span)
-            trim_heap()
+            self._heap.after_shard()
         except BaseException:
             self._executions.end(lease.token)
             raise
@@ -276,6 +277,7 @@ class ShardWorker:
             if self._turn.give_way():
                 self.recorder.begin(lease.token)
             self.recorder.at(plan.position_of(index))
+            self._heap.between_chunks()
 
         stream = FaceStream(maker, lease.spec, plan, before_chunk)
         path = self._settings.scratch / f"{lease.token}.tar"
