@@ -140,11 +140,12 @@ def segmentation_overlap(predictions: Predictions, targets: Targets) -> Tensor:
     """
     logits, classes = _both("segmentation", predictions.segmentation, targets.segmentation)
     known = (classes != IGNORE_CLASS).unsqueeze(1)
-    shown = functional.one_hot(classes.clamp_max(logits.shape[1] - 1), logits.shape[1])
-    truth = shown.movedim(-1, 1) * known  # (B, K, h, w)
-    found = logits.softmax(1) * known
-    both, either = (found * truth).sum((2, 3)), (found + truth).sum((2, 3))
-    return mean_of_each(1.0 - 2.0 * both / either.clamp_min(1.0), truth.any(-1).any(-1).float())
+    ids = torch.arange(logits.shape[1], device=logits.device)
+    truth = classes.unsqueeze(1) == ids[:, None, None]  # (B, K, h, w)
+    found = logits.softmax(1)
+    both, area = (found * truth).sum((2, 3)), truth.sum((2, 3))
+    either = (found * known).sum((2, 3)) + area
+    return mean_of_each(1.0 - 2.0 * both / either.clamp_min(1.0), (area > 0).float())
 
 
 @_term
@@ -187,13 +188,13 @@ def coarse_landmarks(predictions: Predictions, targets: Targets) -> Tensor:
 def heatmaps(predictions: Predictions, targets: Targets) -> Tensor:
     """Cross-entropy of each heatmap with a Gaussian around the true point, less its minimum."""
     found, truth, weight = _points(predictions, targets)
-    height, width = found.logits.shape[-2:]
+    height, width = found.log_shares.shape[-2:]
     across = _gaussian(truth[..., 0] * width, width)  # (B, N, w)
     down = _gaussian(truth[..., 1] * height, height)  # (B, N, h)
-    target = down[..., :, None] * across[..., None, :]
     entropy = -(torch.xlogy(across, across).sum(-1) + torch.xlogy(down, down).sum(-1))
-    logs = found.logits.flatten(2).log_softmax(-1)
-    return mean_of_each(-(target.flatten(2) * logs).sum(-1) - entropy, weight)
+    # The target is a product of the two: it need not be made.
+    expected = down[..., None, :] @ found.log_shares @ across[..., :, None]  # (B, N, 1, 1)
+    return mean_of_each(-expected.flatten(1) - entropy, weight)
 
 
 @_term

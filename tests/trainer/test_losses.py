@@ -10,7 +10,8 @@ import torch
 
 from trainer.batches import Batch
 from trainer.losses import LossConfig, compute_losses
-from trainer.model.backbone import BackboneConfig
+from trainer.model.backbone import BackboneConfig, GroupNorm
+from trainer.model.heads import LandmarkHead, log_shares_of, log_spread_of
 from trainer.model.network import CANONICAL_FOCAL, FaceModel, ModelConfig
 from trainer.targets import Targets, targets_of
 
@@ -144,6 +145,52 @@ def test_overlap_is_lost_by_classes_not_by_pixels() -> None:
     assert float(found.total) == pytest.approx(1.0 - background / 2, abs=1e-6)
 
 
+def test_overlap_is_that_of_one_hot_maps_without_what_is_ignored() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 20, 8, 8, generator=random)
+    classes = torch.randint(0, 20, (2, 8, 8), generator=random)
+    classes[:, :3] = 255
+    model, batch = FaceModel(CONFIG).eval(), made_batch(2)
+    targets = replace(targets_of(batch, STRIDE), segmentation=classes)
+    out = replace(model(batch.image), segmentation=logits)
+    found = compute_losses(out, targets, LossConfig({"segmentation_overlap": 1}), torch.tensor(2.0))
+    lost = []
+    for shares, truth in zip(logits.softmax(1)[:, :, 3:], classes[:, 3:], strict=True):
+        dice = [
+            2 * shares[k][truth == k].sum() / (shares[k].sum() + (truth == k).sum())
+            for k in truth.unique()
+        ]
+        lost.append(1 - torch.stack(dice).mean())
+    assert float(found.total) == pytest.approx(float(torch.stack(lost).mean()), rel=1e-5)
+
+
+def test_the_landmark_head_answers_as_its_convolutions_would() -> None:
+    torch.manual_seed(0)
+    head, features, coarse = LandmarkHead(8, 16), torch.randn(2, 8, 6, 10), torch.randn(2, 16, 3, 5)
+    found = head(features, coarse)
+    shares = found.log_shares.exp()
+    assert torch.allclose(shares.sum((2, 3)), torch.ones(2, 68), atol=1e-5)
+    columns, rows = (torch.arange(10) + 0.5) / 10, (torch.arange(6) + 0.5) / 6
+    prior = (columns - 0.5).square() + (rows[:, None] - 0.5).square()  # the first guess: the middle
+    logits = head.heatmaps(features) - prior / (2 * 0.15**2)
+    assert torch.allclose(shares, log_shares_of(logits).exp(), atol=1e-6)
+    assert torch.allclose(found.xy[..., 0], (shares * columns).sum((2, 3)), atol=1e-5)
+    assert torch.allclose(found.xy[..., 1], (shares * rows[:, None]).sum((2, 3)), atol=1e-5)
+    log_spread = log_spread_of(shares, head.doubt(features))
+    assert torch.allclose(found.log_spread, log_spread, atol=1e-5)
+
+
+def test_group_normalisation_keeps_the_type_and_format_of_bf16_features() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 4, 4).to(torch.bfloat16, memory_format=torch.channels_last)
+    norm = GroupNorm(2, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = norm(x)
+    assert found.dtype == torch.bfloat16
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found, norm(x.float()).to(torch.bfloat16))
+
+
 def test_relative_depth_knows_neither_scale_nor_shift() -> None:
     model, batch = FaceModel(CONFIG).eval(), made_batch()
     targets = targets_of(batch, STRIDE)
@@ -167,7 +214,7 @@ def test_a_perfect_heatmap_has_no_loss_and_the_right_point() -> None:
     cells = (torch.arange(16) + 0.5)[None, None]
     x, y = targets.landmarks[..., 0, None] * 16, targets.landmarks[..., 1, None] * 16
     logits = -0.5 * ((cells - y).square()[..., :, None] + (cells - x).square()[..., None, :])
-    object.__setattr__(out.landmarks, "logits", logits)
+    object.__setattr__(out.landmarks, "log_shares", log_shares_of(logits))
     found = compute_losses(out, targets, LossConfig({"heatmaps": 1.0}), torch.tensor(4.0))
     assert abs(float(found.terms["heatmaps"])) < 1e-4
 

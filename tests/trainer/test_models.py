@@ -74,7 +74,7 @@ def test_the_published_model_predicts_at_the_published_sizes() -> None:
     assert out.features.shape == (1, 64, 64, 64)
     assert out.segmentation.shape == (1, 20, 64, 64)
     assert out.log_depth.shape == (1, 64, 64)
-    assert out.landmarks.logits.shape == (1, 68, 16, 16)
+    assert out.landmarks.log_shares.shape == (1, 68, 16, 16)
     assert ((out.landmarks.xy > 0) & (out.landmarks.xy < 1)).all()
 
 

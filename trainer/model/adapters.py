@@ -23,9 +23,9 @@ from trainer.model.backbone import (
 )
 from trainer.model.heads import (
     LandmarkPrediction,
-    cell_centres,
     centre_of_mass,
     full_precision,
+    log_shares_of,
     nearness,
 )
 from trainer.model.inner import InnerAdapters, Seen, Sight
@@ -177,18 +177,16 @@ class LandmarkAdapter(nn.Module):
     ) -> LandmarkPrediction:
         """Return the new points of the old ones and of f_s."""
         guess = self.guess(found.xy)
-        old = found.logits.flatten(2).softmax(-1)
-        peaks = (old / old.amax(-1, keepdim=True)).view_as(found.logits)
+        peaks = (found.log_shares - found.log_shares.amax((2, 3), keepdim=True)).exp()
         inner = self.trunk(peaks, features)
         residual = self.out(inner).float()
         prior = nearness(guess, residual, self.log_reach.exp()[:, None, None])
-        grid = cell_centres(residual)
-        logits = prior + residual
-        weights = logits.flatten(2).softmax(-1)
+        log_shares = log_shares_of(prior + residual)
+        shares = log_shares.exp()
         # Near the edge the prior's own centre lies off the guess: what the heatmap adds counts.
-        moved = centre_of_mass(weights - prior.flatten(2).softmax(-1), grid)
-        doubt = (weights.detach() * self.doubt(inner).float().flatten(2)).sum(-1) - 4.0
-        return LandmarkPrediction(guess + moved, doubt.clamp(-7.0, 2.0), logits, guess)
+        moved = centre_of_mass(shares - log_shares_of(prior).exp())
+        doubt = (shares.detach() * self.doubt(inner).float()).sum((2, 3)) - 4.0
+        return LandmarkPrediction(guess + moved, doubt.clamp(-7.0, 2.0), log_shares, guess)
 
     def guess(self, xy: Tensor) -> Tensor:
         """Return (B, N, 2) points that follow from the old (B, 68, 2) alone."""

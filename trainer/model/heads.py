@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,13 @@ class LandmarkPrediction:
     Attributes:
         xy: (B, N, 2), soft-argmax of the heatmaps.
         log_spread: (B, N), log of the expected distance to the truth.
-        logits: (B, N, h, w), the heatmaps before their softmax.
+        log_shares: (B, N, h, w), logs of the heatmaps, each of which sums to 1.
         coarse_xy: (B, N, 2), first guess from the whole picture; it may lie outside of it.
     """
 
     xy: Tensor
     log_spread: Tensor
-    logits: Tensor
+    log_shares: Tensor
     coarse_xy: Tensor
 
 
@@ -59,12 +59,40 @@ class LandmarkHead(nn.Module):
         """Return the points of fine (B, C, h, w) and coarse (B, K, h', w') features."""
         with full_precision(coarse):
             guess = self.coarse(_moments(coarse.float())).unflatten(1, (-1, 2))
-        logits = self.heatmaps(features).float()
-        grid = cell_centres(logits)  # (h * w, 2)
-        logits = logits + nearness(guess.detach(), logits, _GUESS_SPREAD)
-        weights = logits.flatten(2).softmax(-1)
-        log_spread = log_spread_of(weights, self.doubt(features))
-        return LandmarkPrediction(centre_of_mass(weights, grid), log_spread, logits, guess)
+        found = _maps(features, self.heatmaps)
+        log_shares = log_shares_of(found + nearness(guess.detach(), found, _GUESS_SPREAD))
+        shares = log_shares.exp()
+        log_spread = self._log_spread(shares.detach(), features)
+        return LandmarkPrediction(centre_of_mass(shares), log_spread, log_shares, guess)
+
+    def _log_spread(self, shares: Tensor, features: Tensor) -> Tensor:
+        """Return `log_spread_of` of the doubt at each cell, whose maps need not be made.
+
+        The mean of a projection is the projection of the mean: of C values a point, not h * w.
+        """
+        with full_precision(features):
+            seen = shares.flatten(2) @ features.flatten(2).mT.float()  # (B, N, C)
+            kernel, bias = _matrix(self.doubt)
+            doubt = (seen * kernel).sum(-1) + bias
+        return _as_log_spread(doubt)
+
+
+def _maps(features: Tensor, projection: nn.Conv2d) -> Tensor:
+    """Return the maps of a 1x1 convolution of (B, C, h, w): (B, N, h, w) float32, contiguous.
+
+    What follows sums over cells or classes, and would make a copy of channels-last maps each time.
+    A product of matrices takes the gradient as it lies; a convolution would put it in order first.
+    """
+    cells = features.flatten(2).mT  # (B, h * w, C)
+    kernel, bias = _matrix(projection)
+    maps = torch.baddbmm(bias, cells, kernel.mT.expand(features.shape[0], -1, -1)).mT
+    maps = maps.to(torch.float32, memory_format=torch.contiguous_format)
+    return maps.view(features.shape[0], -1, *features.shape[2:])
+
+
+def _matrix(projection: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Return the (N, C) matrix and (N,) bias of a 1x1 convolution."""
+    return projection.weight.flatten(1), cast(Tensor, projection.bias)
 
 
 def full_precision(near: Tensor) -> AbstractContextManager[object]:
@@ -75,21 +103,30 @@ def full_precision(near: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False)
 
 
-def centre_of_mass(weights: Tensor, grid: Tensor) -> Tensor:
-    """Return the mean place, (B, N, 2), of (B, N, cells) weights at (cells, 2) places."""
-    with full_precision(weights):
-        return weights.float() @ grid
-
-
-def log_spread_of(weights: Tensor, doubt: Tensor) -> Tensor:
+def log_spread_of(shares: Tensor, doubt: Tensor) -> Tensor:
     """Return the log of each point's expected error, (B, N), from the doubt where it is seen.
 
     Args:
-        weights: (B, N, h * w), shares of the point's heatmap, summing to 1.
+        shares: (B, N, h, w), of the point's heatmap, summing to 1.
         doubt: (B, N, h, w).
     """
-    found = (weights.detach() * doubt.float().flatten(2)).sum(-1)
-    return (found + _START_LOG_SPREAD).clamp(*_SPREAD_RANGE)
+    return _as_log_spread((shares.detach() * doubt.float()).sum((2, 3)))
+
+
+def _as_log_spread(doubt: Tensor) -> Tensor:
+    return (doubt + _START_LOG_SPREAD).clamp(*_SPREAD_RANGE)
+
+
+def log_shares_of(logits: Tensor) -> Tensor:
+    """Return the logs of heatmaps that sum to 1, (..., h, w), from any logits."""
+    return logits.flatten(-2).log_softmax(-1).view_as(logits)
+
+
+def centre_of_mass(shares: Tensor) -> Tensor:
+    """Return the mean place, (B, N, 2), of (B, N, h, w) shares at the centres of their cells."""
+    columns, rows = _cell_axes(shares)
+    with full_precision(shares):
+        return torch.stack([shares.sum(-2) @ columns, shares.sum(-1) @ rows], -1)
 
 
 def _cell_axes(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,18 +136,13 @@ def _cell_axes(maps: Tensor) -> tuple[Tensor, Tensor]:
     return columns, (torch.arange(height, device=maps.device) + 0.5) / height
 
 
-def cell_centres(maps: Tensor) -> Tensor:
-    """Return (h * w, 2) centres of the cells of (..., h, w), in shares of the side."""
-    columns, rows = _cell_axes(maps)
-    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).reshape(-1, 2)
-
-
 def nearness(guess: Tensor, maps: Tensor, spread: float | Tensor) -> Tensor:
     """Return the log of a Gaussian around each guess, (B, N, h, w), less a constant."""
     columns, rows = _cell_axes(maps)
     across = (columns - guess[..., :1]).square()[..., None, :]
     down = (rows - guess[..., 1:]).square()[..., :, None]
-    return (across + down) * (-0.5 / spread**2)
+    scale = -0.5 / spread**2
+    return across * scale + down * scale  # scaled before they fill a map
 
 
 def _moments(coarse: Tensor) -> Tensor:
@@ -133,5 +165,4 @@ class DenseHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, outputs, h, w) float32 of (B, C, h, w)."""
-        out: Tensor = self.out(functional.relu(self.hidden(features)))
-        return out.float()
+        return _maps(functional.relu(self.hidden(features)), self.out)

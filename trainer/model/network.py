@@ -124,6 +124,8 @@ class FaceModel(nn.Module):
             num_answered: the heads see so many of them, the first; the features are those of all.
         """
         features, coarse = self.backbone(normalised(image))
+        if num_answered is None:  # a slice of all would still cost its gradient a copy
+            return self.answers(features, coarse)
         answers = self.answers(features[:num_answered], coarse[:num_answered])
         return replace(answers, features=features)
 

@@ -22,8 +22,8 @@ from torch.nn import functional
 from synthforge.conventions import NUM_LANDMARKS
 from trainer.model.heads import (
     LandmarkPrediction,
-    cell_centres,
     centre_of_mass,
+    log_shares_of,
     log_spread_of,
 )
 
@@ -223,13 +223,13 @@ class HourglassHead(nn.Module):
         for stage in self.stages:
             heatmaps, x = stage(x)
             drawn.append((heatmaps.float() + _FLOOR).log())
-        grid = cell_centres(drawn[-1])
-        first, last = (logits.flatten(2).softmax(-1) for logits in (drawn[0], drawn[-1]))
+        first, last = (log_shares_of(logits) for logits in (drawn[0], drawn[-1]))
+        shares = last.exp()
         return LandmarkPrediction(
-            xy=centre_of_mass(last, grid),
-            log_spread=log_spread_of(last, self.doubt(x)),
-            logits=drawn[-1],
-            coarse_xy=centre_of_mass(first, grid),
+            xy=centre_of_mass(shares),
+            log_spread=log_spread_of(shares, self.doubt(x)),
+            log_shares=last,
+            coarse_xy=centre_of_mass(first.exp()),
         )
 
 
