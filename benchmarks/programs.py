@@ -35,7 +35,7 @@ LARGE: Final = {"count": 20_000, "image": {"size": 128}, "output": {"samples_per
 @contextmanager
 def program(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command of `synthforge` for the length of a block."""
-    command = [sys.executable, "-m", "synthforge.cli", *arguments]
+    command = [sys.executable, "-m", "synthforge", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process

@@ -25,6 +25,9 @@ from synthforge.telemetry import traceparent
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
 _QUICK_PERIOD: Final = 1000  # identities: dealing them takes below a millisecond
+_NO_REGISTRY: Final = (
+    "no registry: set SYNTHFORGE_ASSETS to a folder or an s3:// URL, here and for the workers"
+)
 _MISSING: Final = {
     "next3d": "SYNTHFORGE_GENERATORS of the service does not list it; 'builtin' needs no assets",
     "builtin": "SYNTHFORGE_GENERATORS of the service does not list it",
@@ -115,7 +118,7 @@ def check_generator(spec: JobSpec, settings: Settings) -> None:
         raise invalid("generator.kind", kind, _MISSING[kind])
     missing = _missing_assets(spec, settings)
     if missing:
-        place = settings.assets or "no registry, SYNTHFORGE_ASSETS is not set"
+        place = settings.assets or _NO_REGISTRY
         head = spec.generator.head
         raise invalid(
             "generator.kind" if head is None else "generator.head",

@@ -89,6 +89,9 @@ def test_no_registry_and_an_empty_one_are_said(
     assert code == 1
     assert "absent.pkl" in err
     monkeypatch.delenv("SYNTHFORGE_ASSETS")
-    code, _, err = run("status")
+    code, _, err = run("check")
     assert code == 2
     assert "SYNTHFORGE_ASSETS" in err
+    code, out, _ = run("status")  # what there is to be had is told without one
+    assert code == 0
+    assert "there is no registry: give --registry" in out

@@ -63,8 +63,8 @@ def build_index(
     if split is not None and split not in manifest.splits:
         known = ", ".join(manifest.splits)
         raise ValueError(
-            f"split {split!r} is not in the dataset, which has {known}: one of them would do, or a "
-            "job with output.splits, as train 0.9 and val 0.1"
+            f"split {split!r} is not in the dataset, which has {known}: training and measuring "
+            "take a split each; a job with output.splits makes them, as train 0.9 and val 0.1"
         )
     shards = tuple(r for r in manifest.shards if split is None or r.split == split)
     kept = tuple(_kept_rows(record, filters, store) for record in shards)

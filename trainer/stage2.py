@@ -19,7 +19,6 @@ from trainer.datasets.frames import Framing, train_framing
 from trainer.datasets.points import PointScheme
 from trainer.datasets.real_set import DatasetError, RealSet
 from trainer.devices import pick_device
-from trainer.heap import keep_freed_memory
 from trainer.history import HISTORY_NAME, forget_after
 from trainer.keyed_random import keyed_permutation
 from trainer.loop import StepReport, Terms, Training
@@ -117,8 +116,6 @@ def run_stage2(
     path = out_dir / CHECKPOINT_NAME
     refuse_to_replace(path, resume=options.resume)
     device = pick_device(options.device)
-    if device.type == "cpu":
-        keep_freed_memory()
     recipe = replace(
         options.recipe,
         augment=replace(options.recipe.augment, size_px=saved.size_px),

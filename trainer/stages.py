@@ -20,7 +20,6 @@ from trainer.consistency import draw_moves, move_picture
 from trainer.devices import pick_device, sent
 from trainer.evaluate import Figures, evaluate
 from trainer.faces_shown import compared_faces
-from trainer.heap import keep_freed_memory
 from trainer.history import HISTORY_NAME, History
 from trainer.html_report import write_report
 from trainer.loop import StepReport, Terms, Training
@@ -141,14 +140,12 @@ def fit_stage1(
     """
     if options.held_out_split == options.train_split:
         raise ValueError(
-            f"held_out_split is {options.held_out_split}, which is trained on: a dataset made with "
-            'output.splits {"train": 0.9, "val": 0.1} has a val split to measure on'
+            f"the held-out split is {options.held_out_split}, which is trained on: a dataset made "
+            'with output.splits {"train": 0.9, "val": 0.1} has a val split to measure on'
         )
     out_dir.mkdir(parents=True, exist_ok=True)
     refuse_to_replace(out_dir / CHECKPOINT_NAME, resume=options.resume)
     device = pick_device(options.device)
-    if device.type == "cpu":
-        keep_freed_memory()
     recipe = options.recipe
     _held_out(data_url, options)  # a split that is not there is told before the fit
     stream = open_stream(

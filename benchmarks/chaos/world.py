@@ -148,7 +148,7 @@ class Program(Part):
         return True
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "synthforge.cli", *self._arguments]
+        command = [sys.executable, "-m", "synthforge", *self._arguments]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._log.parent)
 

@@ -73,7 +73,7 @@ def served(folder: Path, database_url: str) -> Iterator[Served]:
         "SYNTHFORGE_PORT": "0",
         "SYNTHFORGE_RATE_LIMIT_PER_S": "100000",
     }
-    command = [sys.executable, "-m", "synthforge.cli", "serve"]
+    command = [sys.executable, "-m", "synthforge", "serve"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         host, port = _listening(process)

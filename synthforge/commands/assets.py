@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _MEBIBYTE = 1 << 20
 _ICT_FACEKIT = "ict-facekit"
+_NO_REGISTRY = f"give --registry, or set {ASSETS_VARIABLE}, to a folder or an s3:// URL"
 _NO_ICT = "lacks ict_head: synthforge assets import ict-facekit DIR brings it in"
 
 app = typer.Typer()
@@ -71,7 +72,10 @@ class ReleaseName(StrEnum):
 @assets.command(epilog="Example: synthforge assets status --registry s3://faces/assets")
 def status(registry: RegistryOption = None, as_json: JsonOption = False) -> None:
     """Show which assets are there, which are missing, where they come from, on which terms."""
-    held = {entry.kind: entry for entry in _registry(registry).entries()}
+    from workers.assets import open_assets  # noqa: PLC0415
+
+    found = open_assets(None) if registry is None else _registry(registry)
+    held = {entry.kind: entry for entry in found.entries()}
     if as_json:
         say(json.dumps([_as_row(kind, held.get(kind)) for kind in IMPORTED]))
         return
@@ -84,6 +88,8 @@ def status(registry: RegistryOption = None, as_json: JsonOption = False) -> None
         say(f"next3d lacks {', '.join(missing)}: synthforge assets import FILE brings each in")
     else:
         say("next3d has what it needs")
+    if registry is None:
+        say(f"there is no registry: {_NO_REGISTRY}")
 
 
 @assets.command("import", epilog="Example: synthforge assets import flame2023.pkl --release 2023")
@@ -231,7 +237,7 @@ def _registry(url: str | None) -> AssetRegistry:
 
     if url is None:
         raise CommandError(
-            f"no registry: give --registry, or set {ASSETS_VARIABLE}, to a folder or an s3:// URL",
+            f"no registry: {_NO_REGISTRY}",
             USAGE,
         )
     return open_assets(absolute(url))

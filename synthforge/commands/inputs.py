@@ -52,6 +52,8 @@ def connect(service: str) -> Iterator[Client]:
     Raises:
         CommandError: nobody answers there.
     """
+    if not service.startswith(("http://", "https://")):
+        raise CommandError(f"--service {service}: http://{service} would do", USAGE)
     told: list[UnavailableError] = []
 
     def tell_once(error: UnavailableError) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from synthforge.shards import StoredFile
 from synthforge.storage.protocol import (
@@ -74,7 +74,8 @@ class DirectoryStorage:
         num_bytes = path.stat().st_size
         if self._holds(key, num_bytes, sha256):
             return StoredFile(name=key, num_bytes=num_bytes, sha256=sha256)
-        return self._put(key, lambda: _pieces(path), sha256)
+        with path.open("rb") as source:
+            return self._put(key, lambda: _pieces(source), sha256)
 
     def put_bytes(self, key: str, data: bytes) -> StoredFile:
         """Write bytes to a key."""
@@ -278,10 +279,10 @@ def _chunks(file: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        while chunk := source.read(CHUNK_BYTES):
-            yield chunk
+def _pieces(source: BinaryIO) -> Iterator[bytes]:
+    source.seek(0)
+    while chunk := source.read(CHUNK_BYTES):
+        yield chunk
 
 
 def _write_all(file: int, chunks: Iterable[bytes]) -> int:

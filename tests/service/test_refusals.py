@@ -45,7 +45,11 @@ def refusal(answer: Any, status: int, name: str | None = "invalid-request") -> P
         ({"count": 1, "colour": 3}, "colour", "no such field"),
         ({"count": 1, "pose": {"yaw": [-120, 0]}}, "pose.yaw", "-120 is outside [-89, 89] degrees"),
         ({"count": 1, "pose": {"yaw": [3, 2]}}, "pose.yaw", "low 3 is above high 2"),
-        ({"count": 1, "generator": "next3d"}, "generator.kind", "SYNTHFORGE_ASSETS is not set"),
+        (
+            {"count": 1, "generator": "next3d"},
+            "generator.kind",
+            "no registry: set SYNTHFORGE_ASSETS",
+        ),
         ({"count": 1, "generator": "magic"}, "generator.kind", "'builtin' or 'next3d'"),
         ({"count": 1, "output": {"splits": {"a": 0.5}}}, "output.splits", "sum to 1"),
         ({"count": 1, "output": {"url": "s3://other/x"}}, "output.url", "a URL under one of"),
@@ -107,7 +111,7 @@ def test_an_untrained_generator_needs_no_assets(next3d_http: TestClient) -> None
 def test_without_a_registry_the_setting_is_named(settings: Settings, sqlite_store: Store) -> None:
     http = TestClient(create_app(settings, sqlite_store))
     problem = refusal(http.post("/v1/jobs", json={"count": 1, "generator": "next3d"}), 422)
-    assert "SYNTHFORGE_ASSETS is not set" in problem.detail
+    assert "no registry: set SYNTHFORGE_ASSETS" in problem.detail
 
 
 def test_a_generator_that_no_pool_runs_is_refused(settings: Settings, sqlite_store: Store) -> None:

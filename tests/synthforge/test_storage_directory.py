@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import subprocess
 import sys
@@ -225,22 +224,39 @@ def test_boto3_stays_unloaded() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_disk_that_keeps_other_bytes_is_found_when_they_are_read_back(
-    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["put_file", "copy"])
+def test_a_wrong_hash_and_a_disk_that_keeps_other_bytes_are_told_apart(
+    way: str, prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A wrong hash is the caller's, for ever; a bad write may go well on another disk."""
+    storage = open_storage(str(prefix))
+    held = storage.put_bytes("source", b"as it was")
     source = tmp_path / "source"
     source.write_bytes(b"as it was")
-    sha256 = hashlib.sha256(b"as it was").hexdigest()
     write = os.write
 
-    def torn(file: int, data: Any) -> int:
-        return write(file, bytes(data).replace(b"was", b"had"))
+    def put(sha256: str) -> None:
+        if way == "copy":
+            storage.copy("source", "key", sha256)
+        else:
+            storage.put_file(source, "key", sha256)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", torn)
+        patch.setattr(os, "write", lambda file, data: write(file, bytes(len(data))))
         with pytest.raises(StorageUnavailable, match="other bytes back"):
-            open_storage(str(prefix)).put_file(source, "key", sha256)
-    assert list(prefix.iterdir()) == []
-    with pytest.raises(StorageRefused, match=f"its sha256 is {sha256}, not {'0' * 64}"):
-        open_storage(str(prefix)).put_file(source, "key", "0" * 64)
-    assert list(prefix.iterdir()) == []
+            put(held.sha256)
+    with pytest.raises(StorageRefused, match=f"its sha256 is {held.sha256}, not {'0' * 64}"):
+        put("0" * 64)
+    assert [path.name for path in prefix.iterdir()] == ["source"]
+
+
+def test_a_local_file_that_is_not_there_is_no_fault_of_the_store(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(b"data")
+    size = path.stat()
+    path.unlink()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: size)  # it goes after its size was asked for
+    with pytest.raises(FileNotFoundError):
+        open_storage(str(prefix)).put_file(path, "key", "0" * 64)

@@ -10,8 +10,8 @@ import torch
 
 from trainer.batches import Batch
 from trainer.losses import LossConfig, compute_losses
-from trainer.model.backbone import BackboneConfig, GroupNorm
-from trainer.model.heads import LandmarkHead, log_shares_of, log_spread_of
+from trainer.model.backbone import BackboneConfig
+from trainer.model.heads import DenseHead, LandmarkHead, log_shares_of, log_spread_of
 from trainer.model.network import CANONICAL_FOCAL, FaceModel, ModelConfig
 from trainer.targets import Targets, targets_of
 
@@ -180,15 +180,13 @@ def test_the_landmark_head_answers_as_its_convolutions_would() -> None:
     assert torch.allclose(found.log_spread, log_spread, atol=1e-5)
 
 
-def test_group_normalisation_keeps_the_type_and_format_of_bf16_features() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 16, 4, 4).to(torch.bfloat16, memory_format=torch.channels_last)
-    norm = GroupNorm(2, 16)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = norm(x)
-    assert found.dtype == torch.bfloat16
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(found, norm(x.float()).to(torch.bfloat16))
+@pytest.mark.parametrize("num_pictures", [0, 2])
+def test_maps_of_a_head_lie_contiguous_whatever_the_features_do(num_pictures: int) -> None:
+    head = DenseHead(8, 20)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        features = torch.randn(num_pictures, 8, 6, 10).to(memory_format=memory_format)
+        found = head(features)
+        assert (found.shape, found.is_contiguous()) == ((num_pictures, 20, 6, 10), True)
 
 
 def test_relative_depth_knows_neither_scale_nor_shift() -> None:

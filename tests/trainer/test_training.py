@@ -182,7 +182,7 @@ def test_stage_1_leaves_figures_table_and_checkpoint(made: Any, tmp_path: Path) 
 
 
 def test_what_is_trained_on_is_not_held_out(made: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="held_out_split is train, which is trained on"):
+    with pytest.raises(ValueError, match="the held-out split is train, which is trained on"):
         run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=TINY, held_out_split="train"))
 
 

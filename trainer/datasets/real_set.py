@@ -96,9 +96,11 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def read_picture(path: Path) -> UInt8Array:
     """Return (H, W, 3) RGB by the pixels as stored: no turn by EXIF, labels do not follow it."""
+    if not path.exists():  # OpenCV would warn of it on a line of its own
+        raise DatasetError(f"{path}: missing")
     image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
-        raise DatasetError(f"{path}: {'no readable picture' if path.exists() else 'missing'}")
+        raise DatasetError(f"{path}: no readable picture")
     return np.ascontiguousarray(image[..., ::-1])
 
 

@@ -86,8 +86,8 @@ def _maps(features: Tensor, projection: nn.Conv2d) -> Tensor:
     cells = features.flatten(2).mT  # (B, h * w, C)
     kernel, bias = _matrix(projection)
     maps = torch.baddbmm(bias, cells, kernel.mT.expand(features.shape[0], -1, -1)).mT
-    maps = maps.to(torch.float32, memory_format=torch.contiguous_format)
-    return maps.view(features.shape[0], -1, *features.shape[2:])
+    maps = maps.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
+    return maps.view(features.shape[0], projection.out_channels, *features.shape[2:])
 
 
 def _matrix(projection: nn.Conv2d) -> tuple[Tensor, Tensor]:

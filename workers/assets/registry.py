@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from synthforge.storage import Storage, open_storage
 from synthforge.urls import canonical_url
 from workers.flame.arrays_file import file_sha256
 
+_ABANDONED_S = 3600.0  # nobody has written to a partial download for so long
 TOOL = f"synthforge {__version__}"
 
 
@@ -119,11 +122,18 @@ def asset_key(kind: AssetKind, sha256: str, suffix: str) -> str:
 
 
 def _download(storage: Storage, entry: AssetEntry, path: Path) -> None:
-    """Fetch a file under its lock: one name, so that what a killed process left is written over."""
+    """Fetch a file under its lock; what killed processes left of it goes.
+
+    Its name is its own: where a shared folder's lock holds nobody back, two downloads may meet, and
+    neither writes into the other's file or takes it away. Licensed files are for this user alone.
+    """
+    for left in path.parent.glob(f".{entry.sha256}-*.part"):
+        if left.stat().st_mtime < time.time() - _ABANDONED_S:
+            left.unlink(missing_ok=True)
     digest = hashlib.sha256()
-    partial = path.with_suffix(".part")
+    partial = path.parent / f".{entry.sha256}-{secrets.token_hex(8)}.part"
     try:
-        with partial.open("wb") as file:
+        with open(partial, "xb", opener=_for_its_owner) as file:
             for chunk in storage.stream(entry.file):
                 digest.update(chunk)
                 file.write(chunk)
@@ -138,6 +148,10 @@ def _download(storage: Storage, entry: AssetEntry, path: Path) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The numba kernels of `deflate`: matches, Huffman codes, bits (RFC 1951).
 
-Integers alone, so equal data make equal bytes on every machine. Each kernel is called from Python,
-a few times a block: inlined into one they would take 10 s to compile instead of 3.
+Integers alone, so equal data make equal bytes on every machine. Kernels are called a few times a
+block, not inlined into one, which would take 10 s to compile instead of 4. Constants that they pass
+to each other are cast: numba would compile a callee anew for each literal.
 """
 
 from __future__ import annotations
@@ -264,17 +265,17 @@ def write_header(
         counts[distance_lengths[i]] += 1
     lengths = np.empty(order.shape[0], np.uint8)
     codes = np.empty(order.shape[0], np.uint32)
-    make_code(counts, LENGTH_CODE_BITS, lengths, codes)
+    make_code(counts, int(np.int64(LENGTH_CODE_BITS)), lengths, codes)
     num_lengths = 0
     for i in range(order.shape[0]):
         if lengths[order[i]] > 0:
             num_lengths = i + 1
-    write_bits(out, state, DYNAMIC_BLOCK << 1 | is_last, 3)
-    write_bits(out, state, num_literals - 257, 5)
-    write_bits(out, state, num_distances - 1, 5)
-    write_bits(out, state, num_lengths - 4, 4)
+    write_bits(out, state, DYNAMIC_BLOCK << 1 | is_last, np.int64(3))
+    write_bits(out, state, num_literals - 257, np.int64(5))
+    write_bits(out, state, num_distances - 1, np.int64(5))
+    write_bits(out, state, num_lengths - 4, np.int64(4))
     for i in range(num_lengths):
-        write_bits(out, state, np.int64(lengths[order[i]]), 3)
+        write_bits(out, state, np.int64(lengths[order[i]]), np.int64(3))
     for i in range(num_literals):
         code = np.int64(codes[literal_lengths[i]])
         write_bits(out, state, code >> 4, code & 15)

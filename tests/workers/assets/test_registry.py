@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -103,16 +108,51 @@ def test_a_whole_cached_file_is_not_fetched_again_and_a_torn_one_is(
     assert registry.fetch(entry, tmp_path / "cache").read_bytes() == kept
 
 
-def test_what_a_killed_download_left_is_written_over(
+def test_what_a_killed_download_left_goes_with_the_next(
     registry: AssetRegistry, file: Path, tmp_path: Path
 ) -> None:
     entry = registry.add(file, entry_of(file))
     cache = tmp_path / "cache"
     cache.mkdir()
-    left = cache / f"{entry.sha256}.part"
-    left.write_bytes(b"half of it, and longer than the file itself" * 1000)
-    assert registry.fetch(entry, cache).read_bytes() == file.read_bytes()
-    assert not left.exists()
+    left = cache / f".{entry.sha256}-{'0' * 16}.part"
+    left.write_bytes(b"half of it")
+    os.utime(left, (0, 0))
+    running = cache / f".{entry.sha256}-{'1' * 16}.part"
+    running.write_bytes(b"another's")
+    fetched = registry.fetch(entry, cache)
+    assert fetched.read_bytes() == file.read_bytes()
+    assert (left.exists(), running.exists()) == (False, True)
+    assert stat.S_IMODE(fetched.stat().st_mode) == 0o600  # a licensed file is for its user
+
+
+def test_a_download_that_no_lock_holds_back_tears_no_file(
+    registry: AssetRegistry, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shared folder may be mounted so that locks hold nobody back."""
+    entry = registry.add(file, entry_of(file))
+    whole, cache = file.read_bytes(), tmp_path / "cache"
+    storage = type(registry.storage)
+    begun, released = threading.Event(), threading.Event()
+
+    def halting(_self: object, _key: str) -> Iterator[bytes]:
+        yield whole[:2]
+        begun.set()
+        assert released.wait(30)
+        yield whole[2:]
+
+    def another_begins(_file: int) -> None:
+        if not begun.is_set():  # the first file is whole, and not yet renamed
+            monkeypatch.setattr(storage, "stream", halting)
+            threads.submit(registry.fetch, entry, cache)
+            assert begun.wait(30)
+
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    with ThreadPoolExecutor(1) as threads:
+        monkeypatch.setattr(os, "fsync", another_begins)
+        try:
+            assert registry.fetch(entry, cache).read_bytes() == whole
+        finally:
+            released.set()
 
 
 def test_other_bytes_than_the_index_says_are_refused_and_leave_nothing(

@@ -357,3 +357,17 @@ def test_an_eye_is_as_light_under_a_raised_lid_as_under_one_at_rest(
         seen.append(int(eyes.sum()))
     assert seen[1] > 1.2 * seen[0]
     assert light[1] > 0.95 * light[0]
+
+
+def test_upper_lashes_shade_the_eye_below_them(
+    generator: BuiltinGenerator, still: Callable[..., FaceParams], render: Render
+) -> None:
+    ratios = []
+    for index in range(6):
+        face = still(index)
+        grey, ids = render(face)[0].mean(-1), classes(generator, face)
+        for name in ("left_eye", "right_eye"):
+            eye = of_class(ids, name)
+            top, bottom = eye & ~np.roll(eye, 1, 0), eye & ~np.roll(eye, -1, 0)
+            ratios.append(np.median(grey[top]) / np.median(grey[bottom]))
+    assert np.mean(ratios) < 0.85  # without lashes 1.0

@@ -16,7 +16,9 @@ from workers.generators.builtin.shading_terms import (
 from workers.raster.jit import compiled, inlined
 from workers.types import Float32Array, Float64Array, UInt8Array
 
-LASH_LENGTH = 0.13  # of the upper lashes, as seen from the front: shares of the eyeball's radius
+# Of the upper lashes, as seen from the front: shares of the eyeball's radius, on lids at rest. It
+# stretches and shrinks with the opening.
+LASH_LENGTH = 0.13
 
 
 @compiled
@@ -52,15 +54,16 @@ def shade_eyes(
         height = to_resting_lids[side, 0] * h[1] + to_resting_lids[side, 1]
         sky = _open_sky(openness, side, h[0], height)
         above = _open_sky(openness, side, h[0], height + LASH_LENGTH)
-        # The upper lid's lashes hang over the eye: where one's length higher there is the lid.
-        hidden = smooth_step(-0.1, 0.15, height) * (1.0 - smooth_step(0.1, 0.6, above))
+        # The upper lid's lashes throw shade on the eye where one's length higher there is the lid.
+        # Shade is no cover: the pixel stays the eye's.
+        under = smooth_step(-0.1, 0.15, height) * (1.0 - smooth_step(0.1, 0.6, above))
         bulge = 1.0 + 0.32 * (1.0 - smooth_step(eyes.iris_radius, 1.35 * eyes.iris_radius, radius))
         cornea = _turned(to_camera, side, (bulge * d[0], bulge * d[1], d[2]))
         share = 1.0 / max(np.float64(values[n, 7]), 0.25)
         rgb[n, 0], rgb[n, 1], rgb[n, 2] = _eye_light(
             lights,
             eyes,
-            _shaded(_eyeball_colour(eyes, d[0], radius, fibre), eyes.lash_shade * hidden),
+            _shaded(_eyeball_colour(eyes, d[0], radius, fibre), eyes.lash_shade * under),
             _turned(to_camera, side, d),
             unit(cornea[0], cornea[1], cornea[2]),
             towards_camera(values[n, 22], values[n, 23]),

@@ -117,7 +117,8 @@ class EyeLook(NamedTuple):
         iris_rgb: colour of the iris; ring_rgb: at the pupil's edge.
         sclera_rgb: colour of the white.
         iris_radius: over the eyeball's radius; pupil_radius too.
-        lash_shade: share of the light that the upper lashes take from what they hang over.
+        lash_shade: share that the upper lashes take from the eyeball's own colour under them;
+            highlights stay.
         pixel: width of a pixel over the eyeball's radius.
     """
 
