@@ -92,7 +92,9 @@ def _maps(features: Tensor, projection: nn.Conv2d) -> Tensor:
 
 def _matrix(projection: nn.Conv2d) -> tuple[Tensor, Tensor]:
     """Return the (N, C) matrix and (N,) bias of a 1x1 convolution."""
-    return projection.weight.flatten(1), cast(Tensor, projection.bias)
+    # By channels last, as training keeps weights: so lies the gradient, and DDP takes it as it is.
+    matrix = projection.weight.permute(0, 2, 3, 1).flatten(1)
+    return matrix, cast(Tensor, projection.bias)
 
 
 def full_precision(near: Tensor) -> AbstractContextManager[object]:
