@@ -75,6 +75,13 @@ def place_of(url: str) -> str:
     return parsed.render_as_string(hide_password=True)
 
 
+def missing_file(url: str) -> str | None:
+    """Return where the file of an SQLite database would be, if there is none there yet."""
+    parsed = make_url(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return place_of(url) if is_file and not Path(parsed.database or "").exists() else None
+
+
 @dataclass(frozen=True)
 class Transaction:
     """An open transaction that may write.

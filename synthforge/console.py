@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from synthforge.job_status import JobStatus
 from synthforge.shards import Manifest
 
 PLAIN_LINE_EVERY_S: Final = 5.0
+SAME_LINE_EVERY_S: Final = 60.0  # a sign of life where nothing moves
 _MEBIBYTE: Final = 1 << 20
 _LONGEST_ROW: Final = 4096  # characters
 
@@ -75,15 +77,16 @@ def _bar(what: str) -> Iterator[ShowProgress]:
 
 
 def _lines(what: str) -> ShowProgress:
-    shown: list[float] = []
-    finished: list[int] = []
+    shown_at = -math.inf
+    shown: tuple[int, int] | None = None
 
     def show(done: int, total: int) -> None:
+        nonlocal shown_at, shown
         now = time.monotonic()
-        due = not shown or now - shown[-1] >= PLAIN_LINE_EVERY_S
-        if due or (done == total and finished != [done]):
-            shown[:] = [now]
-            finished[:] = [done]
+        is_new = shown != (done, total)
+        every = PLAIN_LINE_EVERY_S if is_new else SAME_LINE_EVERY_S
+        if now - shown_at >= every or (is_new and done == total):
+            shown_at, shown = now, (done, total)
             note(f"{what} {done}/{total}")
 
     return show

@@ -55,7 +55,8 @@ def field_errors(error: ValidationError, model: type[BaseModel] | None = None) -
         message = _MESSAGES.get(item["type"], item["msg"]).removeprefix("Value error, ")
         if item["type"] == "extra_forbidden" and model is not None:
             message = _meant(item["loc"], model) or message
-        shown = _shown(item.get("input"))
+        # Of text that is no JSON the message tells the line and column.
+        shown = None if item["type"] == "json_invalid" else _shown(item.get("input"))
         found.append(FieldError(field=path, message=message, value=shown))
     return found
 

@@ -13,6 +13,7 @@ from benchmarks.demo import interruptible
 from service.objects import warn_of_unlistable
 from service.server import listen
 from service.settings import Settings
+from synthforge import console
 from synthforge.commands import engine, inputs
 from synthforge.console import estimate_lines
 from synthforge.ray_environment import signals_kept
@@ -20,6 +21,7 @@ from tests.test_cli import own_log, run
 
 __all__ = ["own_log"]
 
+STOPPED = "stopped; jobs that had not ended go on when it is started again"
 NOBODY = "http://127.0.0.1:9"  # the port of discard, which no machine serves any more
 
 
@@ -60,9 +62,9 @@ def test_up_says_where_jobs_are_kept_and_warns_of_an_output_that_will_fail(
     assert code == 0
     assert out.endswith(f"output file://{tmp_path}/file, database {tmp_path}/synthforge.db\n")
     assert err.startswith("warning: output cannot be listed now, and jobs will fail there: file:")
-    assert err.count("\n") == 1
+    assert err.splitlines()[1:] == [STOPPED]
     code, _, err = run(["up", "--port", "0", "--output", "folder"], monkeypatch, capsys)
-    assert (code, err) == (0, "")
+    assert (code, err.splitlines()) == (0, [STOPPED])
 
 
 def test_a_store_that_nobody_serves_is_warned_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +156,58 @@ def test_ray_is_silent_about_signals_of_a_thread_that_has_none(
     thread.start()
     thread.join()
     assert caplog.messages == ["a warning of weight"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        ([0, 1, 6], ["0/9", "2/9"]),  # what is new, every 5 s
+        ([0, 30, 59], ["0/9"]),  # what is not, once a minute
+        ([0, 30, 61], ["0/9", "0/9"]),
+    ],
+)
+def test_in_a_log_progress_repeats_nothing_before_a_minute_has_passed(
+    seconds: list[float],
+    shown: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = {0: 0, 1: 1, 6: 2}
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.progress("job") as show:
+        for now in seconds:
+            show(done.get(int(now), 0), 9)
+    assert capsys.readouterr().err.splitlines() == [f"job {each}" for each in shown]
+
+
+def test_the_last_step_is_shown_at_once_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress("job") as show:
+        for done in (8, 9, 9):
+            show(done, 9)
+    assert capsys.readouterr().err.splitlines() == ["job 8/9", "job 9/9"]
+
+
+def test_gc_names_the_database_that_is_not_there_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SYNTHFORGE_DATABASE_URL", raising=False)
+    code, out, err = run(["gc", "--dry-run"], monkeypatch, capsys)
+    assert (code, out) == (2, "")
+    assert f"no database {tmp_path}/synthforge.db" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_no_folder_can_be_made_for_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "spec.json").write_text('{"count": 4}')
+    arguments = ["generate", f"{tmp_path}/spec.json", "--output", f"{tmp_path}/file/faces"]
+    code, _, err = run(arguments, monkeypatch, capsys)
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        f"synthforge: output file://{tmp_path}/file/faces: {tmp_path}/file/faces/.synthforge "
+        "cannot be made (Not a directory); a folder that may be written would do"
+    )

@@ -143,11 +143,11 @@ def fit_stage1(
             f"the held-out split is {options.held_out_split}, which is trained on: a dataset made "
             'with output.splits {"train": 0.9, "val": 0.1} has a val split to measure on'
         )
-    out_dir.mkdir(parents=True, exist_ok=True)
     refuse_to_replace(out_dir / CHECKPOINT_NAME, resume=options.resume)
     device = pick_device(options.device)
     recipe = options.recipe
     _held_out(data_url, options)  # a split that is not there is told before the fit
+    out_dir.mkdir(parents=True, exist_ok=True)
     stream = open_stream(
         data_url,
         replace(recipe.stream, split=options.train_split, pin_memory=device.type == "cuda"),

@@ -40,6 +40,7 @@ _NO_ICT = "lacks ict_head: synthforge assets import ict-facekit DIR brings it in
 app = typer.Typer()
 assets = typer.Typer(
     help="Files of yours: those that next3d needs, and another head.",
+    epilog="Example: synthforge assets import next3d_ffhq_512.pkl --registry assets",
     callback=show_help_alone,
     invoke_without_command=True,
     rich_markup_mode=None,

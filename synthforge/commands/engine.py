@@ -102,6 +102,7 @@ def up(
             url, settings.output_prefixes, workers, key, traces_url=settings.traces_url
         )
         _run_pool(options, stop)
+    note("stopped; jobs that had not ended go on when it is started again")
 
 
 @app.command(epilog="Example: SYNTHFORGE_OUTPUT_PREFIXES=s3://faces/sets synthforge serve")
@@ -196,6 +197,7 @@ def generate(
             with Client(service_url, key=key) as client:
                 # A refusal need not wait for a pool.
                 job = submit_or_take_up(client, folder, parsed)
+                note(f"job {job.id}: starting {workers_told(workers)}")
                 with pool:
                     _follow_beside(pool, client, job.id)
         forget_state(folder)

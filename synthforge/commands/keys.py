@@ -28,6 +28,7 @@ _OWNER_ONLY: Final = 0o600
 
 keys = typer.Typer(
     help="Make, list and revoke keys.",
+    epilog="Example: synthforge keys create ci --scopes submit,read",
     callback=show_help_alone,
     invoke_without_command=True,
     rich_markup_mode=None,

@@ -51,7 +51,10 @@ def kept_state(url: str, spec: JobSpec) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a")
     except OSError as error:
-        raise CommandError(f"{folder}: {error.strerror}") from None
+        raise CommandError(
+            f"output {url}: {folder} cannot be made ({error.strerror}); "
+            "a folder that may be written would do"
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

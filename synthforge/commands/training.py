@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LINKS: Final = ("http://", "https://")
 train = typer.Typer(
     help="Train on a dataset.",
+    epilog="Example: synthforge train stage1 --data out/faces --out out/model",
     callback=show_help_alone,
     invoke_without_command=True,
     rich_markup_mode=None,

@@ -25,6 +25,7 @@ def gc(
     What the store refuses is told, and the rest goes on; exit code 1.
     """
     from service.app import open_store  # noqa: PLC0415
+    from service.database import missing_file  # noqa: PLC0415
     from service.objects import storage_under  # noqa: PLC0415
     from service.retention import refuse  # noqa: PLC0415
     from service.settings import Settings  # noqa: PLC0415
@@ -33,6 +34,11 @@ def gc(
         settings = Settings.from_env()
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
+    if missing := missing_file(settings.database_url):
+        raise CommandError(
+            f"no database {missing}: gc wants the service's SYNTHFORGE_DATABASE_URL, or its folder",
+            USAGE,
+        )
     troubles: list[str] = []
 
     def tell(trouble: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from trainer.augment import AugmentConfig
 from trainer.batches import Batch
@@ -30,7 +31,7 @@ from trainer.consistency import TERMS as CONSISTENCY_TERMS
 from trainer.loop import LoopConfig, StepReport, Training
 from trainer.losses import LossConfig, compute_losses
 from trainer.model.backbone import BackboneConfig
-from trainer.model.heads import LandmarkPrediction
+from trainer.model.heads import LandmarkHead, LandmarkPrediction
 from trainer.model.network import FaceModel, ModelConfig, Predictions
 from trainer.model.pretrained import PretrainedBackbone, load_weights, pretrained_config
 from trainer.model.published import UNetConfig
@@ -289,3 +290,44 @@ def test_points_keep_their_precision_where_the_model_computes_in_bf16(config: Mo
     for points in (found.xy, found.coarse_xy):
         assert points.dtype == torch.float32
         assert not torch.equal(points, points.bfloat16().float())
+
+
+@pytest.mark.parametrize(("bf16", "within"), [(False, 1e-6), (True, 3e-3)])
+def test_the_landmark_head_is_its_formula(bf16: bool, within: float) -> None:
+    torch.manual_seed(0)
+    head = LandmarkHead(8, 6, num_points=5)
+    nn.init.normal_(head.coarse.weight, std=0.3)  # guesses away from the middle
+    features, coarse = torch.randn(2, 8, 12, 12), torch.randn(2, 6, 4, 4)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        found = head(features, coarse)
+    xy, log_spread, guess = by_the_formula(head, features.double(), coarse.double())
+    assert (guess - 0.5).abs().max() > 0.1, "else the guess would go unseen"
+    assert found.xy.dtype == found.log_spread.dtype == torch.float32
+    assert (found.xy - xy).abs().max() < within
+    assert (found.coarse_xy - guess).abs().max() < 1e-6, "a guess keeps every bit"
+    assert (found.log_spread - log_spread).abs().max() < 10 * within
+
+
+def by_the_formula(head: LandmarkHead, features: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
+    """Return points, log of spread and guess in double precision, every map made."""
+    side, fine = coarse.shape[-1], features.shape[-1]
+    at = (torch.arange(side).double() + 0.5) / side - 0.5
+    moments = [coarse, coarse * at, coarse * at[:, None]]
+    flat = torch.cat([part.mean((2, 3)) for part in moments], 1)
+    guess = (flat @ head.coarse.weight.double().mT + head.coarse.bias.double()).view(
+        len(flat), -1, 2
+    )
+    cell = (torch.arange(fine).double() + 0.5) / fine
+    maps = functional.conv2d(features, head.heatmaps.weight.double(), head.heatmaps.bias.double())
+    gap = (cell - guess[..., :1, None]) ** 2 + (cell[:, None] - guess[..., 1:, None]) ** 2
+    shares = (maps - gap / (2 * 0.15**2)).flatten(2).softmax(-1).view_as(maps)
+    xy = torch.stack([(shares * cell).sum((2, 3)), (shares * cell[:, None]).sum((2, 3))], -1)
+    doubt = functional.conv2d(features, head.doubt.weight.double(), head.doubt.bias.double())
+    return xy, (shares * doubt).sum((2, 3)) - 3.0, guess
+
+
+def test_a_dataset_that_is_not_there_is_told_and_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OSError, match=r"no dataset can be read here: manifest\.json: no such"):
+        run_stage1(str(tmp_path / "empty"), tmp_path / "out", Stage1Options())
+    assert not (tmp_path / "out").exists()

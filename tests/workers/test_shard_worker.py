@@ -356,3 +356,15 @@ def test_the_embedded_generator_reads_no_registry(
     worker.fingerprint("builtin")
     monkeypatch.setattr(AssetRegistry, "find", None)
     assert worker.make(lease_of(spec_of(count=1), tmp_path)).num_samples == 1
+
+
+def test_free_memory_goes_back_before_each_chunk_and_after_a_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(shard_worker.HeapTrimmer, "between_chunks", lambda _: told.append("chunk"))
+    monkeypatch.setattr(shard_worker.HeapTrimmer, "after_shard", lambda _: told.append("shard"))
+    worker = ShardWorker(WorkerSettings((f"file://{tmp_path}/out",), tmp_path / "scratch"))
+    worker.make(lease_of(spec_of(), tmp_path))
+    assert set(told[:-1]) == {"chunk"}
+    assert told[-1] == "shard"
