@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tools.postgres_server import PostgresServer
     from tools.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# No test depends on a clock: an example may take as long as the machine needs.
+settings.register_profile("synthforge", deadline=None)
+settings.load_profile("synthforge")
 
 
 @pytest.fixture(scope="session")

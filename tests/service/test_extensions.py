@@ -198,7 +198,7 @@ def _specs() -> st.SearchStrategy[tuple[JobSpec, list[int]]]:
     return st.builds(spec, st.integers(1, 4), st.integers(1, 12), shares, steps)
 
 
-@trying(max_examples=80, deadline=None)
+@trying(max_examples=80)
 @given(_specs())
 def test_any_line_of_extensions_covers_every_sample_once_in_whole_identities(
     drawn: tuple[JobSpec, list[int]],

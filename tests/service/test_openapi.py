@@ -169,7 +169,6 @@ def test_no_request_makes_a_5xx_or_an_answer_that_is_not_documented(
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

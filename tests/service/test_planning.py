@@ -42,7 +42,7 @@ _SPECS = st.builds(_spec, st.integers(1, 700), st.integers(1, 9), st.integers(1,
 
 
 @given(_SPECS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_sample_is_in_exactly_one_shard(spec: JobSpec) -> None:
     plans = [
         planning.shard_plan(spec, *planning.nth_shard(spec, position))
@@ -55,7 +55,7 @@ def test_every_sample_is_in_exactly_one_shard(spec: JobSpec) -> None:
 
 
 @given(_SPECS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_shard_holds_whole_identities_of_one_split(spec: JobSpec) -> None:
     homes: dict[int, tuple[str, int]] = {}
     for position in range(planning.total_shards(spec)):
@@ -70,7 +70,7 @@ def test_a_shard_holds_whole_identities_of_one_split(spec: JobSpec) -> None:
 
 
 @given(_SPECS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_counts_agree_with_the_plans(spec: JobSpec) -> None:
     for split in spec.output.splits:
         plans = [
@@ -82,7 +82,7 @@ def test_the_counts_agree_with_the_plans(spec: JobSpec) -> None:
 
 
 @given(_SPECS, st.integers(1, 500))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_larger_count_moves_no_earlier_sample(spec: JobSpec, more: int) -> None:
     data = spec.model_dump(mode="json", exclude_none=True)
     larger = JobSpec.model_validate(data | {"count": spec.count + more})
@@ -109,7 +109,7 @@ def _dealt_naively(shares: list[int], count: int) -> list[int]:
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_identities_go_to_the_largest_deficit_over_many_periods(
     weights: list[int], count: int
 ) -> None:

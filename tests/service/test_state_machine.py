@@ -400,7 +400,6 @@ def test_nothing_is_lost_and_nothing_committed_twice(
         settings=settings(
             max_examples=25,
             stateful_step_count=40,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

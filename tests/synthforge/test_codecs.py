@@ -38,7 +38,7 @@ def random_array(member: Member, height: int, width: int, seed: int) -> NDArray[
 
 
 @pytest.mark.parametrize("member", LOSSLESS, ids=lambda member: member.suffix)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 2**32))
 def test_a_png_comes_back_bit_for_bit(member: Member, height: int, width: int, seed: int) -> None:
     array = random_array(member, height, width, seed)
@@ -49,7 +49,7 @@ def test_a_png_comes_back_bit_for_bit(member: Member, height: int, width: int, s
     assert encode_array(member, array.copy()) == data
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.integers(0, 300), seed=st.integers(0, 2**32))
 def test_vertices_come_back_bit_for_bit_and_numpy_reads_them(rows: int, seed: int) -> None:
     member = member_of_suffix("dense.npy")
@@ -135,7 +135,7 @@ def test_another_member_s_bytes_are_refused(member: Member, wrong: Member) -> No
         decode_array(member, data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(ARRAYS), st.integers(0, 10**6), st.integers(0, 255))
 def test_a_changed_byte_gives_an_array_or_an_error_and_nothing_else(
     member: Member, position: int, value: int

@@ -49,7 +49,7 @@ def centre_of(weights: np.ndarray) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_picture_and_labels_move_as_one(seed: int) -> None:
     config = replace(PLAIN, perspective=0.02, shift=0.03)
     sample = dotted_sample(seed)

@@ -24,7 +24,7 @@ def all_of(course: Course, epoch: int) -> list[tuple[int, int, int]]:
 
 
 @given(counts=COUNTS, config=CONFIGS, epoch=st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_epoch_holds_every_sample_once(
     counts: list[int], config: OrderConfig, epoch: int
 ) -> None:
@@ -36,7 +36,7 @@ def test_an_epoch_holds_every_sample_once(
 
 
 @given(counts=COUNTS, config=CONFIGS, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_part_of_the_order_is_read_without_the_rest(
     counts: list[int], config: OrderConfig, data: st.DataObject
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_mixture_is_the_same_read_in_any_pieces() -> None:
 
 
 @given(num_ranks=st.integers(1, 9), size=st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_parts_of_a_batch_are_as_equal_as_can_be(num_ranks: int, size: int) -> None:
     whole = Course([np.full(9, 5)], ["a"], [1], OrderConfig()).places(0, 0, size)
     parts = [rank_part(whole, rank, num_ranks) for rank in range(num_ranks)]

@@ -62,7 +62,7 @@ def test_zlib_gives_back_what_was_deflated(kind: str, size: int) -> None:
     assert inflated(data) == data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.integers(1, 60)), min_size=1),
     st.binary(min_size=TAIL_BYTES, max_size=TAIL_BYTES),

@@ -61,7 +61,7 @@ def test_numba_and_torch_agree_to_the_bit_on_a_head(size: int) -> None:
     assert (ours.face_id >= 0).float().mean() > 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31))
 def test_numba_and_torch_agree_to_the_bit_on_a_soup_of_triangles(seed: int) -> None:
     scene = soup(seed)

@@ -55,7 +55,7 @@ def meshes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return vertices, np.array(faces, np.int64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(mesh=meshes())
 @pytest.mark.parametrize("backend", EXACT)
 def test_the_winner_of_every_pixel_is_the_naive_twins(
@@ -77,7 +77,7 @@ def test_the_winner_of_every_pixel_is_the_naive_twins(
             assert fragments.z[0, row, column] == pytest.approx(1 / hits[winner], rel=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), steps=st.sampled_from([1, 2, 4, 2**16]))
 @pytest.mark.parametrize("backend", EXACT)
 def test_triangles_with_common_edges_tile_the_plane(
@@ -172,7 +172,7 @@ def test_a_mesh_does_not_depend_on_its_batch(rasteriser: Rasteriser) -> None:
         )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(right=st.integers(-9, 9), down=st.integers(-9, 9), seed=st.integers(0, 999))
 @pytest.mark.parametrize("backend", EXACT)
 def test_an_image_is_a_window_of_a_larger_one(

@@ -26,7 +26,7 @@ def edge(draw: st.DrawFn) -> tuple[int, int, int]:
     return near + draw(st.integers(-2, 2)) * draw(st.sampled_from([1, 1 << 16])), ex, ey
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(edges=st.tuples(edge(), edge(), edge()), above=st.integers(0, 9))
 @example(edges=((-1, 0, 0), (0, 0, 0), (0, 0, 0)), above=0)
 @example(edges=((0, 0, 1), (0, 0, -1), (5, 0, 0)), above=3)

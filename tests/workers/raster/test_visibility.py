@@ -23,7 +23,7 @@ def look(points: object, vertices: np.ndarray = WALL, faces: np.ndarray = WALL_F
     return visibility(cam, vertices, faces, K, height_px=80, width_px=100).tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**31), scale=st.sampled_from([0.02, 0.2, 1.0]))
 def test_visibility_is_the_naive_twins(seed: int, scale: float) -> None:
     """Triangles all around the camera, points in view: on triangles, before and behind them."""

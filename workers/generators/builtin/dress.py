@@ -55,6 +55,7 @@ HAIR_TEXEL_M = 0.00037
 HAIRLINE_SHADE = 0.55  # cover of the short hairs at the hairline
 NUM_WAVES = 5
 WAVE_LENGTH_M = (0.035, 0.12)
+CARUNCLE_RGB = np.array([0.42, 0.21, 0.18])  # the flesh of the eyes' inner corners
 EYE_RADIUS_M = 0.012  # of people: the iris keeps its size in a model's larger eyeball
 EYE_SHADOW_M = (0.017, 0.011)  # half its width, and its height above the eyeball's centre
 YOUNG_FOLDS = 0.15  # share of their depth that folds have in the youngest skin
@@ -286,15 +287,19 @@ def _lips(params: FaceParams, base: Float64Array) -> Float64Array:
 
 
 def _eyes(params: FaceParams, pixel_m: float, radius_m: float) -> EyeLook:
-    u = params.streams.identity_uniforms("texture.eyes", 5)
+    u = params.streams.identity_uniforms("texture.eyes", 7)
     iris_radius, pupil_radius = iris_radii(params, radius_m)
     iris = iris_reflectance(params.scalars["appearance.eye_tone"])
-    amber = np.array([0.26, 0.15, 0.05])
-    ring = iris + (amber - iris) * 0.55 * u[0] if iris[2] > 0.05 else 0.8 * iris
+    amber = np.array([0.10, 0.06, 0.02])
+    ring = iris + (amber - iris) * 0.55 * u[0] if iris[2] > 0.02 else 0.8 * iris
+    # Lids, lashes and the film of tears let less light back than skin does: in photographs the
+    # white is about as bright as the skin around it.
+    white = (0.32 + 0.5 * u[5]) * np.array([0.66, 0.62 - 0.06 * u[1], 0.585 - 0.1 * u[1]])
     return EyeLook(
         iris_rgb=triple(iris * (0.85 + 0.3 * u[2])),
         ring_rgb=triple(ring),
-        sclera_rgb=triple(np.array([0.66, 0.62, 0.585]) * (0.86 + 0.14 * u[1])),
+        sclera_rgb=triple(white),
+        caruncle_rgb=triple((0.7 + 0.6 * u[6]) * CARUNCLE_RGB),
         iris_radius=iris_radius,
         pupil_radius=pupil_radius,
         lash_shade=0.45 + 0.45 * u[4],

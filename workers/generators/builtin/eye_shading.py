@@ -19,6 +19,9 @@ from workers.types import Float32Array, Float64Array, UInt8Array
 # Of the upper lashes, as seen from the front: shares of the eyeball's radius, on lids at rest. It
 # stretches and shrinks with the opening.
 LASH_LENGTH = 0.13
+# The flesh of the inner corner, towards the nose in shares of the eyeball's radius: none to all.
+CARUNCLE = (0.6, 0.8)
+CORNER_LIGHT = 0.4
 
 
 @compiled
@@ -52,7 +55,10 @@ def shade_eyes(
         fibre = fibres[int(radius * 240.0) & 511, column, 0] / 32.0
         h = _turned(to_head, side, d)
         height = to_resting_lids[side, 0] * h[1] + to_resting_lids[side, 1]
+        inward = -h[0] if side == 1 else h[0]
+        # In the corners lids and eye throw light on each other.
         sky = _open_sky(openness, side, h[0], height)
+        sky += (1.0 - sky) * CORNER_LIGHT * smooth_step(0.55, 0.9, abs(h[0]))
         above = _open_sky(openness, side, h[0], height + LASH_LENGTH)
         # The upper lid's lashes throw shade on the eye where one's length higher there is the lid.
         # Shade is no cover: the pixel stays the eye's.
@@ -63,7 +69,14 @@ def shade_eyes(
         rgb[n, 0], rgb[n, 1], rgb[n, 2] = _eye_light(
             lights,
             eyes,
-            _shaded(_eyeball_colour(eyes, d[0], radius, fibre), eyes.lash_shade * under),
+            _shaded(
+                mixed(
+                    _eyeball_colour(eyes, d[0], radius, fibre),
+                    eyes.caruncle_rgb,
+                    smooth_step(CARUNCLE[0], CARUNCLE[1], inward),
+                ),
+                eyes.lash_shade * under,
+            ),
             _turned(to_camera, side, d),
             unit(cornea[0], cornea[1], cornea[2]),
             towards_camera(values[n, 22], values[n, 23]),
@@ -147,7 +160,7 @@ def _eye_light(
         * smooth_step(lights.key_cosine - width, lights.key_cosine + width, on_key)
     )
     pane = 0.22 * seen * smooth_step(0.972, 0.985, on_window)
-    above, mirror, open_sky = 0.5 - 0.5 * ry, 0.045 * sky, smooth_step(0.0, 0.8, sky)
+    above, mirror, open_sky = 0.5 - 0.5 * ry, 0.025 * sky, smooth_step(0.0, 0.8, sky)
     k, w, up, down = lights.key_rgb, lights.window_rgb, lights.sky_rgb, lights.ground_rgb
     return (
         colour[0] * (ambient[0] * open_sky + k[0] * diffuse)

@@ -115,7 +115,7 @@ class EyeLook(NamedTuple):
 
     Attributes:
         iris_rgb: colour of the iris; ring_rgb: at the pupil's edge.
-        sclera_rgb: colour of the white.
+        sclera_rgb: colour of the white; caruncle_rgb: of the flesh in the inner corner.
         iris_radius: over the eyeball's radius; pupil_radius too.
         lash_shade: share that the upper lashes take from the eyeball's own colour under them;
             highlights stay.
@@ -125,6 +125,7 @@ class EyeLook(NamedTuple):
     iris_rgb: Triple
     ring_rgb: Triple
     sclera_rgb: Triple
+    caruncle_rgb: Triple
     iris_radius: float
     pupil_radius: float
     lash_shade: float
