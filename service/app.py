@@ -36,18 +36,27 @@ from synthforge import __version__
 from synthforge.telemetry import tracing
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings, *, must_exist: bool = False) -> Store:
     """Open the database and bring its schema to this release's.
+
+    Args:
+        settings: name it.
+        must_exist: make no file where there is none.
 
     Raises:
         ValueError: the setting names no database.
-        OSError: the database cannot be opened; in the words of its driver.
+        OSError: the database cannot be opened, in the words of its driver; or is not there.
     """
     database = Database(settings.database_url, sqlite_synchronous=settings.sqlite_synchronous)
+    where = place_of(settings.database_url)
+    if must_exist and database.is_missing:
+        raise OSError(
+            f"no database {where}: set SYNTHFORGE_DATABASE_URL as the service has it, or be in the "
+            "folder that the service was started in"
+        )
     try:
         database.migrate()
     except OperationalError as error:
-        where = place_of(settings.database_url)
         raise OSError(f"the database {where} cannot be opened: {error.orig}") from error
     return Store(database)
 

@@ -75,13 +75,6 @@ def place_of(url: str) -> str:
     return parsed.render_as_string(hide_password=True)
 
 
-def missing_file(url: str) -> str | None:
-    """Return where the file of an SQLite database would be, if there is none there yet."""
-    parsed = make_url(url)
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
-    return place_of(url) if is_file and not Path(parsed.database or "").exists() else None
-
-
 @dataclass(frozen=True)
 class Transaction:
     """An open transaction that may write.
@@ -131,6 +124,13 @@ class Database:
         self._idle_lock = threading.Lock()
         # SQLite's own wait for the writer sleeps in growing steps; threads queue here instead.
         self._writer = threading.Lock() if self._is_sqlite else nullcontext()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a file that is not there yet, so that opening it would make one."""
+        url = self.engine.url
+        is_plain_file = self._is_sqlite and "uri" not in url.query
+        return is_plain_file and not Path(str(url.database)).exists()
 
     @property
     def answers_at_once(self) -> bool:

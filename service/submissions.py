@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.store import Store
 from service.store.job_verbs import NewJob
 from service.store.rows import JobRow
-from synthforge.assets import AssetError, AssetKind, missing_assets, needed_assets
+from synthforge.assets import SET_TO, AssetError, AssetKind, missing_assets, needed_assets
 from synthforge.field_errors import SpecError
 from synthforge.jobs import JobSpec, parse_job_spec
 from synthforge.json_logs import request_id
@@ -25,9 +25,7 @@ from synthforge.telemetry import traceparent
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _JOB_ID_BYTES: Final = 8
 _QUICK_PERIOD: Final = 1000  # identities: dealing them takes below a millisecond
-_NO_REGISTRY: Final = (
-    "no registry: set SYNTHFORGE_ASSETS to a folder or an s3:// URL, here and for the workers"
-)
+_NO_REGISTRY: Final = f"no registry: set {SET_TO}, for the service and for its workers"
 _MISSING: Final = {
     "next3d": "SYNTHFORGE_GENERATORS of the service does not list it; 'builtin' needs no assets",
     "builtin": "SYNTHFORGE_GENERATORS of the service does not list it",

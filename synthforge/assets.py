@@ -24,6 +24,7 @@ from synthforge.storage import NotFound, Storage
 from synthforge.urls import check_key
 
 ASSETS_VARIABLE: Final = "SYNTHFORGE_ASSETS"
+SET_TO: Final = f"{ASSETS_VARIABLE} to a folder or an s3:// URL"  # what a message asks for
 INDEX_FOLDER: Final = "index"
 FILES_FOLDER: Final = "files"
 SCHEMA_VERSION: Final = 1

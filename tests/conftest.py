@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# No test depends on a clock: an example may take as long as the machine needs.
+# An example may take as long as the machine needs: what a property says depends on no clock.
 settings.register_profile("synthforge", deadline=None)
 settings.load_profile("synthforge")
 

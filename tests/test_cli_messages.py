@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -174,7 +175,7 @@ def test_in_a_log_progress_repeats_nothing_before_a_minute_has_passed(
 ) -> None:
     done = {0: 0, 1: 1, 6: 2}
     now = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now))
     with console.progress("job") as show:
         for now in seconds:
             show(done.get(int(now), 0), 9)
@@ -194,20 +195,68 @@ def test_gc_names_the_database_that_is_not_there_and_makes_none(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SYNTHFORGE_DATABASE_URL", raising=False)
     code, out, err = run(["gc", "--dry-run"], monkeypatch, capsys)
-    assert (code, out) == (2, "")
-    assert f"no database {tmp_path}/synthforge.db" in err
+    assert (code, out) == (1, "")
+    assert f"no database {tmp_path}/synthforge.db: set SYNTHFORGE_DATABASE_URL as" in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_output_that_no_folder_can_be_made_for_is_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("jobs.db", "database_url is no URL: sqlite:///FILE or postgresql://HOST/NAME would do"),
+        ("sqlite:///:memory:", "SQLite needs a file, sqlite:///FILE"),
+    ],
+)
+def test_gc_says_which_database_would_do(
+    url: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SYNTHFORGE_DATABASE_URL", url)
+    _, _, err = run(["gc"], monkeypatch, capsys)
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("{}/file/faces", "output file://{0}/file/faces: {0}/file/faces/.synthforge cannot be"),
+        ("s3://faces/set", "what is known of s3://faces/set is kept here: {0}/file/generate/"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_named_with_what_would_do(
+    output: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "spec.json").write_text('{"count": 4}')
-    arguments = ["generate", f"{tmp_path}/spec.json", "--output", f"{tmp_path}/file/faces"]
+    monkeypatch.setenv("SYNTHFORGE_CACHE", f"{tmp_path}/file")
+    arguments = ["generate", f"{tmp_path}/spec.json", "--output", output.format(tmp_path)]
     code, _, err = run(arguments, monkeypatch, capsys)
     assert code == 1
-    assert err.splitlines()[-1] == (
-        f"synthforge: output file://{tmp_path}/file/faces: {tmp_path}/file/faces/.synthforge "
-        "cannot be made (Not a directory); a folder that may be written would do"
-    )
+    assert f"synthforge: {said.format(tmp_path)}" in err
+    assert "(Not a directory): " in err
+
+
+@pytest.mark.parametrize(
+    ("given", "would_do"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("ftp://localhost", "http://HOST:PORT"),
+        ("", "http://HOST:PORT"),
+        ("http://", "http://HOST:PORT"),
+    ],
+)
+@pytest.mark.parametrize("command", [["jobs"], ["work", "--output", "out"]])
+def test_a_service_that_is_no_url_is_refused_with_one_that_would_do(
+    command: list[str],
+    given: str,
+    would_do: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, err = run([*command, "--service", given], monkeypatch, capsys)
+    assert (code, out) == (2, "")
+    assert err == f"synthforge: --service, SYNTHFORGE_SERVICE: {given!r}: {would_do} would do\n"

@@ -72,7 +72,7 @@ class StoredSource:
 
     def manifest(self) -> Manifest:
         """Read the manifest."""
-        with _as_os_error(f"{self.url}: no dataset can be read here"):
+        with _as_os_error(f"{self.url}: no dataset, which exists once its job has succeeded"):
             return Manifest.model_validate_json(self._storage.get_bytes(MANIFEST_NAME))
 
     def local_path(self, name: str) -> Path | None:

@@ -112,7 +112,6 @@ def run_stage2(
     saved = load_model(checkpoint)
     if saved.stage != 1 or not isinstance(saved.model, FaceModel):
         raise DatasetError(f"{checkpoint.name} is of stage {saved.stage}: stage II starts from I")
-    out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / CHECKPOINT_NAME
     refuse_to_replace(path, resume=options.resume)
     device = pick_device(options.device)
@@ -128,6 +127,7 @@ def run_stage2(
     if options.resume and path.exists():
         go_on(training, path, device)
     described = _description(training.model, real, saved)
+    out_dir.mkdir(parents=True, exist_ok=True)
     _fit(training, batches, described, out_dir, recipe, device, on_progress)
     protocol = f"{real.name} {options.subset}, {len(keys)} pictures, {framing.told}"
     return Stage2Result(path, len(keys), protocol)

@@ -147,7 +147,6 @@ def fit_stage1(
     device = pick_device(options.device)
     recipe = options.recipe
     _held_out(data_url, options)  # a split that is not there is told before the fit
-    out_dir.mkdir(parents=True, exist_ok=True)
     stream = open_stream(
         data_url,
         replace(recipe.stream, split=options.train_split, pin_memory=device.type == "cuda"),
@@ -160,6 +159,7 @@ def fit_stage1(
         content = go_on(training, out_dir / CHECKPOINT_NAME, device)
         stream.load_state_dict(content["stream"])
 
+    out_dir.mkdir(parents=True, exist_ok=True)
     with _Records(data_url, out_dir, options, training, stream, ranks) as records:
 
         def on_step(report: StepReport) -> None:

@@ -37,7 +37,7 @@ class HeapTrimmer:
         self._resident = resident or resident_bytes
         self._trim = trim or trim_heap
         self._looked_s = clock()
-        self._least: int | None = None
+        self._after_trim_bytes: int | None = None
 
     def between_chunks(self) -> None:
         """Trim if the heap has grown since it was last trimmed; looked at now and then only."""
@@ -46,13 +46,16 @@ class HeapTrimmer:
             return
         self._looked_s = now_s
         held = self._resident()
-        if held is not None and (self._least is None or held > self._least * _MOST_GROWTH):
-            self.after_shard()
+        if held is not None and held > (self._after_trim_bytes or 0) * _MOST_GROWTH:
+            self._trim_now()
 
     def after_shard(self) -> None:
-        """Trim, so that every shard begins with the same heap."""
+        """Trim, so that the next shard begins with no more than this process keeps."""
+        self._trim_now()
+
+    def _trim_now(self) -> None:
         self._trim()
-        self._least = self._resident()
+        self._after_trim_bytes = self._resident()
 
 
 def trim_heap() -> None:

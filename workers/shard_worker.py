@@ -129,10 +129,11 @@ class ShardWorker:
             execution.waits_for_store = True
             log.info(made.story())
             made.trace(span)
-            self._heap.after_shard()
         except BaseException:
             self._executions.end(lease.token)
             raise
+        finally:
+            self._heap.after_shard()
         return Progress(execution.num_samples, execution.num_rejected)
 
     def preview(self, task: PreviewTask) -> PreviewReport:

@@ -16,6 +16,7 @@ from synthforge.assets import (
     IMPORTED,
     NEEDED,
     OFFICIAL_SOURCES,
+    SET_TO,
     AssetEntry,
     AssetKind,
 )
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _MEBIBYTE = 1 << 20
 _ICT_FACEKIT = "ict-facekit"
-_NO_REGISTRY = f"give --registry, or set {ASSETS_VARIABLE}, to a folder or an s3:// URL"
+_NO_REGISTRY = f"give --registry, or set {SET_TO}"
 _NO_ICT = "lacks ict_head: synthforge assets import ict-facekit DIR brings it in"
 
 app = typer.Typer()

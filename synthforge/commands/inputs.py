@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -23,8 +24,20 @@ USAGE: Final = 2
 PATIENCE_S: Final = 5.0
 DEFAULT_SERVICE: Final = LOCAL_SERVICE
 
+
+def _service_url(given: str) -> str:
+    parts = urlsplit(given)
+    if parts.scheme in {"http", "https"} and parts.netloc:
+        return given
+    would_do = f"http://{given}" if given and "://" not in given else "http://HOST:PORT"
+    raise CommandError(f"--service, {SERVICE_VARIABLE}: {given!r}: {would_do} would do", USAGE)
+
+
 ServiceOption = Annotated[
-    str, typer.Option("--service", envvar=SERVICE_VARIABLE, help="URL of the service.")
+    str,
+    typer.Option(
+        "--service", envvar=SERVICE_VARIABLE, callback=_service_url, help="URL of the service."
+    ),
 ]
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC.json", help="'-' is standard input.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -52,8 +65,6 @@ def connect(service: str) -> Iterator[Client]:
     Raises:
         CommandError: nobody answers there.
     """
-    if not service.startswith(("http://", "https://")):
-        raise CommandError(f"--service {service}: http://{service} would do", USAGE)
     told: list[UnavailableError] = []
 
     def tell_once(error: UnavailableError) -> None:

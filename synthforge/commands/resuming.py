@@ -51,10 +51,7 @@ def kept_state(url: str, spec: JobSpec) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a")
     except OSError as error:
-        raise CommandError(
-            f"output {url}: {folder} cannot be made ({error.strerror}); "
-            "a folder that may be written would do"
-        ) from None
+        raise CommandError(_not_kept(url, folder, error)) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,6 +65,13 @@ def kept_state(url: str, spec: JobSpec) -> Iterator[Path]:
                 shutil.rmtree(folder)
                 if is_new_output:
                     _remove_if_empty(folder.parent)
+
+
+def _not_kept(url: str, folder: Path, error: OSError) -> str:
+    what = f"{folder} cannot be written ({error.strerror})"
+    if parse_url(url).scheme == "file":
+        return f"output {url}: {what}: a folder that may be written would do"
+    return f"what is known of {url} is kept here: {what}: set SYNTHFORGE_CACHE to another folder"
 
 
 def end_leases(settings: Settings, folder: Path) -> None:

@@ -25,7 +25,6 @@ def gc(
     What the store refuses is told, and the rest goes on; exit code 1.
     """
     from service.app import open_store  # noqa: PLC0415
-    from service.database import missing_file  # noqa: PLC0415
     from service.objects import storage_under  # noqa: PLC0415
     from service.retention import refuse  # noqa: PLC0415
     from service.settings import Settings  # noqa: PLC0415
@@ -34,11 +33,6 @@ def gc(
         settings = Settings.from_env()
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
-    if missing := missing_file(settings.database_url):
-        raise CommandError(
-            f"no database {missing}: gc wants the service's SYNTHFORGE_DATABASE_URL, or its folder",
-            USAGE,
-        )
     troubles: list[str] = []
 
     def tell(trouble: str) -> None:
@@ -46,7 +40,7 @@ def gc(
         note(f"synthforge: {trouble}")
 
     num_gone = 0
-    store = open_store(settings)
+    store = open_store(settings, must_exist=True)
     with closing(store.database):
         for each in refuse(store, storage_under(settings.output_prefixes), settings, tell):
             say(each.what)

@@ -11,7 +11,7 @@ import torch
 from trainer.batches import Batch
 from trainer.losses import LossConfig, compute_losses
 from trainer.model.backbone import BackboneConfig
-from trainer.model.heads import DenseHead, LandmarkHead, log_shares_of, log_spread_of
+from trainer.model.heads import DenseHead, log_shares_of
 from trainer.model.network import CANONICAL_FOCAL, FaceModel, ModelConfig
 from trainer.targets import Targets, targets_of
 
@@ -162,22 +162,6 @@ def test_overlap_is_that_of_one_hot_maps_without_what_is_ignored() -> None:
         ]
         lost.append(1 - torch.stack(dice).mean())
     assert float(found.total) == pytest.approx(float(torch.stack(lost).mean()), rel=1e-5)
-
-
-def test_the_landmark_head_answers_as_its_convolutions_would() -> None:
-    torch.manual_seed(0)
-    head, features, coarse = LandmarkHead(8, 16), torch.randn(2, 8, 6, 10), torch.randn(2, 16, 3, 5)
-    found = head(features, coarse)
-    shares = found.log_shares.exp()
-    assert torch.allclose(shares.sum((2, 3)), torch.ones(2, 68), atol=1e-5)
-    columns, rows = (torch.arange(10) + 0.5) / 10, (torch.arange(6) + 0.5) / 6
-    prior = (columns - 0.5).square() + (rows[:, None] - 0.5).square()  # the first guess: the middle
-    logits = head.heatmaps(features) - prior / (2 * 0.15**2)
-    assert torch.allclose(shares, log_shares_of(logits).exp(), atol=1e-6)
-    assert torch.allclose(found.xy[..., 0], (shares * columns).sum((2, 3)), atol=1e-5)
-    assert torch.allclose(found.xy[..., 1], (shares * rows[:, None]).sum((2, 3)), atol=1e-5)
-    log_spread = log_spread_of(shares, head.doubt(features))
-    assert torch.allclose(found.log_spread, log_spread, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_pictures", [0, 2])

@@ -297,12 +297,13 @@ def test_the_landmark_head_is_its_formula(bf16: bool, within: float) -> None:
     torch.manual_seed(0)
     head = LandmarkHead(8, 6, num_points=5)
     nn.init.normal_(head.coarse.weight, std=0.3)  # guesses away from the middle
-    features, coarse = torch.randn(2, 8, 12, 12), torch.randn(2, 6, 4, 4)
+    features, coarse = torch.randn(2, 8, 6, 10), torch.randn(2, 6, 3, 5)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         found = head(features, coarse)
     xy, log_spread, guess = by_the_formula(head, features.double(), coarse.double())
     assert (guess - 0.5).abs().max() > 0.1, "else the guess would go unseen"
     assert found.xy.dtype == found.log_spread.dtype == torch.float32
+    assert torch.allclose(found.log_shares.exp().sum((2, 3)), torch.ones(2, 5), atol=1e-5)
     assert (found.xy - xy).abs().max() < within
     assert (found.coarse_xy - guess).abs().max() < 1e-6, "a guess keeps every bit"
     assert (found.log_spread - log_spread).abs().max() < 10 * within
@@ -310,24 +311,21 @@ def test_the_landmark_head_is_its_formula(bf16: bool, within: float) -> None:
 
 def by_the_formula(head: LandmarkHead, features: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
     """Return points, log of spread and guess in double precision, every map made."""
-    side, fine = coarse.shape[-1], features.shape[-1]
-    at = (torch.arange(side).double() + 0.5) / side - 0.5
-    moments = [coarse, coarse * at, coarse * at[:, None]]
+    columns, rows = cell_centres(coarse)
+    moments = [coarse, coarse * (columns - 0.5), coarse * (rows - 0.5)]
     flat = torch.cat([part.mean((2, 3)) for part in moments], 1)
-    guess = (flat @ head.coarse.weight.double().mT + head.coarse.bias.double()).view(
-        len(flat), -1, 2
-    )
-    cell = (torch.arange(fine).double() + 0.5) / fine
+    guess = functional.linear(flat, head.coarse.weight.double(), head.coarse.bias.double())
+    guess = guess.unflatten(1, (-1, 2))
+    columns, rows = cell_centres(features)
     maps = functional.conv2d(features, head.heatmaps.weight.double(), head.heatmaps.bias.double())
-    gap = (cell - guess[..., :1, None]) ** 2 + (cell[:, None] - guess[..., 1:, None]) ** 2
+    gap = (columns - guess[..., :1, None]) ** 2 + (rows - guess[..., 1:, None]) ** 2
     shares = (maps - gap / (2 * 0.15**2)).flatten(2).softmax(-1).view_as(maps)
-    xy = torch.stack([(shares * cell).sum((2, 3)), (shares * cell[:, None]).sum((2, 3))], -1)
+    xy = torch.stack([(shares * columns).sum((2, 3)), (shares * rows).sum((2, 3))], -1)
     doubt = functional.conv2d(features, head.doubt.weight.double(), head.doubt.bias.double())
     return xy, (shares * doubt).sum((2, 3)) - 3.0, guess
 
 
-def test_a_dataset_that_is_not_there_is_told_and_leaves_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(OSError, match=r"no dataset can be read here: manifest\.json: no such"):
-        run_stage1(str(tmp_path / "empty"), tmp_path / "out", Stage1Options())
-    assert not (tmp_path / "out").exists()
+def cell_centres(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the centres of columns (w,) and rows (h, 1), in shares of the side."""
+    height, width = maps.shape[-2:]
+    return (torch.arange(width) + 0.5) / width, ((torch.arange(height) + 0.5) / height)[:, None]

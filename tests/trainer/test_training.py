@@ -303,3 +303,19 @@ def test_bf16_and_workers_train_as_well(made: Any, tmp_path: Path) -> None:
     result = run_stage1(str(made.folder), tmp_path, Stage1Options(recipe=recipe))
     assert result.num_steps == 3
     assert result.figures.landmarks is not None
+
+
+def test_a_dataset_that_is_not_there_is_told_and_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no dataset, which exists once its job has"):
+        run_stage1(str(tmp_path / "empty"), tmp_path / "out", Stage1Options())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_to_fit_that_is_not_there_is_told_and_leaves_no_folder(
+    made: Any, tmp_path: Path
+) -> None:
+    options = Stage1Options(recipe=TINY, train_split="test", held_out_split="val")
+    with pytest.raises(ValueError, match="split 'test' is not in the dataset"):
+        run_stage1(str(made.folder), tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()

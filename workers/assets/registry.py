@@ -8,15 +8,15 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthforge import __version__
 from synthforge.assets import (
-    ASSETS_VARIABLE,
     FILES_FOLDER,
     KINDS,
+    SET_TO,
     AssetEntry,
     AssetError,
     AssetKind,
@@ -62,7 +62,8 @@ class AssetRegistry:
 
         Args:
             entry: of this registry.
-            cache_folder: made if it is not there; files in it are named by their hash.
+            cache_folder: this user's own, made if it is not there; files in it are named by
+                their hash.
 
         Raises:
             AssetError: the file has other bytes than the index says.
@@ -73,6 +74,7 @@ class AssetRegistry:
         path = cache_folder / f"{entry.sha256}{Path(entry.file).suffix}"
         cache_folder.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock")):
+            _sweep(cache_folder, entry.sha256)
             if not (path.exists() and file_sha256(path) == entry.sha256):
                 _download(storage, entry, path)
         return path
@@ -96,7 +98,7 @@ class AssetRegistry:
 
     def _store(self) -> Storage:
         if self.storage is None:
-            raise AssetError(f"no registry: set {ASSETS_VARIABLE} to a folder or an s3:// URL")
+            raise AssetError(f"no registry: set {SET_TO}")
         return self.storage
 
 
@@ -121,15 +123,21 @@ def asset_key(kind: AssetKind, sha256: str, suffix: str) -> str:
     return f"{FILES_FOLDER}/{kind}-{sha256[:12]}{suffix}"
 
 
-def _download(storage: Storage, entry: AssetEntry, path: Path) -> None:
-    """Fetch a file under its lock; what killed processes left of it goes.
+def _sweep(folder: Path, sha256: str) -> None:
+    """Delete what killed processes left of a file, once it is old enough to be nobody's."""
+    for left in folder.glob(f".{sha256}-*.part"):
+        with suppress(FileNotFoundError):  # its writer may be done with it just now
+            if left.stat().st_mtime < time.time() - _ABANDONED_S:
+                left.unlink()
 
-    Its name is its own: where a shared folder's lock holds nobody back, two downloads may meet, and
-    neither writes into the other's file or takes it away. Licensed files are for this user alone.
+
+def _download(storage: Storage, entry: AssetEntry, path: Path) -> None:
+    """Fetch a file under its lock.
+
+    What is not yet whole has a name of its own: where a shared folder's lock holds nobody back, two
+    downloads may meet, and neither writes into the other's file or takes it away. Licensed files
+    are for this user alone.
     """
-    for left in path.parent.glob(f".{entry.sha256}-*.part"):
-        if left.stat().st_mtime < time.time() - _ABANDONED_S:
-            left.unlink(missing_ok=True)
     digest = hashlib.sha256()
     partial = path.parent / f".{entry.sha256}-{secrets.token_hex(8)}.part"
     try:

@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,11 +116,13 @@ def test_what_a_killed_download_left_goes_with_the_next(
     cache.mkdir()
     left = cache / f".{entry.sha256}-{'0' * 16}.part"
     left.write_bytes(b"half of it")
-    os.utime(left, (0, 0))
     running = cache / f".{entry.sha256}-{'1' * 16}.part"
     running.write_bytes(b"another's")
     fetched = registry.fetch(entry, cache)
     assert fetched.read_bytes() == file.read_bytes()
+    assert left.exists(), "it may still be written to"
+    os.utime(left, (0, 0))
+    registry.fetch(entry, cache)  # the file is whole by now
     assert (left.exists(), running.exists()) == (False, True)
     assert stat.S_IMODE(fetched.stat().st_mode) == 0o600  # a licensed file is for its user
 
@@ -133,6 +135,7 @@ def test_a_download_that_no_lock_holds_back_tears_no_file(
     whole, cache = file.read_bytes(), tmp_path / "cache"
     storage = type(registry.storage)
     begun, released = threading.Event(), threading.Event()
+    other: list[Future[Path]] = []
 
     def halting(_self: object, _key: str) -> Iterator[bytes]:
         yield whole[:2]
@@ -143,7 +146,7 @@ def test_a_download_that_no_lock_holds_back_tears_no_file(
     def another_begins(_file: int) -> None:
         if not begun.is_set():  # the first file is whole, and not yet renamed
             monkeypatch.setattr(storage, "stream", halting)
-            threads.submit(registry.fetch, entry, cache)
+            other.append(threads.submit(registry.fetch, entry, cache))
             assert begun.wait(30)
 
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
@@ -153,6 +156,8 @@ def test_a_download_that_no_lock_holds_back_tears_no_file(
             assert registry.fetch(entry, cache).read_bytes() == whole
         finally:
             released.set()
+    assert other[0].result().read_bytes() == whole
+    assert not list(cache.glob(".*.part"))
 
 
 def test_other_bytes_than_the_index_says_are_refused_and_leave_nothing(

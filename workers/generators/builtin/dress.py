@@ -56,6 +56,12 @@ HAIRLINE_SHADE = 0.55  # cover of the short hairs at the hairline
 NUM_WAVES = 5
 WAVE_LENGTH_M = (0.035, 0.12)
 CARUNCLE_RGB = np.array([0.42, 0.21, 0.18])  # the flesh of the eyes' inner corners
+AMBER_RGB = np.array([0.10, 0.06, 0.02])  # about the pupil of eyes that are no darker
+WHITE_RGB = np.array([0.66, 0.62, 0.585])
+YELLOWED_WHITE_RGB = np.array([0.66, 0.56, 0.485])
+# What of that comes back past lids, lashes and tears: in photographs the white is about as bright
+# as light skin around it (docs/head.md, version 9).
+WHITE_SHARES = (0.32, 0.82)
 EYE_RADIUS_M = 0.012  # of people: the iris keeps its size in a model's larger eyeball
 EYE_SHADOW_M = (0.017, 0.011)  # half its width, and its height above the eyeball's centre
 YOUNG_FOLDS = 0.15  # share of their depth that folds have in the youngest skin
@@ -290,11 +296,10 @@ def _eyes(params: FaceParams, pixel_m: float, radius_m: float) -> EyeLook:
     u = params.streams.identity_uniforms("texture.eyes", 7)
     iris_radius, pupil_radius = iris_radii(params, radius_m)
     iris = iris_reflectance(params.scalars["appearance.eye_tone"])
-    amber = np.array([0.10, 0.06, 0.02])
-    ring = iris + (amber - iris) * 0.55 * u[0] if iris[2] > 0.02 else 0.8 * iris
-    # Lids, lashes and the film of tears let less light back than skin does: in photographs the
-    # white is about as bright as the skin around it.
-    white = (0.32 + 0.5 * u[5]) * np.array([0.66, 0.62 - 0.06 * u[1], 0.585 - 0.1 * u[1]])
+    ring = iris + (AMBER_RGB - iris) * 0.55 * u[0] if iris[2] > AMBER_RGB[2] else 0.8 * iris
+    yellowed = WHITE_RGB + (YELLOWED_WHITE_RGB - WHITE_RGB) * u[1]
+    darkest, lightest = WHITE_SHARES
+    white = (darkest + (lightest - darkest) * u[5]) * yellowed
     return EyeLook(
         iris_rgb=triple(iris * (0.85 + 0.3 * u[2])),
         ring_rgb=triple(ring),

@@ -21,7 +21,11 @@ from workers.types import Float32Array, Float64Array, UInt8Array
 LASH_LENGTH = 0.13
 # The flesh of the inner corner, towards the nose in shares of the eyeball's radius: none to all.
 CARUNCLE = (0.6, 0.8)
+# Corners that the lids hide from the sky get this share of it from lids and eye, which are wet and
+# throw highlights back too; from none to all, towards a corner in shares of the eyeball's radius.
 CORNER_LIGHT = 0.4
+CORNERS = (0.55, 0.9)
+CORNEA_MIRROR = 0.025  # reflectance of water and cornea, index 1.376, seen from straight ahead
 
 
 @compiled
@@ -56,9 +60,8 @@ def shade_eyes(
         h = _turned(to_head, side, d)
         height = to_resting_lids[side, 0] * h[1] + to_resting_lids[side, 1]
         inward = -h[0] if side == 1 else h[0]
-        # In the corners lids and eye throw light on each other.
         sky = _open_sky(openness, side, h[0], height)
-        sky += (1.0 - sky) * CORNER_LIGHT * smooth_step(0.55, 0.9, abs(h[0]))
+        sky += (1.0 - sky) * CORNER_LIGHT * smooth_step(CORNERS[0], CORNERS[1], abs(h[0]))
         above = _open_sky(openness, side, h[0], height + LASH_LENGTH)
         # The upper lid's lashes throw shade on the eye where one's length higher there is the lid.
         # Shade is no cover: the pixel stays the eye's.
@@ -160,7 +163,7 @@ def _eye_light(
         * smooth_step(lights.key_cosine - width, lights.key_cosine + width, on_key)
     )
     pane = 0.22 * seen * smooth_step(0.972, 0.985, on_window)
-    above, mirror, open_sky = 0.5 - 0.5 * ry, 0.025 * sky, smooth_step(0.0, 0.8, sky)
+    above, mirror, open_sky = 0.5 - 0.5 * ry, CORNEA_MIRROR * sky, smooth_step(0.0, 0.8, sky)
     k, w, up, down = lights.key_rgb, lights.window_rgb, lights.sky_rgb, lights.ground_rgb
     return (
         colour[0] * (ambient[0] * open_sky + k[0] * diffuse)
