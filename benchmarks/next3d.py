@@ -163,11 +163,10 @@ def count_gmac(network: Next3DNetwork, run: Callable[[], object]) -> float:
 
     def count(module: object, inputs: Sequence[Tensor], output: Tensor) -> None:
         nonlocal total
-        if isinstance(module, SynthesisLayer | ToRGBLayer) and module.kernel is not None:
-            taps = module.kernel.energy.numel() * module.kernel.size**2
-            total += taps * inputs[0].shape[0] * inputs[0].shape[2] * inputs[0].shape[3]
+        if isinstance(module, SynthesisLayer | ToRGBLayer):
+            total += module.taps * inputs[0].shape[0] * inputs[0].shape[2] * inputs[0].shape[3]
         elif isinstance(module, Conv2dLayer):
-            total += module.weight.numel() * output.shape[0] * output.shape[2] * output.shape[3]
+            total += module.taps * output.shape[0] * output.shape[2] * output.shape[3]
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
     run()

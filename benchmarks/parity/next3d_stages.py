@@ -187,7 +187,7 @@ def _encoder(s: Stage) -> Result:
 def _modulated(s: Stage) -> Result:
     kernel = ConvKernel.of(s["w"], up=s.options["up"])
     styles = s["s"].double()
-    scale = demodulation(styles, kernel) if s.options["demodulate"] else None
+    scale = demodulation(styles, kernel.energy) if s.options["demodulate"] else None
     y = modulated_conv2d(s["x"], kernel, styles, scale)
     yield "y", y + s["noise"] if s.options["noise"] else y
 

@@ -16,7 +16,7 @@ pytest.importorskip("triton", reason="Triton is not installed: it comes with tor
 from workers.generators.next3d import fused_filters, fused_lookup
 from workers.generators.next3d.convolution import ConvKernel, phase_images, transposed_conv2d
 from workers.generators.next3d.decoder import OSGDecoder
-from workers.generators.next3d.fused_filters import Finish
+from workers.generators.next3d.finish import Finish
 from workers.generators.next3d.plane_lookup import ray_features
 from workers.generators.next3d.resampling import fir_filter, upfirdn2d
 

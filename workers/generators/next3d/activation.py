@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from workers.generators.next3d.finish import Finish
+
 Activation = Literal["linear", "relu", "lrelu", "sigmoid", "softplus"]
 
 LEAK = 0.2
 """Slope of the leaky ReLU below zero."""
+
+LEAKS: dict[Activation, float] = {"linear": 1.0, "lrelu": LEAK}
+"""Slopes below zero of what is done in one pass with a convolution."""
 
 DEFAULT_GAIN: dict[Activation, float] = {
     "linear": 1.0,
@@ -71,7 +76,6 @@ def biased_in_one_pass(
     """`bias_act` of pictures (B, C, H, W) on a GPU, for a leaky ReLU or none."""
     from workers.generators.next3d import fused_filters  # noqa: PLC0415 - see `forms`
 
-    leak = {"linear": 1.0, "lrelu": LEAK}[activation]
     gain = DEFAULT_GAIN[activation]
-    how = fused_filters.Finish(bias=bias, leak=leak, gain=gain, clamp=clamp)
+    how = Finish(bias=bias, leak=LEAKS[activation], gain=gain, clamp=clamp)
     return fused_filters.finish(x, how)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from workers.generators.next3d import forms
+from workers.generators.next3d.finish import Finish
 from workers.generators.next3d.resampling import (
     downsample2d,
     low_pass,
@@ -47,6 +48,11 @@ class ConvKernel:
     up: int
     size: int
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it convolves in."""
+        return self.phases[0].dtype
+
     @classmethod
     def of(cls, weight: Tensor, *, up: int = 1, dtype: torch.dtype = torch.float32) -> ConvKernel:
         """Lay out a (Cout, Cin, k, k) float32 weight; k is odd."""
@@ -54,10 +60,15 @@ class ConvKernel:
         parts = _transposed_phases(weight) if up == 2 and size == 3 else (weight,)
         return cls(
             phases=tuple(p.to(dtype).contiguous(memory_format=torch.channels_last) for p in parts),
-            energy=weight.double().square().sum(dim=(2, 3)),
+            energy=energy_of(weight),
             up=up,
             size=size,
         )
+
+
+def energy_of(weight: Tensor) -> Tensor:
+    """(Cout, Cin) float64: sums of squares over the taps of a (Cout, Cin, k, k) weight."""
+    return weight.double().square().sum(dim=(2, 3))
 
 
 def _transposed_phases(weight: Tensor) -> tuple[Tensor, ...]:
@@ -123,17 +134,17 @@ def convolve_down(x: Tensor, weight: Tensor) -> Tensor:
     return functional.conv2d(low, weight, stride=2)
 
 
-def demodulation(styles: Tensor, kernel: ConvKernel) -> Tensor:
+def demodulation(styles: Tensor, energy: Tensor) -> Tensor:
     """Factors that give every output channel of a modulated kernel unit norm.
 
     Args:
         styles: (B, Cin) float64.
-        kernel: its `energy` is read.
+        energy: (Cout, Cin) float64, sums of squares of the weights over the taps.
 
     Returns:
         (B, Cout) float64, rsqrt(sum over Cin and taps of (w s)^2 + 1e-8).
     """
-    return torch.rsqrt(rowwise_linear(styles.square(), kernel.energy) + DEMODULATION_EPSILON)
+    return torch.rsqrt(rowwise_linear(styles.square(), energy) + DEMODULATION_EPSILON)
 
 
 def row_by_row(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -188,18 +199,8 @@ def modulated_conv2d(
     return y if bias is None else y.add_(bias[:, None, None])
 
 
-def modulated_in_one_pass(
-    x: Tensor,
-    kernel: ConvKernel,
-    styles: Tensor,
-    out_scale: Tensor,
-    *,
-    bias: Tensor,
-    noise: Tensor | None,
-    leak: float,
-    clamp: float | None,
-) -> Tensor:
-    """`modulated_conv2d` and what follows it in a layer, on a GPU: noise, leaky ReLU, clamp.
+def modulated_in_one_pass(x: Tensor, kernel: ConvKernel, styles: Tensor, finish: Finish) -> Tensor:
+    """`modulated_conv2d` and what follows it in a layer, on a GPU.
 
     Styles are divided by their largest before, and the result multiplied by it after: what lies
     between stays within the range of float16.
@@ -207,9 +208,8 @@ def modulated_in_one_pass(
     from workers.generators.next3d import fused_filters  # noqa: PLC0415 - see `forms`
 
     largest = styles.abs().amax(1, keepdim=True)
-    how = fused_filters.Finish(
-        scale=(out_scale * largest).float(), noise=noise, bias=bias, leak=leak, clamp=clamp
-    )
+    scale = largest if finish.scale is None else finish.scale * largest
+    how = replace(finish, scale=scale.float())
     x = x * (styles / largest).to(x.dtype)[:, :, None, None]
     if kernel.up == 2:
         return fused_filters.up_filtered(tuple(phase_images(x, kernel.phases)), how)
@@ -217,11 +217,15 @@ def modulated_in_one_pass(
 
 
 def mixed_channels(x: Tensor, kernel: ConvKernel, styles: Tensor) -> Tensor:
-    """A modulated 1x1 convolution, on a GPU: a small matrix a picture, (B, Cin, H, W)."""
+    """A modulated 1x1 convolution: a small matrix a picture, (B, Cin, H, W) -> (B, Cout, H, W)."""
     batch, _, height, width = x.shape
     weight = kernel.phases[0][:, :, 0, 0] * styles[:, None].to(x.dtype)  # (B, Cout, Cin)
     points = x.permute(0, 2, 3, 1).reshape(batch, height * width, -1)
-    return (points @ weight.mT).view(batch, height, width, -1).permute(0, 3, 1, 2)
+    if forms.is_on_processor(x):  # by itself, as in `row_by_row`
+        mixed = torch.stack([p @ w.mT for p, w in zip(points, weight, strict=True)])
+    else:
+        mixed = points @ weight.mT
+    return mixed.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _modulated(kernel: ConvKernel, style: Tensor, out_scale: Tensor | None) -> ConvKernel:

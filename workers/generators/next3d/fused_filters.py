@@ -8,36 +8,15 @@ to rounding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from workers.generators.next3d.finish import Finish
+
 _CHANNELS = 64
 _PIXELS = 16
-
-
-@dataclass(frozen=True)
-class Finish:
-    """What follows a convolution: leaky(x * scale + noise + bias) * gain, clamped.
-
-    Attributes:
-        scale: (B, C) float32 factors of the channels, or None.
-        noise: (H, W), or None.
-        bias: (C,), or None.
-        leak: slope below zero; 1 leaves the sum as it is.
-        gain: factor after that.
-        clamp: the result stays within +-clamp; None leaves it.
-    """
-
-    scale: Tensor | None = None
-    noise: Tensor | None = None
-    bias: Tensor | None = None
-    leak: float = 1.0
-    gain: float = 1.0
-    clamp: float | None = None
 
 
 @triton.jit

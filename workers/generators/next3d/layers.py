@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workers.generators.next3d import forms
-from workers.generators.next3d.activation import LEAK, Activation, bias_act, biased_in_one_pass
+from workers.generators.next3d.activation import (
+    DEFAULT_GAIN,
+    LEAK,
+    LEAKS,
+    Activation,
+    bias_act,
+    biased_in_one_pass,
+)
 from workers.generators.next3d.convolution import (
     ConvKernel,
     convolve_down,
@@ -25,12 +32,17 @@ from workers.generators.next3d.convolution import (
     row_by_row,
     rowwise_linear,
 )
+from workers.generators.next3d.finish import Finish
 from workers.generators.next3d.resampling import downsample2d, upsample2d
+from workers.generators.next3d.up_convolution import convolve_up
+from workers.generators.next3d.winograd import TiledKernel, convolve_tiles, is_tiled
 
 NoiseMode = Literal["const", "none"]
 """`const` adds each layer's stored noise image, `none` adds nothing."""
 
 LRELU_GAIN = math.sqrt(2.0)
+
+Kernel = ConvKernel | TiledKernel
 
 
 def _fixed(values: Tensor) -> nn.Parameter:
@@ -41,14 +53,18 @@ def _parameter(*shape: int) -> nn.Parameter:
     return _fixed(torch.empty(shape))
 
 
-def _prepared(kernel: ConvKernel | None) -> ConvKernel:
-    if kernel is None:
-        raise RuntimeError("the layer is not prepared: call prepare() once, after loading")
-    return kernel
+def _unprepared() -> RuntimeError:
+    return RuntimeError("the layer is not prepared: call prepare() once, after loading")
 
 
 class PreparedModule(nn.Module):
-    """A module whose weights are laid out once, after loading."""
+    """A module whose weights are laid out once, after loading.
+
+    Attributes:
+        taps: weights of a convolution, which is products a pixel.
+    """
+
+    taps: int = 0
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Lay out the weights for `dtype`, on the device where they lie; frees the loaded ones."""
@@ -96,7 +112,10 @@ class FullyConnectedLayer(PreparedModule):
 
 
 class Conv2dLayer(PreparedModule):
-    """Plain convolution with bias and activation; may halve the size. weight / sqrt(in k k)."""
+    """Plain convolution with bias and activation; may halve the size. weight / sqrt(in k k).
+
+    `resolution` is the side of what it is given, where that is known: large ones run in tiles.
+    """
 
     def __init__(
         self,
@@ -108,21 +127,33 @@ class Conv2dLayer(PreparedModule):
         activation: Activation = "linear",
         down: int = 1,
         conv_clamp: float | None = None,
+        resolution: int | None = None,
     ) -> None:
         super().__init__()
         self.weight = _parameter(out_channels, in_channels, kernel_size, kernel_size)
+        self.taps = self.weight.numel()
         self.bias = _parameter(out_channels) if bias else None
         self.activation: Activation = activation
         self.down = down
         self.conv_clamp = conv_clamp
+        self.resolution = resolution
+        self.tiled: TiledKernel | None = None
 
     def prepare(self, dtype: torch.dtype) -> None:
-        gain = 1.0 / math.sqrt(self.weight[0].numel())
-        weight = (self.weight * gain).to(dtype)
-        self.weight = _fixed(weight.contiguous(memory_format=torch.channels_last))
+        weight = self.weight / math.sqrt(self.weight[0].numel())
+        if self.down == 1 and is_tiled(weight, self.resolution, dtype):
+            self.tiled = TiledKernel.of(weight)
+            self.weight = _parameter(0)
+        else:
+            weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+            self.weight = _fixed(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/down, W/down)."""
+        if self.tiled is not None:
+            gain = DEFAULT_GAIN[self.activation]
+            finish = Finish(None, None, self.bias, LEAKS[self.activation], gain, self.conv_clamp)
+            return convolve_tiles(x, self.tiled, x.new_ones(x.shape[:2]), finish)
         y = row_by_row(self._convolve, x)
         if forms.is_on_gpu(x) and self.bias is not None:
             return biased_in_one_pass(
@@ -154,15 +185,19 @@ class SynthesisLayer(PreparedModule):
         super().__init__()
         self.affine = FullyConnectedLayer(w_dim, in_channels)
         self.weight = _parameter(out_channels, in_channels, 3, 3)
+        self.taps = self.weight.numel()
         self.noise_strength = _parameter()
         self.bias = _parameter(out_channels)
         self.register_buffer("noise_const", torch.empty(resolution, resolution))
         self.up = up
         self.conv_clamp = conv_clamp
-        self.kernel: ConvKernel | None = None
+        self.kernel: Kernel | None = None
 
     def prepare(self, dtype: torch.dtype) -> None:
-        self.kernel = ConvKernel.of(self.weight, up=self.up, dtype=dtype)
+        if self.up == 1 and is_tiled(self.weight, len(self.get_buffer("noise_const")), dtype):
+            self.kernel = TiledKernel.of(self.weight)
+        else:
+            self.kernel = ConvKernel.of(self.weight, up=self.up, dtype=dtype)
         # The leaky ReLU is homogeneous: its gain goes before it, into what is laid out here.
         noise = self.get_buffer("noise_const") * self.noise_strength * LRELU_GAIN
         self.noise = noise.to(dtype)
@@ -181,23 +216,22 @@ class SynthesisLayer(PreparedModule):
         Returns:
             (B, out, H*up, W*up).
         """
-        kernel = _prepared(self.kernel)
+        kernel = self.kernel
+        if kernel is None:
+            raise _unprepared()
         styles = self.affine(w)
-        scale = demodulation(styles, kernel) * LRELU_GAIN
+        scale = demodulation(styles, kernel.energy) * LRELU_GAIN
+        noise = self.noise if noise_mode == "const" else None
+        finish = Finish(scale, noise, self.bias, LEAK, clamp=self.conv_clamp)
+        if isinstance(kernel, TiledKernel):
+            return convolve_tiles(x, kernel, styles, finish)
         if forms.is_on_gpu(x):
-            return modulated_in_one_pass(
-                x,
-                kernel,
-                styles,
-                scale,
-                bias=self.bias,
-                noise=self.noise if noise_mode == "const" else None,
-                leak=LEAK,
-                clamp=self.conv_clamp,
-            )
+            return modulated_in_one_pass(x, kernel, styles, finish)
+        if self.up == 2 and forms.is_on_processor(x) and x.dtype == torch.float32:
+            return convolve_up(x, kernel.phases, styles, finish)
         y = modulated_conv2d(x, kernel, styles, scale, self.bias)
-        if noise_mode == "const":
-            y.add_(self.noise)
+        if noise is not None:
+            y.add_(noise)
         y = functional.leaky_relu_(y, LEAK)
         return y if self.conv_clamp is None else y.clamp_(-self.conv_clamp, self.conv_clamp)
 
@@ -211,6 +245,7 @@ class ToRGBLayer(PreparedModule):
         super().__init__()
         self.affine = FullyConnectedLayer(w_dim, in_channels)
         self.weight = _parameter(out_channels, in_channels, 1, 1)
+        self.taps = self.weight.numel()
         self.bias = _parameter(out_channels)
         self.conv_clamp = conv_clamp
         self.style_gain = 1.0 / math.sqrt(in_channels)
@@ -222,9 +257,11 @@ class ToRGBLayer(PreparedModule):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(B, in, H, W), (B, w_dim) -> (B, out, H, W) float32: images are summed in float32."""
+        kernel = self.kernel
+        if kernel is None:
+            raise _unprepared()
         styles = self.affine(w) * self.style_gain
-        mix = mixed_channels if forms.is_on_gpu(x) else modulated_conv2d
-        y = mix(x, _prepared(self.kernel), styles).float()
+        y = mixed_channels(x, kernel, styles).float()
         y.add_(self.bias[:, None, None])
         return y if self.conv_clamp is None else y.clamp_(-self.conv_clamp, self.conv_clamp)
 
@@ -261,7 +298,9 @@ class SynthesisBlock(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """What the block computes in, once prepared."""
-        return _prepared(self.conv1.kernel).phases[0].dtype
+        if self.conv1.kernel is None:
+            raise _unprepared()
+        return self.conv1.kernel.dtype
 
     def forward(
         self, x: Tensor | None, img: Tensor | None, ws: Tensor, noise_mode: NoiseMode
@@ -278,9 +317,7 @@ class SynthesisBlock(nn.Module):
             x (B, out, r, r) and img (B, img_channels, r, r) float32.
         """
         if x is None:
-            dtype = (
-                torch.float32 if self.conv1.kernel is None else self.conv1.kernel.phases[0].dtype
-            )
+            dtype = torch.float32 if self.conv1.kernel is None else self.dtype
             x = self.const.to(dtype).expand(len(ws), -1, -1, -1)
         else:
             x = self.conv0(x, ws[:, 0], noise_mode)
@@ -292,15 +329,26 @@ class SynthesisBlock(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """One step of a style-U-net's encoder: adds the conditioning image, halves the size."""
+    """One step of a style-U-net's encoder: adds the conditioning image, halves the size.
+
+    `resolution` is the side of the features it takes, where that is known.
+    """
 
     def __init__(
-        self, img_channels: int, in_channels: int, out_channels: int, *, downsample: bool
+        self,
+        img_channels: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        downsample: bool,
+        resolution: int | None = None,
     ) -> None:
         super().__init__()
         self.downsample = downsample
         self.fromrgb = Conv2dLayer(img_channels, in_channels, 1, bias=False)
-        self.conv1 = Conv2dLayer(in_channels, in_channels, 3, activation="lrelu")
+        self.conv1 = Conv2dLayer(
+            in_channels, in_channels, 3, activation="lrelu", resolution=resolution
+        )
         self.conv2 = Conv2dLayer(in_channels, out_channels, 3, activation="lrelu", down=2)
 
     def forward(self, image: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor]:

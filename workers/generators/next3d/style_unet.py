@@ -38,12 +38,16 @@ class StyleUNet(nn.Module):
         encoded = block_resolutions(2 * lowest, in_resolution)[::-1]
         self.encoder = nn.ModuleList(
             EncoderBlock(
-                img_channels, widths.at(r), widths.at(r // 2), downsample=r != in_resolution
+                img_channels,
+                widths.at(r),
+                widths.at(r // 2),
+                downsample=r != in_resolution,
+                resolution=r,
             )
             for r in encoded
         )
         self.fused = encoded[:0:-1]
-        joined = [Conv2dLayer(2 * widths.at(r), widths.at(r), 3) for r in self.fused]
+        joined = [Conv2dLayer(2 * widths.at(r), widths.at(r), 3, resolution=r) for r in self.fused]
         self.fusion = nn.ModuleList([Conv2dLayer(widths.at(lowest), widths.at(lowest), 3), *joined])
         self.resolutions = block_resolutions(2 * lowest, resolution)
         for res in self.resolutions:
