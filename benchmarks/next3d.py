@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from workers.generators.next3d.checkpoint import Next3DWeights, build_network, u
 from workers.generators.next3d.config import MOUTH_RESOLUTION, PLANE_RESOLUTION, Next3DConfig
 from workers.generators.next3d.convolution import ConvKernel, convolve, transposed_conv2d
 from workers.generators.next3d.dressing import sample_texture, view_heads
+from workers.generators.next3d.finish import Finish
 from workers.generators.next3d.layers import Conv2dLayer, SynthesisLayer, ToRGBLayer
 from workers.generators.next3d.mouth import crop_mouths, mouth_boxes, paste_mouths
 from workers.generators.next3d.network import DrawnPlanes, Next3DNetwork
@@ -40,6 +42,8 @@ from workers.generators.next3d.rays import (
 )
 from workers.generators.next3d.resampling import fir_filter, upfirdn2d
 from workers.generators.next3d.sampling import VolumeDraws
+from workers.generators.next3d.up_convolution import convolve_up
+from workers.generators.next3d.winograd import TiledKernel, convolve_tiles
 
 Array = NDArray[np.generic]
 
@@ -164,9 +168,11 @@ def count_gmac(network: Next3DNetwork, run: Callable[[], object]) -> float:
     def count(module: object, inputs: Sequence[Tensor], output: Tensor) -> None:
         nonlocal total
         if isinstance(module, SynthesisLayer | ToRGBLayer):
-            total += module.taps * inputs[0].shape[0] * inputs[0].shape[2] * inputs[0].shape[3]
+            total += (
+                module.num_weights * inputs[0].shape[0] * inputs[0].shape[2] * inputs[0].shape[3]
+            )
         elif isinstance(module, Conv2dLayer):
-            total += module.taps * output.shape[0] * output.shape[2] * output.shape[3]
+            total += module.num_weights * output.shape[0] * output.shape[2] * output.shape[3]
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
     run()
@@ -276,7 +282,41 @@ def choices(dtype: torch.dtype, watch: Stopwatch) -> dict[str, float]:
     runs["up, FIR folded in, one convolution"] = lambda: functional.pixel_shuffle(
         functional.conv2d(last, folded, padding=1), 2
     )
+    if device.type == "cpu" and dtype == torch.float32:
+        styles = torch.ones(1, 256)
+        tiled = TiledKernel.of(square)
+        runs["3x3, in tiles"] = lambda: convolve_tiles(last, tiled, styles, Finish())
+        runs["up and FIR, in strips"] = lambda: convolve_up(last, kernel.phases, styles, Finish())
     return {name: watch(run) * 1e3 for name, run in runs.items()}
+
+
+TILED_LAYERS = (
+    (512, 512, 32),
+    (512, 512, 64),
+    (1024, 512, 64),
+    (256, 256, 128),
+    (512, 256, 128),
+    (128, 128, 256),
+    (256, 256, 256),
+    (128, 128, 512),
+)
+"""Channels in and out and side of the 3x3 layers that run in tiles, and of one too small for it."""
+
+
+def tile_gains(watch: Stopwatch) -> dict[str, tuple[float, float]]:
+    """Milliseconds of 3x3 layers in float32 by the library and in tiles."""
+    gains = {}
+    for size_in, size_out, side in TILED_LAYERS:
+        x, weight = torch.randn(1, size_in, side, side), torch.randn(size_out, size_in, 3, 3)
+        x, library = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
+        tiled, styles = TiledKernel.of(weight), torch.ones(1, size_in)
+        runs: tuple[Callable[[], object], Callable[[], object]] = (
+            partial(functional.conv2d, x, library, padding=1),
+            partial(convolve_tiles, x, tiled, styles, Finish()),
+        )
+        slow, fast = (watch(run) * 1e3 for run in runs)
+        gains[f"{size_in} -> {size_out} channels, {side} pixels"] = slow, fast
+    return gains
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -304,7 +344,9 @@ def main(arguments: list[str] | None = None) -> int:
         whole = watch(lambda: picture(network, inputs), is_warm=True)
         rate = dense_rate(dtype, watch)
         ways = choices(dtype, watch)
-    report(given, rows, whole=whole, rate=rate, built=built, ways=ways)
+        is_tiled = device.type == "cpu" and dtype == torch.float32
+        gains = tile_gains(watch) if is_tiled else {}
+    report(given, rows, whole=whole, rate=rate, built=built, ways=ways, gains=gains)
     return 0
 
 
@@ -316,6 +358,7 @@ def report(
     rate: float,
     built: float,
     ways: dict[str, float],
+    gains: dict[str, tuple[float, float]],
 ) -> None:
     """Print what was measured."""
     gmac = sum(row.gmac for row in rows)
@@ -336,6 +379,7 @@ def report(
             "seconds_an_image_10_expressions_4_cameras": shared,
             "parts": {row.name: [row.seconds, row.gmac] for row in rows},
             "milliseconds_by_choice": ways,
+            "milliseconds_by_library_and_in_tiles": gains,
         }
         print(json.dumps(summary))
         return
@@ -354,6 +398,8 @@ def report(
     print("one layer, 256 -> 128 channels, 128 -> 256 pixels:")
     for name, milliseconds in ways.items():
         print(f"  {name:38s} {milliseconds:7.1f} ms")
+    for name, (slow, fast) in gains.items():
+        print(f"  {name:38s} {slow:7.1f} ms, in tiles {fast:7.1f}: {slow / fast:.1f} times as fast")
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ def _conv_layer(s: Stage) -> Result:
         activation=o["activation"],
         down=o.get("down", 1),
         conv_clamp=o.get("conv_clamp"),
+        resolution=s["x"].shape[-1],
     )
     yield "y", s.load(layer)(s["x"])
 
@@ -177,7 +178,11 @@ def _conv_layer(s: Stage) -> Result:
 def _encoder(s: Stage) -> Result:
     o = s.options
     block = EncoderBlock(
-        o["img_channel"], o["in_channel"], o["out_channel"], downsample=o["downsample"]
+        o["img_channel"],
+        o["in_channel"],
+        o["out_channel"],
+        downsample=o["downsample"],
+        resolution=s["x"].shape[-1] // (2 if o["downsample"] else 1),
     )
     image, features = s.load(block)(s["x"], s["skip"] if s.has("skip") else None)
     yield "y", features

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from threading import Thread
+from time import sleep
 
 import pytest
 import torch
@@ -11,9 +17,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from workers.generators.next3d.convolution import ConvKernel, convolve
+from workers.generators.next3d import layers
+from workers.generators.next3d.convolution import ConvKernel, convolve, mixed_channels
 from workers.generators.next3d.finish import Finish
-from workers.generators.next3d.layers import Conv2dLayer, SynthesisLayer, prepare_all
+from workers.generators.next3d.layers import (
+    Conv2dLayer,
+    NoiseMode,
+    SynthesisLayer,
+    prepare_all,
+)
 from workers.generators.next3d.shares import shared_out
 from workers.generators.next3d.up_convolution import ROWS_AT_ONCE, convolve_up
 from workers.generators.next3d.winograd import TILES_AT_ONCE, TiledKernel, convolve_tiles
@@ -22,16 +34,25 @@ ROUNDING = 5e-6
 """Of the result's spread, root mean square; the tiles' own is 1.5e-6."""
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+@contextmanager
+def _with_threads(number: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    with _with_threads(request.param):
+        yield request.param
 
 
 def _drawn(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+    seed = int.from_bytes(sha256(repr(shape).encode()).digest()[:4], "big")
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _plainly(x: Tensor, weight: Tensor, styles: Tensor, finish: Finish, *, up: int = 1) -> Tensor:
@@ -152,7 +173,13 @@ def test_large_layers_in_float32_run_in_tiles(
 
 
 @pytest.mark.parametrize("up", [1, 2])
-def test_a_synthesis_layer_is_the_same_by_tiles_strips_and_plainly(up: int) -> None:
+@pytest.mark.parametrize("noise", ["const", "none"])
+def test_a_synthesis_layer_is_the_same_by_tiles_strips_and_plainly(
+    up: int, noise: NoiseMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {1: "convolve_tiles", 2: "convolve_up"}[up]
+    fast, called = getattr(layers, form), []
+    monkeypatch.setattr(layers, form, lambda *given: called.append(1) or fast(*given))
     made = []
     for dtype in (torch.float32, torch.float64):
         layer = SynthesisLayer(5, 7, 3, 64, up=up, conv_clamp=3.0)
@@ -160,38 +187,152 @@ def test_a_synthesis_layer_is_the_same_by_tiles_strips_and_plainly(up: int) -> N
         layer.load_state_dict({name: _drawn(*shape) for name, shape in shapes.items()})
         prepare_all(layer, dtype)
         x, w = _drawn(2, 5, 64 // up, 64 // up), _drawn(2, 3)
-        made.append(layer(x.to(dtype), w, "const"))
+        made.append(layer(x.to(dtype), w, noise))
 
+    assert called == [1]  # for float32 alone
     assert _error(made[0], made[1]) < ROUNDING
+
+
+def test_a_matrix_a_picture_is_the_modulated_1x1_convolution() -> None:
+    x, weight, styles = _drawn(2, 5, 6, 7), _drawn(3, 5, 1, 1), _drawn(2, 5)
+
+    found = mixed_channels(x, ConvKernel.of(weight), styles)
+
+    assert _error(found, _plainly(x, weight, styles, Finish())) < ROUNDING
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_modes_and_layouts_change_nothing(memory_format: torch.memory_format) -> None:
+    x, weight, styles = _drawn(2, 8, 64, 64), _drawn(6, 8, 3, 3), _drawn(2, 8)
+    kernel, phases = TiledKernel.of(weight), ConvKernel.of(weight, up=2).phases
+
+    def both() -> list[Tensor]:
+        laid_out = x.contiguous(memory_format=memory_format)
+        return [
+            convolve_tiles(laid_out, kernel, styles, Finish()),
+            convolve_up(laid_out, phases, styles, Finish()),
+        ]
+
+    with torch.inference_mode():
+        inside = both()
+    outside = both()
+
+    for a, b in zip(inside, outside, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_several_threads_may_convolve_at_once() -> None:
+    x, weight, styles = _drawn(1, 8, 64, 64), _drawn(6, 8, 3, 3), _drawn(1, 8)
+    kernel, found = TiledKernel.of(weight), list[Tensor]()
+
+    def convolve_often() -> None:
+        found.extend(convolve_tiles(x, kernel, styles, Finish()) for _ in range(5))
+
+    callers = [Thread(target=convolve_often) for _ in range(3)]
+    with _with_threads(1):
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        alone = convolve_tiles(x, kernel, styles, Finish())
+
+    assert len(found) == 15
+    assert all(torch.equal(each, alone) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("x", "styles", "finish", "message"),
+    [
+        (_drawn(1, 4, 8, 8).double(), _drawn(1, 4), Finish(), "float64; it must be"),
+        (_drawn(4, 8, 8), _drawn(1, 4), Finish(), r"x is \(4, 8, 8\)"),
+        (_drawn(1, 4, 8, 8), _drawn(1, 2), Finish(), r"styles is \(1, 2\); it must be \(1, 4\)"),
+        (_drawn(1, 4, 8, 8), _drawn(1, 4), Finish(bias=_drawn(2)), r"bias is \(2,\)"),
+        (_drawn(1, 4, 8, 8), _drawn(1, 4), Finish(scale=_drawn(1, 2)), r"scale of a picture is"),
+        (_drawn(1, 4, 8, 8), _drawn(1, 4), Finish(noise=_drawn(4, 16)), r"noise is \(4, 16\)"),
+        (_drawn(1, 4, 8, 8).requires_grad_(), _drawn(1, 4), Finish(), "asks for gradients"),
+    ],
+)
+def test_what_the_kernels_cannot_read_is_refused(
+    x: Tensor, styles: Tensor, finish: Finish, message: str
+) -> None:
+    weight = _drawn(3, 4, 3, 3)
+
+    with pytest.raises(ValueError, match=message):
+        convolve_tiles(x, TiledKernel.of(weight), styles, finish)
+    with pytest.raises(ValueError, match=message):
+        convolve_up(x, ConvKernel.of(weight, up=2).phases, styles, finish)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((1, 4, 8, 6), "sides must be multiples of 4"), ((1, 3, 8, 8), r"it must be \(1, 4, 8, 8\)")],
+)
+def test_tiles_refuse_other_sides_and_channels(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        convolve_tiles(_drawn(*shape), TiledKernel.of(_drawn(3, 4, 3, 3)), _drawn(1, 4), Finish())
+
+
+def test_what_is_not_finite_stays_where_it_is_read() -> None:
+    x = torch.zeros(1, 1, 8, 8)
+    x[0, 0, 0, 0] = torch.inf
+    phases = ConvKernel.of(torch.ones(1, 1, 3, 3), up=2).phases
+
+    found = convolve_up(x, phases, torch.ones(1, 1), Finish(clamp=256.0))
+
+    assert not found.isnan().any()
+    assert found[0, 0, 4:, 4:].eq(0).all()
 
 
 @given(count=st.integers(0, 40), threads=st.integers(1, 5))
 def test_shares_make_up_the_whole(count: int, threads: int) -> None:
-    done: list[int] = []
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    done, torch_threads = list[int](), set[int]()
 
-    shared_out(lambda first, stop: done.extend(range(first, stop)), count)
+    def work(first: int, stop: int) -> None:
+        done.extend(range(first, stop))
+        torch_threads.add(torch.get_num_threads())
 
-    assert torch.get_num_threads() == threads
-    torch.set_num_threads(before)
+    with _with_threads(threads):
+        shared_out(work, count)
+
+        assert torch.get_num_threads() == threads
     assert sorted(done) == list(range(count))
+    assert torch_threads == {1} or threads == 1 or count <= 1
 
 
-@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_share_that_fails_fails_the_whole_after_all_have_ended(failing: int) -> None:
     ended: list[int] = []
 
     def work(first: int, stop: int) -> None:
         if first == failing:
             raise ValueError(f"row {first}")
+        sleep(0.05)
         ended.append(stop)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    with pytest.raises(ValueError, match=f"row {failing}"):
-        shared_out(work, 2)
+    with _with_threads(3):
+        with pytest.raises(ValueError, match=f"row {failing}"):
+            shared_out(work, 3)
 
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
-    assert len(ended) == 1
+        assert len(ended) == 2
+        assert torch.get_num_threads() == 3
+
+
+def _nothing(first: int, stop: int) -> None:
+    del first, stop
+
+
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    with _with_threads(2):
+        shared_out(_nothing, 2)
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(20)
+                shared_out(_nothing, 2)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+
+    assert status == 0

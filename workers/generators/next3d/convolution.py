@@ -4,8 +4,9 @@ An up-convolution is a stride-2 transposed convolution; its four output phases a
 convolutions of the input, woven together and then low-passed.
 
 Modulation scales either the weights or the activations, equal but for rounding. On the CPU it is
-the weights, as published, image by image: a convolution then meets the same numbers in whatever
-batch. Elsewhere it is the activations: one dense convolution serves the whole batch.
+image by image, so that a convolution meets the same numbers in whatever batch: the weights, as
+published, but in tiles (`winograd`) the activations. Elsewhere it is the activations: one dense
+convolution serves the whole batch.
 """
 
 from __future__ import annotations
@@ -199,8 +200,10 @@ def modulated_conv2d(
     return y if bias is None else y.add_(bias[:, None, None])
 
 
-def modulated_in_one_pass(x: Tensor, kernel: ConvKernel, styles: Tensor, finish: Finish) -> Tensor:
-    """`modulated_conv2d` and what follows it in a layer, on a GPU.
+def modulated_in_one_pass(
+    x: Tensor, kernel: ConvKernel, styles: Tensor, out_scale: Tensor, finish: Finish
+) -> Tensor:
+    """`modulated_conv2d` and what follows it in a layer but for the scale, on a GPU.
 
     Styles are divided by their largest before, and the result multiplied by it after: what lies
     between stays within the range of float16.
@@ -208,8 +211,7 @@ def modulated_in_one_pass(x: Tensor, kernel: ConvKernel, styles: Tensor, finish:
     from workers.generators.next3d import fused_filters  # noqa: PLC0415 - see `forms`
 
     largest = styles.abs().amax(1, keepdim=True)
-    scale = largest if finish.scale is None else finish.scale * largest
-    how = replace(finish, scale=scale.float())
+    how = replace(finish, scale=(out_scale * largest).float())
     x = x * (styles / largest).to(x.dtype)[:, :, None, None]
     if kernel.up == 2:
         return fused_filters.up_filtered(tuple(phase_images(x, kernel.phases)), how)
@@ -222,7 +224,8 @@ def mixed_channels(x: Tensor, kernel: ConvKernel, styles: Tensor) -> Tensor:
     weight = kernel.phases[0][:, :, 0, 0] * styles[:, None].to(x.dtype)  # (B, Cout, Cin)
     points = x.permute(0, 2, 3, 1).reshape(batch, height * width, -1)
     if forms.is_on_processor(x):  # by itself, as in `row_by_row`
-        mixed = torch.stack([p @ w.mT for p, w in zip(points, weight, strict=True)])
+        pictures = [p @ w.mT for p, w in zip(points, weight, strict=True)]
+        mixed = pictures[0] if batch == 1 else torch.stack(pictures)
     else:
         mixed = points @ weight.mT
     return mixed.view(batch, height, width, -1).permute(0, 3, 1, 2)

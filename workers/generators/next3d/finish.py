@@ -43,14 +43,42 @@ def as_arrays(how: Finish, picture: int, shape: tuple[int, int, int]) -> FinishA
         how: of the batch.
         picture: its number in the batch.
         shape: C, H, W of the result.
+
+    Raises:
+        ValueError: a part has another shape: kernels do not look at where they read.
     """
     channels, height, width = shape
     scale = torch.ones(channels) if how.scale is None else how.scale[picture]
     bias = torch.zeros(channels) if how.bias is None else how.bias
     noise = torch.zeros(height, width) if how.noise is None else how.noise
+    require_shape("scale of a picture", scale, (channels,))
+    require_shape("bias", bias, (channels,))
+    require_shape("noise", noise, (height, width))
     factors, terms, grain = (flat(part.float() * how.gain) for part in (scale, bias, noise))
     clamp = np.inf if how.clamp is None else how.clamp
     return factors, terms, grain.reshape(height, width), np.float32(how.leak), np.float32(clamp)
+
+
+def require_shape(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a tensor of another shape than a kernel is about to read.
+
+    Raises:
+        ValueError: with the name and both shapes.
+    """
+    if tuple(x.shape) != shape:
+        raise ValueError(f"{name} is {tuple(x.shape)}; it must be {shape}")
+
+
+def require_picture(x: Tensor) -> None:
+    """Refuse what the processor's kernels do not take.
+
+    Raises:
+        ValueError: `x` is not (B, C, H, W) float32, or asks for gradients.
+    """
+    if x.ndim != 4 or x.dtype != torch.float32:
+        raise ValueError(f"x is {tuple(x.shape)} {x.dtype}; it must be (B, C, H, W) float32")
+    if x.requires_grad and torch.is_grad_enabled():
+        raise ValueError("x asks for gradients; a prepared layer has none: use torch.no_grad()")
 
 
 def flat(x: Tensor) -> Float32Array:

@@ -7,7 +7,7 @@ dtype by `prepare`; only a prepared layer runs.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ NoiseMode = Literal["const", "none"]
 LRELU_GAIN = math.sqrt(2.0)
 
 Kernel = ConvKernel | TiledKernel
+"""The weights of a layer, laid out one way or the other."""
 
 
 def _fixed(values: Tensor) -> nn.Parameter:
@@ -53,18 +54,24 @@ def _parameter(*shape: int) -> nn.Parameter:
     return _fixed(torch.empty(shape))
 
 
-def _unprepared() -> RuntimeError:
-    return RuntimeError("the layer is not prepared: call prepare() once, after loading")
+@overload
+def _prepared(kernel: ConvKernel | None) -> ConvKernel: ...
+@overload
+def _prepared(kernel: Kernel | None) -> Kernel: ...
+def _prepared(kernel: Kernel | None) -> Kernel:
+    if kernel is None:
+        raise RuntimeError("the layer is not prepared: call prepare() once, after loading")
+    return kernel
 
 
 class PreparedModule(nn.Module):
-    """A module whose weights are laid out once, after loading.
+    """A module whose weights are laid out once, after loading; from then on without gradients.
 
     Attributes:
-        taps: weights of a convolution, which is products a pixel.
+        num_weights: of a convolution: its products a pixel.
     """
 
-    taps: int = 0
+    num_weights: int = 0
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Lay out the weights for `dtype`, on the device where they lie; frees the loaded ones."""
@@ -131,7 +138,7 @@ class Conv2dLayer(PreparedModule):
     ) -> None:
         super().__init__()
         self.weight = _parameter(out_channels, in_channels, kernel_size, kernel_size)
-        self.taps = self.weight.numel()
+        self.num_weights = self.weight.numel()
         self.bias = _parameter(out_channels) if bias else None
         self.activation: Activation = activation
         self.down = down
@@ -141,7 +148,8 @@ class Conv2dLayer(PreparedModule):
 
     def prepare(self, dtype: torch.dtype) -> None:
         weight = self.weight / math.sqrt(self.weight[0].numel())
-        if self.down == 1 and is_tiled(weight, self.resolution, dtype):
+        is_plain = self.down == 1 and self.activation in LEAKS
+        if is_plain and is_tiled(weight, self.resolution, dtype):
             self.tiled = TiledKernel.of(weight)
             self.weight = _parameter(0)
         else:
@@ -185,7 +193,7 @@ class SynthesisLayer(PreparedModule):
         super().__init__()
         self.affine = FullyConnectedLayer(w_dim, in_channels)
         self.weight = _parameter(out_channels, in_channels, 3, 3)
-        self.taps = self.weight.numel()
+        self.num_weights = self.weight.numel()
         self.noise_strength = _parameter()
         self.bias = _parameter(out_channels)
         self.register_buffer("noise_const", torch.empty(resolution, resolution))
@@ -216,9 +224,7 @@ class SynthesisLayer(PreparedModule):
         Returns:
             (B, out, H*up, W*up).
         """
-        kernel = self.kernel
-        if kernel is None:
-            raise _unprepared()
+        kernel = _prepared(self.kernel)
         styles = self.affine(w)
         scale = demodulation(styles, kernel.energy) * LRELU_GAIN
         noise = self.noise if noise_mode == "const" else None
@@ -226,7 +232,7 @@ class SynthesisLayer(PreparedModule):
         if isinstance(kernel, TiledKernel):
             return convolve_tiles(x, kernel, styles, finish)
         if forms.is_on_gpu(x):
-            return modulated_in_one_pass(x, kernel, styles, finish)
+            return modulated_in_one_pass(x, kernel, styles, scale, finish)
         if self.up == 2 and forms.is_on_processor(x) and x.dtype == torch.float32:
             return convolve_up(x, kernel.phases, styles, finish)
         y = modulated_conv2d(x, kernel, styles, scale, self.bias)
@@ -245,7 +251,7 @@ class ToRGBLayer(PreparedModule):
         super().__init__()
         self.affine = FullyConnectedLayer(w_dim, in_channels)
         self.weight = _parameter(out_channels, in_channels, 1, 1)
-        self.taps = self.weight.numel()
+        self.num_weights = self.weight.numel()
         self.bias = _parameter(out_channels)
         self.conv_clamp = conv_clamp
         self.style_gain = 1.0 / math.sqrt(in_channels)
@@ -257,9 +263,7 @@ class ToRGBLayer(PreparedModule):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(B, in, H, W), (B, w_dim) -> (B, out, H, W) float32: images are summed in float32."""
-        kernel = self.kernel
-        if kernel is None:
-            raise _unprepared()
+        kernel = _prepared(self.kernel)
         styles = self.affine(w) * self.style_gain
         y = mixed_channels(x, kernel, styles).float()
         y.add_(self.bias[:, None, None])
@@ -298,9 +302,7 @@ class SynthesisBlock(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """What the block computes in, once prepared."""
-        if self.conv1.kernel is None:
-            raise _unprepared()
-        return self.conv1.kernel.dtype
+        return _prepared(self.conv1.kernel).dtype
 
     def forward(
         self, x: Tensor | None, img: Tensor | None, ws: Tensor, noise_mode: NoiseMode
@@ -317,8 +319,7 @@ class SynthesisBlock(nn.Module):
             x (B, out, r, r) and img (B, img_channels, r, r) float32.
         """
         if x is None:
-            dtype = torch.float32 if self.conv1.kernel is None else self.dtype
-            x = self.const.to(dtype).expand(len(ws), -1, -1, -1)
+            x = self.const.to(self.dtype).expand(len(ws), -1, -1, -1)
         else:
             x = self.conv0(x, ws[:, 0], noise_mode)
         x = self.conv1(x, ws[:, self.num_conv - 1], noise_mode)
@@ -331,7 +332,7 @@ class SynthesisBlock(nn.Module):
 class EncoderBlock(nn.Module):
     """One step of a style-U-net's encoder: adds the conditioning image, halves the size.
 
-    `resolution` is the side of the features it takes, where that is known.
+    `resolution` is the side of the features it takes.
     """
 
     def __init__(
@@ -341,7 +342,7 @@ class EncoderBlock(nn.Module):
         out_channels: int,
         *,
         downsample: bool,
-        resolution: int | None = None,
+        resolution: int,
     ) -> None:
         super().__init__()
         self.downsample = downsample

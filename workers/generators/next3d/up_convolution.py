@@ -10,12 +10,19 @@ import torch
 from torch import Tensor
 
 from workers.generators.next3d.convolution import phase_images
-from workers.generators.next3d.finish import Finish, FinishArrays, as_arrays, flat
+from workers.generators.next3d.finish import (
+    Finish,
+    FinishArrays,
+    as_arrays,
+    flat,
+    require_picture,
+    require_shape,
+)
 from workers.generators.next3d.shares import shared_out
 from workers.generators.next3d.up_kernels import filter_phases
 
 ROWS_AT_ONCE = 32
-"""Enough for the library's convolutions to pay, few enough for a cache."""
+"""Enough for the library's convolutions to pay; with more nothing was won."""
 
 
 def convolve_up(x: Tensor, phases: tuple[Tensor, ...], styles: Tensor, finish: Finish) -> Tensor:
@@ -29,10 +36,15 @@ def convolve_up(x: Tensor, phases: tuple[Tensor, ...], styles: Tensor, finish: F
 
     Returns:
         (B, Cout, 2H, 2W), channels last.
+
+    Raises:
+        ValueError: a shape or a dtype is another.
     """
-    batch, _, height, width = x.shape
+    require_picture(x)
+    batch, size_in, height, width = x.shape
+    require_shape("styles", styles, (batch, size_in))
     shape = phases[0].shape[0], 2 * height, 2 * width
-    y = torch.empty(batch, *shape, memory_format=torch.channels_last)
+    y = torch.empty(batch, *shape, dtype=x.dtype, memory_format=torch.channels_last)
     for i in range(batch):
         own = tuple(part * styles[i].float()[:, None, None] for part in phases)
         _fill(y[i : i + 1], x[i : i + 1], own, as_arrays(finish, i, shape))

@@ -64,14 +64,17 @@ def _down(
     """
     outer, inner = np.float32(OUTER), np.float32(INNER)
     beyond = m - 1 + 2 * parity
-    last = odds.size // size - 1
-    far_weight = outer if 0 <= beyond <= last else np.float32(0.0)
-    far, own = np.uint64(min(max(beyond, 0), last) * size), np.uint64(m * size)
-    near, other = np.uint64((m + parity) * size), np.uint64((m + 1 - parity) * size)
-    start = np.uint64(to)
-    for i in range(np.uint64(size)):
-        ends = odds[far + i] * far_weight + evens[other + i] * outer
-        lines[start + i] = ends + (evens[near + i] + odds[own + i]) * inner
+    own, near = np.uint64(m * size), np.uint64((m + parity) * size)
+    other, start = np.uint64((m + 1 - parity) * size), np.uint64(to)
+    if 0 <= beyond < odds.size // size:
+        far = np.uint64(beyond * size)
+        for i in range(np.uint64(size)):
+            ends, middle = odds[far + i] + evens[other + i], evens[near + i] + odds[own + i]
+            lines[start + i] = ends * outer + middle * inner
+    else:
+        for i in range(np.uint64(size)):
+            middle = evens[near + i] + odds[own + i]
+            lines[start + i] = evens[other + i] * outer + middle * inner
 
 
 @inlined

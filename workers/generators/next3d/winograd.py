@@ -1,9 +1,9 @@
 """3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3), on a processor in float32.
 
 A tile of 4x4 outputs takes 36 products a pair of channels instead of 144: it is brought to 36
-points, one matrix a point mixes its channels, and the sums are brought back. A stripe of tiles at a
-time, so that what lies between stays in the last cache. Equal to the convolution up to rounding,
-four times its own (1.5e-6 of the result's spread, root mean square).
+points, one matrix a point mixes its channels, and the sums are brought back. Equal to the
+convolution up to rounding, four times its own (1.5e-6 of the result's spread, root mean square); a
+number that is not finite spoils the tiles that read it.
 
 Sources: S. Winograd, Arithmetic Complexity of Computations, SIAM 1980; A. Lavin, S. Gray, Fast
 Algorithms for Convolutional Neural Networks, CVPR 2016.
@@ -18,8 +18,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from workers.generators.next3d import forms
 from workers.generators.next3d.convolution import energy_of
-from workers.generators.next3d.finish import Finish, FinishArrays, as_arrays, flat
+from workers.generators.next3d.finish import (
+    Finish,
+    FinishArrays,
+    as_arrays,
+    flat,
+    require_picture,
+    require_shape,
+)
 from workers.generators.next3d.shares import shared_out
 from workers.generators.next3d.winograd_kernels import (
     FAR,
@@ -35,8 +43,8 @@ MIN_SIDE = 64
 """Below this side there are too few tiles for matrices that fill a core."""
 
 TILES_AT_ONCE = 128
-"""Enough for the matrices to pay, few enough for what lies between to stay in a core's cache."""
-
+"""Enough for the matrices to pay. What lies between takes 5 MB for 128 channels, 28 MB for 1024 to
+512, and a thread that convolves keeps the most that it needed."""
 
 CHANNELS_AT_ONCE = 32
 """Output channels brought to the points at a time: float64 takes twice the weight's own memory."""
@@ -65,7 +73,7 @@ class TiledKernel:
         size_out, size_in = weight.shape[:2]
         to_points = filter_transform()
         both = torch.kron(to_points, to_points)  # (36, 9)
-        brought = torch.empty(POINTS, size_in, size_out)
+        brought = torch.empty(POINTS, size_in, size_out, dtype=torch.float32)
         for start in range(0, size_out, CHANNELS_AT_ONCE):
             part = weight[start : start + CHANNELS_AT_ONCE].double()
             points = (both @ part.reshape(-1, 9).T).view(POINTS, len(part), size_in)
@@ -79,7 +87,7 @@ def is_tiled(weight: Tensor, side: int | None, dtype: torch.dtype) -> bool:
         side is not None
         and side >= MIN_SIDE
         and side % TILE == 0
-        and weight.device.type == "cpu"
+        and forms.is_on_processor(weight)
         and dtype == torch.float32
         and tuple(weight.shape[2:]) == (3, 3)
     )
@@ -99,21 +107,21 @@ class _Scratch(threading.local):
     """Memory between the transforms, kept by the thread: fresh pages would cost as much."""
 
     def __init__(self) -> None:
-        self.floats = _plain(0)
+        self.floats = _uninitialised(0)
 
     def parts(self, tiles: int, sizes: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Two tensors (36, tiles, size)."""
         counts = [POINTS * tiles * size for size in sizes]
         if self.floats.numel() < sum(counts):
-            self.floats = _plain(sum(counts))
+            self.floats = _uninitialised(sum(counts))
         first, second = torch.split(self.floats[: sum(counts)], counts)
         return first.view(POINTS, tiles, sizes[0]), second.view(POINTS, tiles, sizes[1])
 
 
-def _plain(count: int) -> Tensor:
+def _uninitialised(count: int) -> Tensor:
     """Numbers that may be written in and out of inference mode."""
     with torch.inference_mode(mode=False):
-        return torch.empty(count)
+        return torch.empty(count, dtype=torch.float32)
 
 
 _SCRATCH = _Scratch()
@@ -130,10 +138,18 @@ def convolve_tiles(x: Tensor, kernel: TiledKernel, styles: Tensor, finish: Finis
 
     Returns:
         (B, Cout, H, W), channels last.
+
+    Raises:
+        ValueError: a shape or a dtype is another.
     """
-    batch, _, height, width = x.shape
+    require_picture(x)
+    batch, size_in, height, width = x.shape
+    if height % TILE or width % TILE:
+        raise ValueError(f"x is {height} by {width} pixels; sides must be multiples of {TILE}")
+    require_shape("x", x, (batch, kernel.weight.shape[1], height, width))
+    require_shape("styles", styles, (batch, size_in))
     shape = kernel.weight.shape[2], height, width
-    y = torch.empty(batch, *shape, memory_format=torch.channels_last)
+    y = torch.empty(batch, *shape, dtype=x.dtype, memory_format=torch.channels_last)
     for i in range(batch):
         after = as_arrays(finish, i, shape)
         _fill(y[i], x[i], kernel.weight, flat(styles[i].float()), after)
