@@ -67,7 +67,7 @@ def heartbeat(store: Store, token: str, beat: Heartbeat, terms: Terms) -> bool:
 
 
 def report(store: Store, token: str, made: Report, book: RateBook | None = None) -> bool:
-    """Accept finished work once; note in `book` what a shard cost.
+    """Accept finished work once; note in `book` what a shard cost that was not its worker's first.
 
     Returns:
         Whether anything changed; a report that comes twice changes nothing.
@@ -93,7 +93,7 @@ def report(store: Store, token: str, made: Report, book: RateBook | None = None)
         ),
         partial(_check_record, made),
     )
-    if is_new and book is not None:
+    if is_new and book is not None and not made.is_first:
         record = made.record
         cost = Rate(
             num_samples=record.num_samples,

@@ -123,7 +123,8 @@ def check_generator(spec: JobSpec, settings: Settings) -> None:
             head or kind,
             f"its assets {', '.join(missing)} are missing ({place}): synthforge assets import "
             f"{'FILE' if head is None else 'ict-facekit DIR'} brings each in, "
-            "synthforge assets status says where they come from",
+            "synthforge assets status says where they come from"
+            + ("; generator.untrained: true needs none" if kind == "next3d" else ""),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, get_args
 
@@ -69,8 +69,15 @@ def _meant(location: tuple[int | str, ...], model: type[BaseModel]) -> str | Non
         inner = [found for field in fields for found in _models_in(field.annotation)]
         models = inner or models  # else the part is a union's tag or a list's index
     names = [name for each in models for name in each.model_fields]
-    near = get_close_matches(str(location[-1]), names, 1)
+    near = get_close_matches(str(location[-1]), names, 1) or _inside(models, str(location[-1]))
     return f"no such field: did you mean {near[0]}?" if near else None
+
+
+def _inside(models: Sequence[type[BaseModel]], name: str) -> list[str]:
+    """Return the places of a field among those of fields."""
+    fields = [(field, info) for each in models for field, info in each.model_fields.items()]
+    inner = [(field, found) for field, info in fields for found in _models_in(info.annotation)]
+    return sorted({f"{field}.{name}" for field, found in inner if name in found.model_fields})
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -118,6 +118,10 @@ class ShardReport(BaseModel):
         max_length=32,
         description="of its GPU, by stage, between events on its stream; empty without one",
     )
+    is_first: bool = Field(
+        default=False,
+        description="of its worker and generator: kernels were compiled and weights read meanwhile",
+    )
 
 
 class SummaryReport(BaseModel):

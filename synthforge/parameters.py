@@ -5,6 +5,7 @@ Angles in degrees, lengths in metres; the names of the spec carry no units (docs
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
@@ -112,7 +113,10 @@ ACTION_UNITS: Final = (
 
 def _known_unit(name: str) -> str:
     if name not in ACTION_UNITS:
-        raise ValueError(f"no such action unit: {', '.join(ACTION_UNITS[: len(SIDED_UNITS)])} ...")
+        near = get_close_matches(name, ACTION_UNITS, 1)
+        some = f"{', '.join(ACTION_UNITS[: len(SIDED_UNITS)])} ..."
+        known = f"did you mean {near[0]}?" if near else some
+        raise ValueError(f"no such action unit: {known}")
     return name
 
 

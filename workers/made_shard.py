@@ -19,6 +19,7 @@ class MadeShard:
 
     Attributes:
         gpu_seconds: by stage; empty without a GPU.
+        is_first: of its worker and generator.
     """
 
     lease: Lease
@@ -28,6 +29,7 @@ class MadeShard:
     generator: GeneratorInfo
     stages: Stages
     gpu_seconds: dict[str, float]
+    is_first: bool
 
     def story(self) -> str:
         """Return in a line what it took."""

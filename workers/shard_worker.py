@@ -90,6 +90,7 @@ class ShardWorker:
         self._settings = settings
         self._executions = Executions()
         self._made: dict[str, MadeShard] = {}
+        self._known: set[GeneratorKind] = set()
         self._turn = RenderTurn()
         self._heap = HeapTrimmer()
         self._assets: dict[GeneratorKind, AssetSnapshot] = {}
@@ -126,6 +127,7 @@ class ShardWorker:
             with self._turn.held(), one_thread():
                 made = self._make(lease, _plan_of(lease), execution)
             self._made[lease.token] = made
+            self._known.add(lease.spec.generator.kind)
             execution.waits_for_store = True
             log.info(made.story())
             made.trace(span)
@@ -291,8 +293,11 @@ class ShardWorker:
             file = writer.close()
         if file.num_samples != plan.num_samples:
             raise PlanError(f"{file.num_samples} samples were made of {plan.num_samples} planned")
-        stages = execution.stages
-        return MadeShard(lease, file, stream.tally, own, maker.info(), stages, stages.gpu_seconds())
+        stages, is_first = execution.stages, lease.spec.generator.kind not in self._known
+        gpu_seconds = stages.gpu_seconds()
+        return MadeShard(
+            lease, file, stream.tally, own, maker.info(), stages, gpu_seconds, is_first
+        )
 
     def _encoded(self, lease: Lease, stream: FaceStream, stages: Stages) -> Iterator[EncodedSample]:
         """Encode on a second thread while the first renders, a bounded number of chunks behind."""
@@ -334,7 +339,12 @@ class ShardWorker:
             rejected=dict(sorted(made.tally.rejected.items())),
             fingerprint=made.fingerprint.id,
         )
-        return ShardReport(record=record, fingerprint=made.fingerprint, generator=made.generator)
+        return ShardReport(
+            record=record,
+            fingerprint=made.fingerprint,
+            generator=made.generator,
+            is_first=made.is_first,
+        )
 
     def _opened(self, generator: Generator) -> tuple[FaceGenerator, Fingerprint]:
         """Open a job's generator with this worker's own assets; say what bytes depend on.

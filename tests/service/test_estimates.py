@@ -13,6 +13,7 @@ from service.rates import MOST_SAMPLES, Rate, RateKey, rate_key
 from service.store import Store
 from service.tables import rates
 from synthforge.jobs import JobSpec
+from synthforge.storage import open_storage
 from tests.service import driver
 from tests.service.driver import TestClient
 from tests.service.test_extensions import posted
@@ -94,6 +95,18 @@ def test_reports_are_measured_and_the_next_estimate_knows(http: TestClient) -> N
     assert answer["num_refusals"] == 20  # one in a hundred
     assert answer["gpu_seconds"] == 0
     assert http.get("/v1/jobs").json()["jobs"][0]["shards"]["done"] == 2
+
+
+def test_what_a_worker_needs_to_begin_is_no_measure_of_samples(http: TestClient) -> None:
+    posted(http, "/v1/jobs", **SPEC)
+    (lease,) = driver.lease(http)
+    made = driver.carry_out(lease, open_storage(lease.output_url))
+    made = made.model_copy(update={"is_first": True})
+    driver.post_json(http, f"/v1/leases/{lease.token}/report", made.model_dump_json())
+
+    assert RateKeeper(http.app.state.context).step() == 0
+    answer = http.post("/v1/estimates", json=SPEC).json()
+    assert answer["seconds_per_sample"]["basis"] == "built-in"
 
 
 def test_an_estimate_refuses_what_a_job_would(http: TestClient) -> None:

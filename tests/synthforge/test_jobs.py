@@ -116,6 +116,12 @@ def test_every_valid_spec_survives_its_canonical_form(document: dict[str, object
         ({"count": 1, "pose": {"tilt": 1}}, "pose.tilt", "no such field (docs/contract.md lists"),
         ({"count": 1, "pose": {"yawn": 1}}, "pose.yawn", "did you mean yaw?"),
         ({"count": 1, "light": {"contrst": 1}}, "light.contrst", "did you mean contrast?"),
+        ({"count": 1, "untrained": True}, "untrained", "did you mean generator.untrained?"),
+        (
+            {"count": 1, "expression": {"action_units": {"smyle": 1}}},
+            "expression.action_units.smyle",
+            "did you mean smile?",
+        ),
         (
             {"count": 1, "pose": {"yaw": {"type": "uniform", "loww": 0, "high": 1}}},
             "pose.yaw.loww",

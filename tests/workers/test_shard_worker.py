@@ -95,6 +95,15 @@ def test_a_lease_becomes_a_shard_its_record_and_a_summary(
     assert picture.shape[2] == 3  # type: ignore[union-attr]
 
 
+def test_a_worker_says_which_shard_is_its_first(worker: ShardWorker, tmp_path: Path) -> None:
+    said = []
+    for token in ("first", "second"):
+        worker.make(lease_of(spec_of(count=2), tmp_path, token))
+        said.append(worker.deliver(token).is_first)
+
+    assert said == [True, False]
+
+
 def test_the_index_finds_each_sample_by_one_range(worker: ShardWorker, tmp_path: Path) -> None:
     worker.make(lease_of(spec_of(), tmp_path))
     record = worker.deliver("token").record

@@ -139,3 +139,4 @@ def test_what_the_faces_are_is_read_from_the_index(tmp_path: Path) -> None:
     assert json.loads(report_json(report))["holdings"][0]["name"] == "age_years"
     card = dataset_card(spec_of(), [SHARD], info_of(), tuple(held.values())).decode()
     assert "| hair_colour | brown 66.7%, black 33.3% |" in card
+    assert "| age_years | mean 36.7, from 21 to 45 |" in card

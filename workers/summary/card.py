@@ -152,4 +152,4 @@ def _faces(holdings: Sequence[Holding]) -> list[str]:
 def _told(holding: Holding) -> str:
     if holding.words:
         return ", ".join(f"{word} {n / holding.count:.1%}" for word, n in holding.words.items())
-    return f"mean {holding.mean:.3g}, within {holding.low:g} to {holding.high:g}"
+    return f"mean {holding.mean:.3g}, from {holding.least:.3g} to {holding.most:.3g}"

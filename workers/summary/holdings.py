@@ -35,7 +35,7 @@ class Holding:
         count: faces that have it.
         words: how many faces each word has, most first; empty where it is a number.
         low: of the first bin; high: of the last. 0 where it is a word, as are mean and shares.
-        mean: of the numbers.
+        mean: of the numbers; least, most: of them, too.
         shares: of `NUM_BINS` equal bins.
     """
 
@@ -46,6 +46,8 @@ class Holding:
     high: float = 0.0
     mean: float = 0.0
     shares: tuple[float, ...] = ()
+    least: float = 0.0
+    most: float = 0.0
 
 
 def read_holdings(
@@ -83,4 +85,5 @@ def _numbers(name: str, values: np.ndarray) -> Holding:
     counts, _ = np.histogram(np.clip(values, low, high), NUM_BINS, (low, high))
     shares = tuple(round(float(share), 6) for share in counts / len(values))
     mean = round(float(values.mean()), 6)
-    return Holding(name, len(values), {}, low, high, mean, shares)
+    least, most = (round(float(end), 6) for end in (values.min(), values.max()))
+    return Holding(name, len(values), {}, low, high, mean, shares, least, most)

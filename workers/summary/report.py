@@ -197,7 +197,9 @@ def _holding(holding: Holding) -> str:
             f"<figure><figcaption>{escape(holding.name)}</figcaption><table>{bars}</table></figure>"
         )
     line = _line(holding.shares, max(*holding.shares, 1e-9), "#c2571a", 2)
-    caption = f"{holding.name}: {holding.low:g} to {holding.high:g}, mean {holding.mean:.3g}"
+    axis = f"axis {holding.low:g} to {holding.high:g}"
+    found = f"mean {holding.mean:.3g}, from {holding.least:.3g} to {holding.most:.3g}"
+    caption = f"{holding.name}: {found} ({axis})"
     return _plot(line, caption)
 
 
